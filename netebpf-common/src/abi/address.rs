@@ -1,0 +1,147 @@
+//! Addresses as they stand in map keys: one type for both families.
+
+use super::assert_layout;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// An IPv4 or IPv6 address in network byte order; IPv4 as `::ffff:a.b.c.d` (RFC 4291 §2.5.5.2).
+///
+/// The packet logic refuses IPv4-mapped addresses in IPv6 headers, so the two families never meet in
+/// one key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[repr(C)]
+pub struct Address(pub [u8; 16]);
+assert_layout!(Address, size 16, align 1);
+
+const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
+impl Address {
+    /// `::`, which stands for "none": no IPv4 address equals it.
+    pub const NONE: Self = Self([0; 16]);
+
+    /// An IPv4 address from its four bytes.
+    #[inline(always)]
+    pub const fn v4(octets: [u8; 4]) -> Self {
+        let [a, b, c, d] = octets;
+        Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
+    }
+
+    /// Whether this is an IPv4 address, or an IPv6 address that pretends to be one.
+    #[inline(always)]
+    pub fn is_mapped(&self) -> bool {
+        let Self([head @ .., _, _, _, _]) = self;
+        *head == MAPPED
+    }
+
+    /// The last four bytes: the address itself where it is IPv4.
+    #[inline(always)]
+    pub const fn last_four(&self) -> [u8; 4] {
+        let Self([.., a, b, c, d]) = *self;
+        [a, b, c, d]
+    }
+
+    /// Whether this is [`Address::NONE`].
+    #[inline(always)]
+    pub fn is_none(&self) -> bool {
+        *self == Self::NONE
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(v4) => Self::v4(v4.octets()),
+            IpAddr::V6(v6) => Self(v6.octets()),
+        }
+    }
+}
+
+impl From<Ipv4Addr> for Address {
+    fn from(address: Ipv4Addr) -> Self {
+        Self::v4(address.octets())
+    }
+}
+
+impl From<Ipv6Addr> for Address {
+    fn from(address: Ipv6Addr) -> Self {
+        Self(address.octets())
+    }
+}
+
+impl From<Address> for IpAddr {
+    fn from(address: Address) -> Self {
+        if address.is_mapped() {
+            IpAddr::V4(Ipv4Addr::from(address.last_four()))
+        } else {
+            IpAddr::V6(Ipv6Addr::from(address.0))
+        }
+    }
+}
+
+impl core::fmt::Display for Address {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        IpAddr::from(*self).fmt(f)
+    }
+}
+
+impl core::fmt::Debug for Address {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        IpAddr::from(*self).fmt(f)
+    }
+}
+
+/// A range of addresses: the key of the longest-prefix trie. The kernel wants the length first, in
+/// native byte order, and the address after it (`struct bpf_lpm_trie_key_u8`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(C)]
+pub struct Prefix {
+    /// Significant bits of `address`; an IPv4 prefix of n bits has 96 + n.
+    pub length: u32,
+    /// The first address of the range.
+    pub address: Address,
+}
+assert_layout!(Prefix, size 20, align 4);
+
+impl Prefix {
+    /// A range by its address and the prefix length of its own family (0…32 or 0…128).
+    pub fn new(address: IpAddr, length: u8) -> Self {
+        let bits = match address {
+            IpAddr::V4(_) => 96 + u32::from(length),
+            IpAddr::V6(_) => u32::from(length),
+        };
+        Self { length: bits, address: address.into() }
+    }
+
+    /// The key that finds the longest prefix that holds `address`.
+    #[inline(always)]
+    pub const fn host(address: Address) -> Self {
+        Self { length: 128, address }
+    }
+}
+
+/// An Ethernet address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[repr(C)]
+pub struct Mac(pub [u8; 6]);
+assert_layout!(Mac, size 6, align 1);
+
+impl Mac {
+    /// The link-local address that IPv6 derives from this address (RFC 4291, appendix A).
+    #[inline(always)]
+    pub const fn link_local(&self) -> Address {
+        let [a, b, c, d, e, f] = self.0;
+        Address([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
+    }
+}
+
+impl core::fmt::Display for Mac {
+    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let [a, b, c, d, e, f] = self.0;
+        write!(out, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+    }
+}
+
+impl core::fmt::Debug for Mac {
+    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Display::fmt(self, out)
+    }
+}

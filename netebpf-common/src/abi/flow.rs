@@ -1,0 +1,235 @@
+//! A flow: one object with two directions.
+//!
+//! The table of flows is an array of objects, and the index, a hash, leads from the tuple of either
+//! direction to the object. A flow dies by one store to its generation; an index entry whose generation
+//! is not the object's is a miss, so that half a flow can never be used, whatever is left in the index.
+//!
+//! **Invariant**: a place in the array gets a new owner only after its index entries were removed and a
+//! pause in which every packet that had found it is done with it (see the user side's expiry).
+
+use super::{Address, Mac, assert_layout};
+use core::sync::atomic::AtomicU64;
+
+/// The transport protocols that are translated.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Protocol {
+    /// ICMP echo, and ICMPv6 echo: one number for both families. The identifier stands in the place of
+    /// a port: the requester's; the responder's is 0.
+    Icmp = 1,
+    /// TCP.
+    Tcp = 6,
+    /// UDP.
+    Udp = 17,
+}
+
+impl Protocol {
+    /// The protocol of a key's `protocol` byte.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Icmp),
+            6 => Some(Self::Tcp),
+            17 => Some(Self::Udp),
+            _ => None,
+        }
+    }
+}
+
+/// The tuple of one direction of a flow, as its packets carry it when they arrive.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(C)]
+pub struct FlowKey {
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+    /// Source port, network byte order (ICMP echo: see [`Protocol::Icmp`]).
+    pub source_port: [u8; 2],
+    /// Destination port, network byte order.
+    pub destination_port: [u8; 2],
+    /// A [`Protocol`].
+    pub protocol: u8,
+    /// Zero.
+    pub padding: [u8; 3],
+}
+assert_layout!(FlowKey, size 40, align 1);
+
+impl FlowKey {
+    /// No flow.
+    pub const NONE: Self = Self {
+        source: Address::NONE,
+        destination: Address::NONE,
+        source_port: [0; 2],
+        destination_port: [0; 2],
+        protocol: 0,
+        padding: [0; 3],
+    };
+
+    /// The tuple of a packet that goes the other way.
+    #[inline(always)]
+    #[must_use]
+    pub const fn inverse(&self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+            protocol: self.protocol,
+            padding: [0; 3],
+        }
+    }
+}
+
+/// The direction of a packet within its flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Direction {
+    /// The way of the packet that opened the flow.
+    Original = 0,
+    /// The way back.
+    Reply = 1,
+}
+
+impl Direction {
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Original => Self::Reply,
+            Self::Reply => Self::Original,
+        }
+    }
+}
+
+/// An entry of the index.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct FlowRef {
+    /// The generation of the flow that the entry was made for.
+    pub generation: u64,
+    /// The flow's place in the array.
+    pub slot: u32,
+    /// A [`Direction`].
+    pub direction: u32,
+}
+assert_layout!(FlowRef, size 16, align 8);
+
+/// Why a flow exists.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum FlowKind {
+    /// From an endpoint to the outside, its source translated to an uplink's address.
+    Masquerade = 1,
+    /// From outside to a published port.
+    Published = 2,
+}
+
+/// TCP flags that were seen in one direction, a bit set in [`Way::tcp_seen`].
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct TcpSeen(pub u64);
+
+impl TcpSeen {
+    /// SYN.
+    pub const SYN: u64 = 1;
+    /// ACK without SYN.
+    pub const ACK: u64 = 2;
+    /// FIN.
+    pub const FIN: u64 = 4;
+    /// RST.
+    pub const RST: u64 = 8;
+
+    /// Whether any of `flags` was seen.
+    pub const fn any(self, flags: u64) -> bool {
+        self.0 & flags != 0
+    }
+}
+
+/// One direction of a flow: its ready-made translation, where its packets go, what was seen of it.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Way {
+    /// Packets translated.
+    pub packets: AtomicU64,
+    /// Bytes of those, Ethernet headers included.
+    pub bytes: AtomicU64,
+    /// When the last of them came, nanoseconds of the flow clock (monotonic, coarse); written once a
+    /// second at most, so that a busy flow's cache line stays clean.
+    pub last_seen: AtomicU64,
+    /// When `next_hop` was last asked for, nanoseconds of the flow clock; 0 for never.
+    pub routed: AtomicU64,
+    /// [`TcpSeen`] of this direction.
+    pub tcp_seen: AtomicU64,
+    /// The longest IP packet, in bytes, that this way takes; 0 while unknown.
+    pub mtu: AtomicU64,
+    /// Way out: the next hop's address as two words in memory order. Written only when the route
+    /// changes; a packet that reads half of each address is lost like any packet of a changing route.
+    pub next_hop: [AtomicU64; 2],
+    /// Way in: the host-side veth. Way out: the uplink.
+    pub ifindex: u32,
+    /// What the change of addresses adds to a checksum (one's complement, network byte order).
+    pub address_change: [u8; 2],
+    /// What the change of ports, or of the identifier, adds to a checksum.
+    pub port_change: [u8; 2],
+    /// Way in: the endpoint's Ethernet address.
+    pub mac: Mac,
+    /// Way in: the gateway's Ethernet address.
+    pub gateway_mac: Mac,
+    /// 1 for a way in to an endpoint, 0 for a way out of an uplink.
+    pub inward: u32,
+}
+assert_layout!(Way, size 88, align 8);
+
+/// The generation of a place without a flow. A live flow's generation is odd.
+pub const FLOW_DEAD: u64 = 0;
+
+/// Whether a generation is that of a live flow.
+#[inline(always)]
+pub const fn is_live(generation: u64) -> bool {
+    generation & 1 == 1
+}
+
+/// One flow.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Flow {
+    /// Odd while the flow lives; even when it is dead. Each new owner of the place raises it.
+    pub generation: AtomicU64,
+    /// When the flow was opened, nanoseconds of the flow clock.
+    pub created: u64,
+    /// A [`FlowKind`].
+    pub kind: u32,
+    /// [`super::Interface::slot`] of the endpoint that the flow is counted for.
+    pub owner: u32,
+    /// The owner's generation when the flow was opened.
+    pub owner_generation: u32,
+    /// Zero.
+    pub padding: u32,
+    /// The tuple of [`Direction::Original`].
+    pub original: FlowKey,
+    /// The tuple of [`Direction::Reply`].
+    pub reply: FlowKey,
+    /// Both ways, indexed by [`Direction`].
+    pub ways: [Way; 2],
+}
+assert_layout!(Flow, size 288, align 8);
+
+impl Flow {
+    /// The tuple of a direction.
+    #[inline(always)]
+    pub const fn key(&self, direction: Direction) -> &FlowKey {
+        match direction {
+            Direction::Original => &self.original,
+            Direction::Reply => &self.reply,
+        }
+    }
+
+    /// The way of a direction.
+    #[inline(always)]
+    pub const fn way(&self, direction: Direction) -> &Way {
+        let [original, reply] = &self.ways;
+        match direction {
+            Direction::Original => original,
+            Direction::Reply => reply,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The interfaces that carry our programs.
+
+use super::{Address, Mac, assert_layout};
+use core::sync::atomic::AtomicU64;
+
+/// What an interface is to us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum InterfaceKind {
+    /// Not ours: the place in the table is free.
+    None = 0,
+    /// The host-side veth of an endpoint.
+    Endpoint = 1,
+    /// An interface to the outside.
+    Uplink = 2,
+    /// The bridge device of a network.
+    Gateway = 3,
+}
+
+/// Switches of an interface, a bit set.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C)]
+pub struct InterfaceOptions(pub u32);
+
+impl InterfaceOptions {
+    /// The network has no way out and none in (`internal: true`).
+    pub const INTERNAL: Self = Self(1);
+    /// Endpoints of the network cannot reach one another (`icc=false`).
+    pub const NO_PEERS: Self = Self(1 << 1);
+
+    /// Whether all of `other` is set.
+    #[inline(always)]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both sets.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// One interface. The fields after `options` mean, by kind:
+///
+/// | | endpoint | uplink | gateway |
+/// |---|---|---|---|
+/// | `v4`, `v6` | the endpoint's own addresses | the addresses to masquerade with | the gateway's |
+/// | `prefix_v4`, `prefix_v6` | of its network | 0 | of its network |
+/// | `mac` | the endpoint's own | the interface's | the bridge's |
+/// | `gateway_mac` | the bridge's | 0 | 0 |
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Interface {
+    /// The interface that stands here; a packet of another one whose index falls on the same place is
+    /// not ours.
+    pub ifindex: u32,
+    /// An [`InterfaceKind`].
+    pub kind: u32,
+    /// The place of this interface in the tables of counters and usage: dense, chosen by the user side.
+    pub slot: u32,
+    /// The network (endpoint, gateway) or 0.
+    pub network: u32,
+    /// See [`super::Endpoint::generation`].
+    pub generation: u32,
+    /// The longest IP packet, in bytes, that the interface takes.
+    pub mtu: u32,
+    /// Switches.
+    pub options: InterfaceOptions,
+    /// Significant bits of the IPv4 subnet, 0…32.
+    pub prefix_v4: u8,
+    /// Significant bits of the IPv6 subnet, 0…128.
+    pub prefix_v6: u8,
+    /// Zero.
+    pub padding: [u8; 2],
+    /// IPv4 address, or [`Address::NONE`].
+    pub v4: Address,
+    /// IPv6 address, or [`Address::NONE`].
+    pub v6: Address,
+    /// Ethernet address.
+    pub mac: Mac,
+    /// Ethernet address of the gateway.
+    pub gateway_mac: Mac,
+}
+assert_layout!(Interface, size 76, align 4);
+
+impl Interface {
+    /// A free place.
+    pub const FREE: Self = Self {
+        ifindex: 0,
+        kind: InterfaceKind::None as u32,
+        slot: 0,
+        network: 0,
+        generation: 0,
+        mtu: 0,
+        options: InterfaceOptions(0),
+        prefix_v4: 0,
+        prefix_v6: 0,
+        padding: [0; 2],
+        v4: Address::NONE,
+        v6: Address::NONE,
+        mac: Mac([0; 6]),
+        gateway_mac: Mac([0; 6]),
+    };
+
+    /// Whether this is an interface of the given kind.
+    #[inline(always)]
+    pub const fn is(&self, kind: InterfaceKind) -> bool {
+        self.kind == kind as u32
+    }
+}
+
+/// How much of the flow table the owner of a slot uses, and who the owner is.
+///
+/// `opened` has one writer, the kernel side; `closed` has one, the user side: their difference is the
+/// number of live flows, and no race between the two can make it drift.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Usage {
+    /// Flows ever opened for this slot.
+    pub opened: AtomicU64,
+    /// Flows of this slot that expired or were removed.
+    pub closed: AtomicU64,
+    /// The owner's generation: a flow that carries another one belongs to an endpoint that is gone.
+    pub generation: AtomicU64,
+}
+assert_layout!(Usage, size 24, align 8);

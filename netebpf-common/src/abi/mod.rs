@@ -1,0 +1,104 @@
+//! Keys and values of every map, as both sides see them.
+//!
+//! **Invariant**: every type is `#[repr(C)]` without hidden padding, its size is asserted at compile
+//! time, and whatever stands in network byte order is a byte array. Counters and time stamps are
+//! native integers, and the fields that the kernel side changes in place are atomics: nothing else in
+//! a value changes after it was inserted. They are 64 bits wide, the narrowest that Rust's BPF target has. A change of any layout, or of the meaning of a field, raises
+//! [`ABI_VERSION`], which is part of the pin path: programs of two layouts never share a map.
+
+mod address;
+mod endpoint;
+mod flow;
+mod interface;
+mod published;
+mod settings;
+
+pub use address::{Address, Mac, Prefix};
+pub use endpoint::Endpoint;
+pub use flow::{
+    Direction, FLOW_DEAD, Flow, FlowKey, FlowKind, FlowRef, Protocol, TcpSeen, Way, is_live,
+};
+pub use interface::{Interface, InterfaceKind, InterfaceOptions, Usage};
+pub use published::{Published, PublishedKey, PublishedPorts};
+pub use settings::{NetworkRange, Settings};
+
+/// The version of all layouts in this module; part of the pin path (`…/vABI/`).
+pub const ABI_VERSION: u32 = 1;
+
+/// How many interfaces the direct-mapped table of interfaces can hold: an interface stands at
+/// `ifindex % INTERFACE_TABLE_SIZE`, so that finding it is an array read and not a look-up. A veth is
+/// created with an index whose place is free.
+pub const INTERFACE_TABLE_SIZE: u32 = 8192;
+
+/// The largest number of interfaces (uplinks, gateways and endpoints) with counters of their own.
+pub const MAX_SLOTS: u32 = 4096;
+
+/// The names of the maps, as they are declared on the kernel side and pinned by the user side.
+pub mod map {
+    /// Array of [`super::Interface`], indexed by `ifindex % INTERFACE_TABLE_SIZE`.
+    pub const INTERFACES: &str = "INTERFACES";
+    /// Hash of [`super::Address`] to [`super::Endpoint`].
+    pub const ENDPOINTS: &str = "ENDPOINTS";
+    /// Longest-prefix trie of [`super::Prefix`] to [`super::NetworkRange`].
+    pub const NETWORKS: &str = "NETWORKS";
+    /// Hash of [`super::PublishedKey`] to [`super::Published`].
+    pub const PUBLISHED: &str = "PUBLISHED";
+    /// Array of 64-bit words, a bitmap laid out by [`super::PublishedPorts`].
+    pub const PUBLISHED_PORTS: &str = "PUBLISHED_PORTS";
+    /// Hash of [`super::FlowKey`] to [`super::FlowRef`]; two entries a flow.
+    pub const FLOW_INDEX: &str = "FLOW_INDEX";
+    /// Memory-mapped array of [`super::Flow`], indexed by [`super::FlowRef::slot`].
+    pub const FLOWS: &str = "FLOWS";
+    /// Queue of free places in [`FLOWS`].
+    pub const FREE_FLOWS: &str = "FREE_FLOWS";
+    /// Memory-mapped array of one [`super::Settings`].
+    pub const SETTINGS: &str = "SETTINGS";
+    /// Memory-mapped array of [`super::Usage`], indexed by [`super::Interface::slot`].
+    pub const USAGE: &str = "USAGE";
+    /// Per-CPU array of [`crate::verdict::Counters`], indexed by [`super::Interface::slot`].
+    pub const COUNTERS: &str = "COUNTERS";
+
+    /// All of them, in the order in which they are loaded.
+    pub const ALL: [&str; 11] = [
+        INTERFACES,
+        ENDPOINTS,
+        NETWORKS,
+        PUBLISHED,
+        PUBLISHED_PORTS,
+        FLOW_INDEX,
+        FLOWS,
+        FREE_FLOWS,
+        SETTINGS,
+        USAGE,
+        COUNTERS,
+    ];
+}
+
+/// The names of the programs in the kernel object.
+pub mod program {
+    /// TC, ingress of an endpoint's host-side veth: what the endpoint sends.
+    pub const ENDPOINT_INGRESS: &str = "endpoint_ingress";
+    /// TC, ingress of an uplink: what comes from outside.
+    pub const UPLINK_INGRESS: &str = "uplink_ingress";
+    /// TC, egress of an uplink: what the host's stack sends out.
+    pub const UPLINK_EGRESS: &str = "uplink_egress";
+    /// TC, egress of a network's bridge device: what the host's stack sends into the network.
+    pub const GATEWAY_EGRESS: &str = "gateway_egress";
+    /// XDP, an uplink: the same as [`UPLINK_INGRESS`], earlier.
+    pub const UPLINK_XDP: &str = "uplink_xdp";
+
+    /// All of them.
+    pub const ALL: [&str; 5] =
+        [ENDPOINT_INGRESS, UPLINK_INGRESS, UPLINK_EGRESS, GATEWAY_EGRESS, UPLINK_XDP];
+}
+
+/// Asserts size and alignment of a type that both sides share.
+macro_rules! assert_layout {
+    ($type:ty, size $size:literal, align $align:literal) => {
+        const _: () = {
+            assert!(core::mem::size_of::<$type>() == $size);
+            assert!(core::mem::align_of::<$type>() == $align);
+        };
+    };
+}
+use assert_layout;

@@ -1,0 +1,53 @@
+//! Published ports: what the user side asks for.
+
+use super::{Address, Protocol, assert_layout};
+
+/// A published port: one of the host's own addresses, never a wildcard. The user side expands "every
+/// address" to the addresses of the uplinks and follows them as they change, so one exact look-up
+/// finds the most specific port mapping, and an address that is not the host's matches nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(C)]
+pub struct PublishedKey {
+    /// The host's address.
+    pub address: Address,
+    /// The host's port, network byte order.
+    pub port: [u8; 2],
+    /// A [`Protocol`]: TCP or UDP.
+    pub protocol: u8,
+    /// Zero.
+    pub padding: u8,
+}
+assert_layout!(PublishedKey, size 20, align 1);
+
+/// Where a published port leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Published {
+    /// The endpoint's address; the key of its entry in the table of endpoints.
+    pub address: Address,
+    /// The endpoint's port, network byte order.
+    pub port: [u8; 2],
+    /// Zero.
+    pub padding: [u8; 2],
+}
+assert_layout!(Published, size 20, align 1);
+
+/// The layout of the bitmap of published ports: the cheap question before the look-up. A bit says that
+/// the port is published on some address.
+pub struct PublishedPorts;
+
+impl PublishedPorts {
+    /// 64-bit words in the map: 65,536 ports of TCP, then of UDP.
+    pub const WORDS: u32 = 2 * 65_536 / 64;
+
+    /// Word and mask of a port; `None` for a protocol without ports to publish.
+    #[inline(always)]
+    pub const fn place(protocol: Protocol, port: u16) -> Option<(u32, u64)> {
+        let half = match protocol {
+            Protocol::Tcp => 0,
+            Protocol::Udp => 1024,
+            Protocol::Icmp => return None,
+        };
+        Some((half + (port as u32 >> 6), 1 << (port & 63)))
+    }
+}

@@ -1,0 +1,42 @@
+//! Settings of the instance, and the ranges of addresses that are ours.
+
+use super::assert_layout;
+
+/// What the packet logic can be told at run time. One entry, changed in place by the user side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Settings {
+    /// The first port, or ICMP identifier, that masquerade may choose when the source's is taken.
+    pub snat_first: u16,
+    /// The last one.
+    pub snat_last: u16,
+    /// How many flows one endpoint may have at a time.
+    pub flow_quota: u32,
+    /// Places in the table of flows.
+    pub flow_capacity: u32,
+    /// Zero.
+    pub padding: u32,
+}
+assert_layout!(Settings, size 16, align 4);
+
+impl Default for Settings {
+    /// Linux's own ephemeral ports, half of the table for any one endpoint.
+    fn default() -> Self {
+        Self {
+            snat_first: 32_768,
+            snat_last: 60_999,
+            flow_quota: 65_536,
+            flow_capacity: 131_072,
+            padding: 0,
+        }
+    }
+}
+
+/// The network that a range of addresses belongs to: the value of the trie of networks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct NetworkRange {
+    /// The network; never 0.
+    pub network: u32,
+}
+assert_layout!(NetworkRange, size 4, align 4);

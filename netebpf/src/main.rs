@@ -1,0 +1,3 @@
+//! `netebpf`: see `netebpf help`.
+
+fn main() {}

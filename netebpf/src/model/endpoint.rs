@@ -1,0 +1,95 @@
+//! An endpoint: a network namespace on one or more networks.
+
+use super::{Id, InterfaceName, Origin, PortMapping, mac::MacText};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+};
+
+/// Whose namespace it is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Namespace {
+    /// Ours, made and removed with the endpoint, at this path.
+    Own(PathBuf),
+    /// Somebody else's: only our interfaces in it are ours.
+    Existing(PathBuf),
+}
+
+impl Namespace {
+    /// Where it is.
+    pub fn path(&self) -> &std::path::Path {
+        match self {
+            Self::Own(path) | Self::Existing(path) => path,
+        }
+    }
+}
+
+/// An endpoint's interface on one network.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Attachment {
+    /// The network's name.
+    pub network: String,
+    /// The interface inside the namespace: `eth0`, `eth1` …
+    pub interface: InterfaceName,
+    /// The host-side veth.
+    pub host_interface: InterfaceName,
+    /// Its own Ethernet address.
+    pub mac: MacText,
+    /// IPv4 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub v4: Option<Ipv4Addr>,
+    /// IPv6 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub v6: Option<Ipv6Addr>,
+    /// Further names on this network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// Whether the default route of each family goes here.
+    #[serde(default)]
+    pub default_route: bool,
+}
+
+/// What runs in the namespace, supervised by the daemon.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Service {
+    /// The program and its arguments; not empty.
+    pub command: Vec<String>,
+    /// Added to the daemon's environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// Where it starts; `/` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<PathBuf>,
+}
+
+/// An endpoint.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Docker's kind of identifier.
+    pub id: Id,
+    /// The name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its interfaces, in the order of their names.
+    pub attachments: Vec<Attachment>,
+    /// What is published.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortMapping>,
+    /// What runs in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
+    /// Removed when its command ends (`run --rm`).
+    #[serde(default)]
+    pub remove_on_exit: bool,
+    /// The user's labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// When it was asked for, seconds since 1970.
+    pub created: u64,
+    /// Who made it.
+    pub origin: Origin,
+}

@@ -1,0 +1,112 @@
+//! Identifiers: Docker's 64 hexadecimal digits, and interface names that fit the kernel.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// 64 lower-case hexadecimal digits, random; shown as the first 12.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Id(String);
+
+impl Id {
+    /// A new one.
+    pub fn random() -> Self {
+        let bytes: [u8; 32] = rand::random();
+        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The first 12 digits, as Docker shows them.
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+
+    /// All 64.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.short())
+    }
+}
+
+/// A name that the kernel takes for an interface: 1 to 15 bytes, no `/`, no white space, no `:`, and
+/// neither `.` nor `..`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct InterfaceName(String);
+
+/// Why a name is none that an interface can have.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum InterfaceNameError {
+    /// More than 15 bytes.
+    #[error("interface name {0:?} is {len} bytes long; the kernel takes 15 at most", len = .0.len())]
+    TooLong(String),
+    /// Empty, `.`, `..`, or a character that the kernel refuses.
+    #[error(
+        "interface name {0:?} is empty, \".\" or \"..\", or has a \"/\", a \":\" or white space in it"
+    )]
+    Invalid(String),
+}
+
+impl InterfaceName {
+    /// Checks a name.
+    pub fn new(name: impl Into<String>) -> Result<Self, InterfaceNameError> {
+        let name = name.into();
+        if name.len() > 15 {
+            return Err(InterfaceNameError::TooLong(name));
+        }
+        let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+        if name.is_empty() || name == "." || name == ".." || name.contains(bad) {
+            return Err(InterfaceNameError::Invalid(name));
+        }
+        Ok(Self(name))
+    }
+
+    /// The bridge of a network.
+    pub fn bridge(network: &Id) -> Self {
+        Self(format!("nb-{}", network.short()))
+    }
+
+    /// The host-side veth of an endpoint on a network: the first digits of both identifiers.
+    pub fn veth(endpoint: &Id, network: &Id) -> Self {
+        Self(format!("nv{}-{}", &endpoint.short()[..7], &network.short()[..5]))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for InterfaceName {
+    type Error = InterfaceNameError;
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        Self::new(name)
+    }
+}
+
+impl From<InterfaceName> for String {
+    fn from(name: InterfaceName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for InterfaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for InterfaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,71 @@
+//! What the user asked for, complete: every name, address and interface decided.
+//!
+//! **Invariant**: pure data; no I/O. A value of these types has passed every check that can be made
+//! without the kernel (see [`crate::config`] and [`crate::ipam`]), so nothing behind the door checks
+//! again. [`Desired`] is the one thing that `plan` compares with the kernel and that `state` keeps.
+
+mod endpoint;
+mod id;
+mod mac;
+mod network;
+mod port;
+
+pub use endpoint::{Attachment, Endpoint, Namespace, Service};
+pub use id::{Id, InterfaceName, InterfaceNameError};
+pub use mac::{MacError, MacText};
+pub use network::{Driver, Network, Subnet};
+pub use port::{PortMapping, Transport};
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Who made an object, and so who may take it away.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// `up` of the topology file of this name.
+    Topology(String),
+    /// `run`, `create`, `network create`.
+    CommandLine,
+    /// An engine, by its frontend's name; only `down --all` takes it away.
+    Engine(String),
+}
+
+/// Which interfaces are uplinks.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UplinkChoice {
+    /// Every Ethernet interface with an address, followed as they come and go.
+    #[default]
+    Automatic,
+    /// These.
+    Named(Vec<InterfaceName>),
+}
+
+/// `--xdp`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum XdpMode {
+    /// Native where the driver has it and the device is no veth, off otherwise.
+    #[default]
+    Auto,
+    /// In the driver; an error where it cannot.
+    Native,
+    /// In the stack, for tests.
+    Generic,
+    /// TC carries everything.
+    Off,
+}
+
+/// The whole of an instance as it should be.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Desired {
+    /// Which interfaces are uplinks.
+    pub uplinks: UplinkChoice,
+    /// Where the uplinks' program runs.
+    pub xdp: XdpMode,
+    /// By name.
+    pub networks: BTreeMap<String, Network>,
+    /// By name.
+    pub endpoints: BTreeMap<String, Endpoint>,
+}

@@ -1,0 +1,73 @@
+//! A network: a bridge, its subnets, what it lets through.
+
+use super::mac::MacText;
+use super::{Id, InterfaceName, Origin};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, net::IpAddr};
+
+/// A network's kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Driver {
+    /// A Linux bridge with veths.
+    #[default]
+    Bridge,
+}
+
+/// A subnet of a network; at most one of each family.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Subnet {
+    /// The subnet, its host bits zero.
+    pub net: IpNet,
+    /// The gateway, inside it.
+    pub gateway: IpAddr,
+    /// Where addresses are allocated from; the whole subnet when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<IpNet>,
+    /// Addresses never given to an endpoint, by the name that the user gave them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reserved: BTreeMap<String, IpAddr>,
+}
+
+/// A network.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Network {
+    /// Docker's kind of identifier.
+    pub id: Id,
+    /// The number that stands for it in the maps: unique in the instance, never 0.
+    pub number: u32,
+    /// The name.
+    pub name: String,
+    /// Its kind.
+    pub driver: Driver,
+    /// The bridge device.
+    pub bridge: InterfaceName,
+    /// The bridge's Ethernet address: `02:42` and the IPv4 gateway, so that a network made again is
+    /// the same to its neighbours.
+    pub mac: MacText,
+    /// One or two, IPv4 first.
+    pub subnets: Vec<Subnet>,
+    /// No way out and none in.
+    #[serde(default)]
+    pub internal: bool,
+    /// Whether endpoints reach one another.
+    pub peers: bool,
+    /// The longest IP packet; the uplink's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// The user's labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// When it was asked for, seconds since 1970.
+    pub created: u64,
+    /// Who made it.
+    pub origin: Origin,
+}
+
+impl Network {
+    /// The subnet of a family.
+    pub fn subnet(&self, v6: bool) -> Option<&Subnet> {
+        self.subnets.iter().find(|subnet| subnet.net.addr().is_ipv6() == v6)
+    }
+}
