@@ -5,3 +5,4 @@
 //! to the kernel; dependence goes cli → daemon → plan, apply → model.
 
 pub mod model;
+pub mod state;
