@@ -2,11 +2,32 @@
 #![no_std]
 #![no_main]
 
-use aya_ebpf::{macros::classifier, programs::TcContext};
+mod maps;
+
+use aya_ebpf::{
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
 
 #[classifier]
 pub fn endpoint_ingress(_ctx: TcContext) -> i32 {
     -1
+}
+#[classifier]
+pub fn uplink_ingress(_ctx: TcContext) -> i32 {
+    -1
+}
+#[classifier]
+pub fn uplink_egress(_ctx: TcContext) -> i32 {
+    -1
+}
+#[classifier]
+pub fn gateway_egress(_ctx: TcContext) -> i32 {
+    -1
+}
+#[xdp]
+pub fn uplink_xdp(_ctx: XdpContext) -> u32 {
+    2
 }
 
 #[cfg(not(test))]

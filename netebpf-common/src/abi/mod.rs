@@ -51,6 +51,9 @@ pub mod map {
     pub const FLOWS: &str = "FLOWS";
     /// Queue of free places in [`FLOWS`].
     pub const FREE_FLOWS: &str = "FREE_FLOWS";
+    /// Memory-mapped array of one 64-bit number: how many places of [`FLOWS`] were ever handed out. A
+    /// place past it is new; one before it comes back through [`FREE_FLOWS`].
+    pub const FLOW_CURSOR: &str = "FLOW_CURSOR";
     /// Memory-mapped array of one [`super::Settings`].
     pub const SETTINGS: &str = "SETTINGS";
     /// Memory-mapped array of [`super::Usage`], indexed by [`super::Interface::slot`].
@@ -59,7 +62,7 @@ pub mod map {
     pub const COUNTERS: &str = "COUNTERS";
 
     /// All of them, in the order in which they are loaded.
-    pub const ALL: [&str; 11] = [
+    pub const ALL: [&str; 12] = [
         INTERFACES,
         ENDPOINTS,
         NETWORKS,
@@ -68,6 +71,7 @@ pub mod map {
         FLOW_INDEX,
         FLOWS,
         FREE_FLOWS,
+        FLOW_CURSOR,
         SETTINGS,
         USAGE,
         COUNTERS,

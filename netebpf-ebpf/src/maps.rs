@@ -1,0 +1,46 @@
+//! Every map. Names, layouts and meanings: `netebpf_common::abi`. Sizes are what an instance has when
+//! its settings say nothing; the user side may set others at load.
+
+use aya_ebpf::{
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
+    macros::map,
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, Queue},
+};
+use netebpf_common::{
+    abi::{
+        Address, Endpoint, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface, MAX_SLOTS,
+        NetworkRange, Published, PublishedKey, PublishedPorts, Settings, Usage,
+    },
+    verdict::Counters,
+};
+
+/// Places for flows.
+const FLOW_CAPACITY: u32 = 131_072;
+
+#[map]
+pub static INTERFACES: Array<Interface> = Array::with_max_entries(INTERFACE_TABLE_SIZE, 0);
+#[map]
+pub static ENDPOINTS: HashMap<Address, Endpoint> =
+    HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
+#[map]
+pub static NETWORKS: LpmTrie<Address, NetworkRange> =
+    LpmTrie::with_max_entries(1024, BPF_F_NO_PREALLOC);
+#[map]
+pub static PUBLISHED: HashMap<PublishedKey, Published> =
+    HashMap::with_max_entries(262_144, BPF_F_NO_PREALLOC);
+#[map]
+pub static PUBLISHED_PORTS: Array<u64> = Array::with_max_entries(PublishedPorts::WORDS, 0);
+#[map]
+pub static FLOW_INDEX: HashMap<FlowKey, FlowRef> = HashMap::with_max_entries(2 * FLOW_CAPACITY, 0);
+#[map]
+pub static FLOWS: Array<Flow> = Array::with_max_entries(FLOW_CAPACITY, BPF_F_MMAPABLE);
+#[map]
+pub static FREE_FLOWS: Queue<u32> = Queue::with_max_entries(FLOW_CAPACITY, 0);
+#[map]
+pub static FLOW_CURSOR: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static USAGE: Array<Usage> = Array::with_max_entries(MAX_SLOTS, BPF_F_MMAPABLE);
+#[map]
+pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(MAX_SLOTS, 0);
