@@ -128,6 +128,8 @@ reasons! {
         EndpointGone = 28, "endpoint_gone";
         /// The uplink has no address of the packet's family to masquerade with.
         NoMasqueradeAddress = 29, "no_masquerade_address";
+        /// Neither part of a flow nor able to begin one: a reset, an echo reply, an ICMP error.
+        NoFlow = 30, "no_flow";
     }
 }
 

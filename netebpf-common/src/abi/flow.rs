@@ -36,7 +36,7 @@ impl Protocol {
 }
 
 /// The tuple of one direction of a flow, as its packets carry it when they arrive.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[repr(C)]
 pub struct FlowKey {
     /// Source address.
@@ -55,16 +55,6 @@ pub struct FlowKey {
 assert_layout!(FlowKey, size 40, align 1);
 
 impl FlowKey {
-    /// No flow.
-    pub const NONE: Self = Self {
-        source: Address::NONE,
-        destination: Address::NONE,
-        source_port: [0; 2],
-        destination_port: [0; 2],
-        protocol: 0,
-        padding: [0; 3],
-    };
-
     /// The tuple of a packet that goes the other way.
     #[inline(always)]
     #[must_use]
@@ -189,7 +179,7 @@ pub const fn is_live(generation: u64) -> bool {
 }
 
 /// One flow.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[repr(C)]
 pub struct Flow {
     /// Odd while the flow lives; even when it is dead. Each new owner of the place raises it.

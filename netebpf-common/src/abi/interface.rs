@@ -41,7 +41,7 @@ impl InterfaceOptions {
     }
 }
 
-/// One interface. The fields after `options` mean, by kind:
+/// One interface. Some fields mean different things, by kind:
 ///
 /// | | endpoint | uplink | gateway |
 /// |---|---|---|---|
@@ -65,6 +65,9 @@ pub struct Interface {
     pub generation: u32,
     /// The longest IP packet, in bytes, that the interface takes.
     pub mtu: u32,
+    /// Endpoint: the bridge device of its network, where the host's stack sees its packets come in.
+    /// Otherwise 0.
+    pub gateway_ifindex: u32,
     /// Switches.
     pub options: InterfaceOptions,
     /// Significant bits of the IPv4 subnet, 0…32.
@@ -82,7 +85,7 @@ pub struct Interface {
     /// Ethernet address of the gateway.
     pub gateway_mac: Mac,
 }
-assert_layout!(Interface, size 76, align 4);
+assert_layout!(Interface, size 80, align 4);
 
 impl Interface {
     /// A free place.
@@ -93,6 +96,7 @@ impl Interface {
         network: 0,
         generation: 0,
         mtu: 0,
+        gateway_ifindex: 0,
         options: InterfaceOptions(0),
         prefix_v4: 0,
         prefix_v6: 0,
