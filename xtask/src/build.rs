@@ -1,0 +1,42 @@
+//! `cargo xtask build`: netebpf with its kernel programs inside, and the static twin for virtual machines.
+
+use crate::run;
+use anyhow::{Context as _, Result};
+use std::path::PathBuf;
+
+/// A binary for this target runs on every kernel, whatever the distribution.
+pub(crate) const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";
+
+/// Build netebpf and its kernel programs
+#[derive(clap::Args, Default)]
+pub(crate) struct Build {
+    /// Unoptimised, as tests use it
+    #[arg(long)]
+    pub(crate) dev: bool,
+    /// A static binary (x86_64 musl), which runs on every distribution
+    #[arg(long = "static")]
+    pub(crate) is_static: bool,
+}
+
+impl Build {
+    /// Builds, and returns where the binary is.
+    pub(crate) fn run(self) -> Result<PathBuf> {
+        let mut cargo = run::cargo();
+        cargo.args(["build", "--locked", "--package", "netebpf"]);
+        let mut directory = run::target_dir();
+        if self.is_static {
+            cargo.args(["--target", STATIC_TARGET]);
+            directory.push(STATIC_TARGET);
+        }
+        if self.dev {
+            directory.push("debug");
+        } else {
+            cargo.arg("--release");
+            directory.push("release");
+        }
+        let kind = if self.is_static { " (static)" } else { "" };
+        run::step(&format!("Building netebpf{kind}"), &mut cargo)?;
+        let binary = directory.join("netebpf");
+        binary.canonicalize().with_context(|| format!("{} is not there", binary.display()))
+    }
+}

@@ -1,0 +1,200 @@
+//! The file system of the machine in QEMU: busybox, modules, netebpf, the tests and a few tools.
+//!
+//! **Invariant**: the machine powers itself off when its programs are through, and announces each one's
+//! exit code in a line that begins with [`MARKER`].
+
+use super::kernel::Kernel;
+use crate::run;
+use anyhow::{Context as _, Result, ensure};
+use std::{
+    fmt::Write as _,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+/// What begins a line that is meant for [`super`], not for the reader.
+pub(super) const MARKER: &str = "### netebpf-vm: ";
+
+/// Loaded before the tests, with what they depend on.
+const MODULES: &[&str] = &[
+    "veth",
+    "bridge",
+    "dummy",
+    "tun",
+    "sch_ingress",
+    "cls_bpf",
+    "sch_netem",
+    "tcp_diag",
+    "udp_diag",
+];
+
+/// Copied from this machine with their shared libraries where they are there. A test that wants another
+/// is skipped, with its reason.
+const TOOLS: &[&str] =
+    &["ip", "tc", "ping", "iperf3", "traceroute", "ethtool", "tcpdump", "socat", "curl", "nsenter"];
+
+/// What goes in beside the kernel's modules.
+pub(super) struct Contents {
+    netebpf: PathBuf,
+    tests: Vec<(String, PathBuf)>,
+    filter: Option<String>,
+}
+
+impl Contents {
+    pub(super) fn new(netebpf: &Path, filter: Option<&str>) -> Self {
+        Self { netebpf: netebpf.to_owned(), tests: Vec::new(), filter: filter.map(str::to_owned) }
+    }
+
+    pub(super) fn add_test(&mut self, name: &str, executable: &Path) {
+        self.tests.push((name.to_owned(), executable.to_owned()));
+    }
+
+    /// The programs that the machine runs, by the names in its markers.
+    pub(super) fn programs(&self) -> Vec<String> {
+        std::iter::once("netebpf")
+            .chain(self.tests.iter().map(|(name, _)| &**name))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Writes the image, uncompressed: emulated machines unpack slowly.
+    pub(super) fn pack(&self, kernel: &Kernel) -> Result<PathBuf> {
+        let root = tempfile::Builder::new()
+            .prefix("initramfs-")
+            .tempdir_in(run::target_dir().join("vm"))?;
+        let root = root.path();
+        for directory in [
+            "bin", "usr/bin", "modules", "tests", "proc", "sys", "dev", "run", "tmp", "var", "etc",
+            "root",
+        ] {
+            fs::create_dir_all(root.join(directory))?;
+        }
+        copy(Path::new("/bin/busybox"), &root.join("bin/busybox"))?;
+        for tool in TOOLS {
+            copy_tool(tool, root)?;
+        }
+        copy_modules(kernel, &root.join("modules"))?;
+        copy_stripped(&self.netebpf, &root.join("usr/bin/netebpf"))?;
+        for (name, executable) in &self.tests {
+            copy_stripped(executable, &root.join("tests").join(name))?;
+        }
+        fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n")?;
+        fs::write(root.join("etc/group"), "root:x:0:\n")?;
+        fs::write(root.join("etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n")?;
+        fs::write(root.join("init"), self.init())?;
+        fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
+        let image = run::target_dir().join("vm").join(format!("initramfs-{}.cpio", kernel.name));
+        let files = run::output(run::command("find").arg(".").current_dir(root))?;
+        let mut cpio = run::command("cpio");
+        cpio.args(["--create", "--quiet", "--format=newc", "--owner=0:0"]).current_dir(root);
+        let mut cpio = cpio.stdin(Stdio::piped()).stdout(fs::File::create(&image)?).spawn()?;
+        std::io::Write::write_all(
+            &mut cpio.stdin.take().context("cpio has no input")?,
+            files.as_bytes(),
+        )?;
+        ensure!(cpio.wait()?.success(), "cpio failed");
+        Ok(image)
+    }
+
+    fn init(&self) -> String {
+        let mut init = format!(
+            "#!/bin/busybox sh\n\
+             /bin/busybox --install -s /bin\n\
+             export PATH=/usr/bin:/bin HOME=/root NETEBPF_VM=1 NETEBPF_BIN=/usr/bin/netebpf RUST_BACKTRACE=1\n\
+             mount -t proc proc /proc\n\
+             mount -t sysfs sysfs /sys\n\
+             mount -t devtmpfs devtmpfs /dev\n\
+             mkdir -p /dev/pts /dev/shm\n\
+             mount -t devpts devpts /dev/pts\n\
+             mount -t cgroup2 cgroup2 /sys/fs/cgroup\n\
+             mount -t bpf bpf /sys/fs/bpf\n\
+             for place in /run /tmp /var; do mount -t tmpfs tmpfs $place; done\n\
+             mkdir -p /run/netns /var/lib /var/log\n\
+             dmesg -n 1\n\
+             for module in /modules/*; do insmod $module || echo \"insmod $module failed\"; done\n\
+             ip link set lo up\n\
+             echo '{MARKER}up'\n\
+             netebpf --version; echo \"{MARKER}$? netebpf\"\n\
+             cd /tests\n"
+        );
+        let filter = self.filter.as_deref().unwrap_or_default();
+        for (name, _) in &self.tests {
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                init,
+                "./{name} --test-threads=1 --show-output {filter} 2>&1; echo \"{MARKER}$? {name}\""
+            );
+        }
+        init.push_str("poweroff -f\n");
+        init
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to)
+        .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+    Ok(())
+}
+
+/// Without symbols: a tenth of the size.
+fn copy_stripped(from: &Path, to: &Path) -> Result<()> {
+    run::output(run::command("strip").arg("-o").arg(to).arg(from)).map(drop)
+}
+
+/// A program and the libraries that `ldd` lists, each where the loader looks for it.
+fn copy_tool(tool: &str, root: &Path) -> Result<()> {
+    let places = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
+    let Some(program) =
+        places.iter().map(|place| Path::new(place).join(tool)).find(|path| path.exists())
+    else {
+        return Ok(());
+    };
+    copy(&program, &root.join("usr/bin").join(tool))?;
+    for word in run::output(run::command("ldd").arg(&program))?.split_whitespace() {
+        let library = root.join(word.trim_start_matches('/'));
+        if word.starts_with('/') && !library.exists() {
+            fs::create_dir_all(library.parent().context("a library in no directory")?)?;
+            copy(Path::new(word), &library)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies modules, unpacked, with names that sort in the order to load them.
+fn copy_modules(kernel: &Kernel, to: &Path) -> Result<()> {
+    let dependencies = fs::read_to_string(kernel.modules.join("modules.dep"))?;
+    let mut order: Vec<&str> = Vec::new();
+    for module in MODULES {
+        let is_it = |path: &str| stem(path) == *module;
+        let line = dependencies.lines().find(|line| line.split(':').next().is_some_and(is_it));
+        // Not listed: built into this kernel.
+        let Some((path, needs)) = line.and_then(|line| line.split_once(':')) else { continue };
+        // The farthest dependency stands last and is loaded first.
+        for path in needs.split_whitespace().rev().chain([path]) {
+            if !order.contains(&path) {
+                order.push(path);
+            }
+        }
+    }
+    for (number, path) in order.iter().enumerate() {
+        let packed = kernel.modules.join(path);
+        let unpacked = to.join(format!("{number:02}-{}.ko", stem(path)));
+        if path.ends_with(".xz") {
+            let file = fs::File::create(&unpacked)?;
+            let mut xz = run::command("xz");
+            let done = xz.args(["--decompress", "--stdout"]).arg(packed).stdout(file).status()?;
+            ensure!(done.success(), "xz cannot unpack {path}");
+        } else {
+            copy(&packed, &unpacked)?;
+        }
+    }
+    Ok(())
+}
+
+/// The name of a module, from its path.
+fn stem(path: &str) -> &str {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.split('.').next().unwrap_or(file)
+}

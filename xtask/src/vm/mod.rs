@@ -1,0 +1,110 @@
+//! `cargo xtask vm`: the tests that need a kernel, on other kernels than this machine's.
+//!
+//! **Invariant**: nothing but files under `target/vm` and the programs that [`crate::setup`] installed is
+//! used, no privilege is needed, and the machine in QEMU sees no disk and no network: what it runs is in
+//! its initramfs, and what it says comes over the serial console.
+
+mod initramfs;
+mod kernel;
+
+use crate::{
+    build::{Build, STATIC_TARGET},
+    run::{self, Ended, Step},
+    setup::Setup,
+    test::{Layer, binaries, libtest::Report, libtest::Tally},
+};
+use anyhow::{Result, ensure};
+use initramfs::Contents;
+use kernel::Release;
+use std::{path::Path, process::Command, time::Duration};
+
+/// The longest that one machine may run. Software emulation is ten times slower than the machine itself.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// Run the program-run and namespace tests under Debian's 6.1 and 6.12 kernels
+#[derive(clap::Args)]
+pub(crate) struct Vm {
+    /// Only this kernel
+    #[arg(long, value_enum)]
+    kernel: Option<Release>,
+    /// Only tests whose names contain this
+    filter: Option<String>,
+}
+
+impl Vm {
+    pub(crate) fn run(self) -> Result<()> {
+        Setup { tests: true }.run()?;
+        let kernels: Vec<_> = match self.kernel {
+            Some(only) => vec![only],
+            None => Release::ALL.to_vec(),
+        };
+        let tally = test(&kernels, self.filter.as_deref())?;
+        println!("{tally}");
+        ensure!(tally.failed == 0, "tests failed");
+        Ok(())
+    }
+}
+
+/// Every test that needs a kernel, under every kernel.
+pub(crate) fn test_all() -> Result<Tally> {
+    test(Release::ALL, None)
+}
+
+fn test(kernels: &[Release], filter: Option<&str>) -> Result<Tally> {
+    let netebpf = Build { dev: true, is_static: true }.run()?;
+    let tests = binaries::build(Some(STATIC_TARGET))?;
+    let mut contents = Contents::new(&netebpf, filter);
+    for test in tests.iter().filter(|test| matches!(test.layer, Layer::ProgRun | Layer::Netns)) {
+        contents.add_test(&test.name, &test.executable);
+    }
+    let mut tally = Tally::default();
+    for &release in kernels {
+        let kernel = release.fetch()?;
+        let image = contents.pack(&kernel)?;
+        tally += boot(&kernel.name, &kernel.image, &image, &contents)?;
+    }
+    Ok(tally)
+}
+
+/// Boots, and reads the results from the serial console. That it comes up counts as a test.
+fn boot(name: &str, kernel: &Path, initramfs: &Path, contents: &Contents) -> Result<Tally> {
+    let step = Step::begin(format!("Linux {name} in QEMU"));
+    let mut report = Report::default();
+    let (mut said, mut booted) = (Vec::new(), false);
+    // A program whose end was not announced with 0 has failed, whatever its tests said.
+    let mut unfinished = contents.programs();
+    let ended = run::lines(&mut qemu(kernel, initramfs), Some(LIMIT), |line| {
+        if let Some(marker) = line.strip_prefix(initramfs::MARKER) {
+            booted |= marker.trim() == "up";
+            if let Some(program) = marker.trim().strip_prefix("0 ") {
+                unfinished.retain(|unfinished| unfinished != program);
+            }
+        } else if let Some(test) = report.line(line) {
+            step.now(test);
+        }
+        said.push(line.to_owned());
+    })?;
+    let clean = booted && unfinished.is_empty() && ended == Ended::With(0);
+    let mut tally = report.finish(clean);
+    tally.passed += usize::from(booted);
+    for (test, reason) in &report.skipped {
+        step.say(&format!("    skipped: {test}: {reason}"));
+    }
+    step.end(&tally.to_string());
+    if tally.failed > 0 {
+        for line in said.iter().filter(|line| !line.ends_with(" ... ok")) {
+            eprintln!("    {line}");
+        }
+        eprintln!("    QEMU: {ended}; without success: {}", unfinished.join(", "));
+    }
+    Ok(tally)
+}
+
+fn qemu(kernel: &Path, initramfs: &Path) -> Command {
+    let mut qemu = run::command("qemu-system-x86_64");
+    qemu.args("-accel tcg,thread=multi -cpu max -M q35 -smp 2 -m 2048".split(' '));
+    qemu.args("-display none -no-reboot -nodefaults -serial stdio".split(' '));
+    qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
+    qemu.args(["-append", "console=ttyS0 panic=-1 quiet mitigations=off nokaslr"]);
+    qemu
+}
