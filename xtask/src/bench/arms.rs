@@ -1,0 +1,179 @@
+//! What is compared: netebpf, and a Linux bridge with the rules that Docker makes.
+//!
+//! **Invariant**: the arms differ in the host only. Each has the same wire, the same two endpoints, the
+//! same neighbour and the same server and client programs, and all are alive at once.
+
+use super::load::READY;
+use crate::{
+    namespace::{self, HOST_V4, OUTSIDE_V4},
+    run,
+};
+use anyhow::{Context as _, Result, ensure};
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+};
+
+/// The ways of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Way {
+    EndpointToEndpoint,
+    Masquerade,
+    PublishedPort,
+}
+
+impl Way {
+    pub(super) const ALL: [Self; 3] =
+        [Self::EndpointToEndpoint, Self::Masquerade, Self::PublishedPort];
+}
+
+/// A host with endpoints `web` and `app`, a neighbour, and the servers in `web` and at the neighbour.
+pub(super) struct Arm {
+    pub(super) name: &'static str,
+    /// Of the endpoint `web`.
+    web_v4: &'static str,
+    app: String,
+    neighbour: String,
+    /// Every namespace that this arm made itself.
+    made: Vec<String>,
+    servers: Vec<Child>,
+    /// Brings the instance down.
+    netebpf: Option<PathBuf>,
+}
+
+/// The host of the arm that runs netebpf, and its instance.
+const OURS: &str = "netebpf-bench";
+const INSTANCE: &str = "bench";
+
+const TOPOLOGY: &str = r#"
+name: bench
+networks:
+  front: {ipam: {config: [{subnet: 172.18.0.0/16, gateway: 172.18.0.1}]}}
+services:
+  web: {networks: {front: {ipv4_address: 172.18.0.2}}, ports: ["8080:80"]}
+  app: {networks: {front: {ipv4_address: 172.18.0.3}}}
+"#;
+
+/// What Docker makes for one user-defined network with one published port, beside its default network:
+/// `iptables-save` of such a host.
+const DOCKER_RULES: &str = include_str!("docker.rules");
+
+impl Arm {
+    /// netebpf, on a host of its own.
+    pub(super) fn netebpf(binary: &Path) -> Result<Self> {
+        let mut arm = Self::with_host("netebpf", OURS, "bench.app")?;
+        let mut file = tempfile::NamedTempFile::with_suffix(".yaml")?;
+        file.write_all(TOPOLOGY.as_bytes())?;
+        arm.netebpf = Some(binary.to_owned());
+        let mut up = namespace::inside(OURS, binary);
+        run::output(up.args(["--instance", INSTANCE, "up", "--file"]).arg(file.path()))?;
+        arm.serve("bench.web", "0.0.0.0:80")?;
+        Ok(arm)
+    }
+
+    /// A Linux bridge and Docker's rules.
+    pub(super) fn docker() -> Result<Self> {
+        let host = "netebpf-bench-docker";
+        let [web, app] = ["web", "app"].map(|endpoint| format!("{host}-{endpoint}"));
+        let mut arm = Self::with_host("bridge + iptables", host, &app)?;
+        let ip = |line: &str| namespace::ip(host, line);
+        for line in ["link add br-front type bridge", "address add 172.18.0.1/16 dev br-front"] {
+            ip(line)?;
+        }
+        for (endpoint, address) in [(&web, "172.18.0.2/16"), (&app, "172.18.0.3/16")] {
+            arm.made.push(endpoint.clone());
+            namespace::add(endpoint)?;
+            let port = &endpoint[endpoint.len() - 3..];
+            ip(&format!("link add {port} type veth peer name eth0 netns {endpoint}"))?;
+            ip(&format!("link set {port} master br-front up"))?;
+            namespace::ip(endpoint, &format!("address add {address} dev eth0"))?;
+            namespace::ip(endpoint, "link set eth0 up")?;
+        }
+        ip("link set br-front up")?;
+        for endpoint in [&web, &app] {
+            namespace::ip(endpoint, "route add default via 172.18.0.1")?;
+        }
+        let mut forward = namespace::inside(host, "sysctl");
+        run::output(forward.args(["-q", "-w", "net.ipv4.ip_forward=1"]))?;
+        let mut restore = namespace::inside(host, "iptables-restore");
+        let mut child =
+            restore.stdin(Stdio::piped()).spawn().context("cannot run iptables-restore")?;
+        child
+            .stdin
+            .take()
+            .context("iptables-restore has no input")?
+            .write_all(DOCKER_RULES.as_bytes())?;
+        ensure!(child.wait()?.success(), "iptables-restore refuses Docker's rules");
+        arm.serve(&web, "0.0.0.0:80")?;
+        Ok(arm)
+    }
+
+    fn with_host(name: &'static str, host: &str, app: &str) -> Result<Self> {
+        let neighbour = format!("{host}-lan");
+        let made = vec![host.to_owned(), neighbour.clone()];
+        let mut arm = Self {
+            name,
+            web_v4: "172.18.0.2",
+            app: app.to_owned(),
+            neighbour: neighbour.clone(),
+            made,
+            servers: Vec::new(),
+            netebpf: None,
+        };
+        namespace::add_host(host, &neighbour)?;
+        arm.serve(&neighbour, "0.0.0.0:80")?;
+        Ok(arm)
+    }
+
+    /// The namespace of the client on this way, and the server that it asks.
+    pub(super) fn client(&self, way: Way) -> Result<(&str, SocketAddr)> {
+        let (from, to) = match way {
+            Way::EndpointToEndpoint => (&self.app, format!("{}:80", self.web_v4)),
+            Way::Masquerade => (&self.app, format!("{OUTSIDE_V4}:80")),
+            Way::PublishedPort => (&self.neighbour, format!("{HOST_V4}:8080")),
+        };
+        Ok((from, to.parse()?))
+    }
+
+    /// Whether packets that stay on a bridge of this host meet its iptables rules.
+    pub(super) fn has_bridge_netfilter(&self) -> bool {
+        let mut sysctl = namespace::inside(&self.made[0], "sysctl");
+        let value = run::output(sysctl.args(["-n", "net.bridge.bridge-nf-call-iptables"]));
+        value.is_ok_and(|value| value.trim() == "1")
+    }
+
+    fn serve(&mut self, namespace: &str, listen: &str) -> Result<()> {
+        let mut server = namespace::inside(namespace, std::env::current_exe()?);
+        server.args(["load", "server", listen]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = server.spawn().context("cannot start a server")?;
+        let output = child.stdout.take().context("a server has no output")?;
+        self.servers.push(child);
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line)?;
+        ensure!(line.trim() == READY, "the server in {namespace} does not listen on {listen}");
+        Ok(())
+    }
+}
+
+impl Drop for Arm {
+    fn drop(&mut self) {
+        for server in &mut self.servers {
+            drop(server.stdin.take());
+            let _ = server.wait();
+        }
+        if let Some(netebpf) = &self.netebpf {
+            let mut down = namespace::inside(OURS, netebpf);
+            if let Err(error) = run::output(down.args(["--instance", INSTANCE, "down", "--all"])) {
+                eprintln!("{error:#}");
+            }
+        }
+        for namespace in &self.made {
+            if let Err(error) = namespace::remove(namespace) {
+                eprintln!("{error:#}");
+            }
+        }
+    }
+}

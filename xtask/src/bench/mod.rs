@@ -1,0 +1,169 @@
+//! `cargo xtask bench`: how much faster than a Linux bridge with Docker's iptables rules.
+//!
+//! **Invariant**: a ratio compares medians of rounds that alternate between arms which are all alive, on
+//! one CPU, so that what disturbs the machine disturbs each of them.
+
+mod arms;
+pub(crate) mod load;
+
+use crate::{build::Build, namespace, run, run::Step, setup::Setup};
+use anyhow::{Context as _, Result, ensure};
+use arms::{Arm, Way};
+use load::Metric;
+use serde::Serialize;
+use std::fs;
+
+/// Compare speed with a Linux bridge and Docker's iptables rules, in throw-away namespaces
+#[derive(clap::Args)]
+pub(crate) struct Bench {
+    /// Rounds; each measures everything once, and the median counts
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// How long one measurement takes
+    #[arg(long, default_value_t = 1000)]
+    milliseconds: u64,
+    /// Fail when a ratio is below this
+    #[arg(long)]
+    at_least: Option<f64>,
+}
+
+/// The medians of one thing that was measured, operations per second.
+#[derive(Serialize)]
+struct Measured {
+    way: Way,
+    metric: Metric,
+    netebpf: f64,
+    bridge_and_iptables: f64,
+    ratio: f64,
+}
+
+/// What goes into the file.
+#[derive(Serialize)]
+struct Record {
+    kernel: String,
+    rounds: u32,
+    milliseconds: u64,
+    /// Whether bridged packets meet the rules, too: `br_netfilter`, which Docker loads.
+    bridge_netfilter: bool,
+    results: Vec<Measured>,
+}
+
+impl Bench {
+    pub(crate) fn run(self) -> Result<()> {
+        Setup { tests: true }.run()?;
+        let netebpf = Build::default().run()?;
+        let arms = [Arm::netebpf(&netebpf)?, Arm::docker()?];
+        let results = self.measure(&arms)?;
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
+        let bridge_netfilter = arms[1].has_bridge_netfilter();
+        drop(arms);
+        print(&results, bridge_netfilter);
+        let lowest = results.iter().map(|result| result.ratio).fold(f64::INFINITY, f64::min);
+        let Self { rounds, milliseconds, at_least } = self;
+        let record = Record { kernel, rounds, milliseconds, bridge_netfilter, results };
+        let file = run::target_dir().join("bench.json");
+        fs::write(&file, serde_json::to_string_pretty(&record)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        println!("{}", serde_json::to_string(&record)?);
+        if let Some(wanted) = at_least {
+            ensure!(lowest >= wanted, "the lowest ratio is {lowest:.2}, wanted {wanted}");
+        }
+        Ok(())
+    }
+
+    fn measure(&self, arms: &[Arm; 2]) -> Result<Vec<Measured>> {
+        let metrics = [Metric::RoundTrips, Metric::Connections];
+        let what: Vec<_> =
+            Way::ALL.iter().flat_map(|&way| metrics.map(|metric| (way, metric))).collect();
+        // A short round first: the ways are up and the caches warm, and its numbers do not count.
+        let step = Step::begin(format!("Measuring, {} rounds", self.rounds));
+        for (&(way, metric), arm) in
+            what.iter().flat_map(|what| arms.iter().map(move |arm| (what, arm)))
+        {
+            ask(arm, way, metric, 100)?;
+        }
+        let mut samples = vec![[const { Vec::new() }; 2]; what.len()];
+        for round in 0..self.rounds {
+            for (&(way, metric), samples) in what.iter().zip(&mut samples) {
+                // Who comes first changes from round to round.
+                for turn in 0..2 {
+                    let index = (round as usize + turn) % 2;
+                    let rate = ask(&arms[index], way, metric, self.milliseconds)?;
+                    step.now(&format!("round {}: {way:?}, {metric:?}: {rate:.0}/s", round + 1));
+                    samples[index].push(rate);
+                }
+            }
+        }
+        step.end("done");
+        let results = what.into_iter().zip(samples).map(|((way, metric), [ours, theirs])| {
+            let (netebpf, bridge_and_iptables) = (median(ours), median(theirs));
+            Measured {
+                way,
+                metric,
+                netebpf,
+                bridge_and_iptables,
+                ratio: netebpf / bridge_and_iptables,
+            }
+        });
+        Ok(results.collect())
+    }
+}
+
+/// Operations per second on one way through one arm.
+fn ask(arm: &Arm, way: Way, metric: Metric, milliseconds: u64) -> Result<f64> {
+    let (namespace, server) = arm.client(way)?;
+    let metric = match metric {
+        Metric::RoundTrips => "round-trips",
+        Metric::Connections => "connections",
+    };
+    let mut client = namespace::inside(namespace, std::env::current_exe()?);
+    client.args(["load", "client", &server.to_string(), "--metric", metric]);
+    client.args(["--milliseconds", &milliseconds.to_string()]);
+    let rate =
+        run::output(&mut client).with_context(|| format!("{}: {way:?}, {metric}", arm.name))?;
+    rate.trim().parse().with_context(|| format!("a client said {rate:?}"))
+}
+
+/// The middle one, or the mean of the two in the middle.
+fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    let middle = samples.len() / 2;
+    if samples.len() % 2 == 1 {
+        samples[middle]
+    } else {
+        (samples[middle - 1] + samples[middle]) / 2.0
+    }
+}
+
+fn print(results: &[Measured], bridge_netfilter: bool) {
+    println!(
+        "{:<22}{:<14}{:>12}{:>20}{:>8}",
+        "way", "per second", "netebpf", "bridge + iptables", "ratio"
+    );
+    for Measured { way, metric, netebpf, bridge_and_iptables, ratio } in results {
+        let way = match way {
+            Way::EndpointToEndpoint => "endpoint to endpoint",
+            Way::Masquerade => "masquerade",
+            Way::PublishedPort => "published port",
+        };
+        let metric = match metric {
+            Metric::RoundTrips => "round trips",
+            Metric::Connections => "connections",
+        };
+        println!("{way:<22}{metric:<14}{netebpf:>12.0}{bridge_and_iptables:>20.0}{ratio:>8.2}");
+    }
+    if !bridge_netfilter {
+        println!(
+            "(br_netfilter, which Docker loads, is not there: endpoint to endpoint met no rule)"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(super::median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(super::median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+}
