@@ -1,4 +1,4 @@
-//! What libtest prints, read line by line.
+//! What libtest prints, and the runner of the namespace tests in its manner, read line by line.
 //!
 //! **Invariant**: a program that ends without its summary line, or with an exit code that its summary
 //! does not account for, has a failure in the tally.
@@ -33,7 +33,10 @@ pub(crate) struct Report {
     running: usize,
     /// Whose captured output is being printed.
     printing: Option<String>,
-    /// Tests that printed `skipped: REASON`, and the reason.
+    /// Tests that found out by themselves that they cannot run, and were counted as passed: libtest has
+    /// no word for that.
+    passed_but_skipped: usize,
+    /// What was skipped, and why.
     pub(crate) skipped: Vec<(String, String)>,
 }
 
@@ -54,10 +57,15 @@ impl Report {
             self.printing = Some(name.trim_end_matches(" stdout").to_owned());
         } else if let Some(reason) = line.strip_prefix("skipped: ") {
             if let Some(test) = self.printing.clone() {
+                self.passed_but_skipped += 1;
                 self.skipped.push((test, reason.to_owned()));
             }
-        } else if let Some(rest) = line.strip_prefix("test ") {
-            return rest.split_once(" ... ").map(|(test, _)| test);
+        } else if let Some((test, outcome)) =
+            line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "))
+        {
+            let reason = outcome.strip_prefix("skipped: ").or(outcome.strip_prefix("ignored, "));
+            self.skipped.extend(reason.map(|reason| (test.to_owned(), reason.to_owned())));
+            return Some(test);
         }
         None
     }
@@ -65,8 +73,7 @@ impl Report {
     /// The tally, when the output is over.
     pub(crate) fn finish(&self, exit_is_zero: bool) -> Tally {
         let mut tally = self.tally;
-        // libtest has no word for a test that finds out by itself that it cannot run: it passed.
-        let skipped = self.skipped.len().min(tally.passed);
+        let skipped = self.passed_but_skipped.min(tally.passed);
         tally.passed -= skipped;
         tally.skipped += skipped;
         tally.failed += self.running;
@@ -75,6 +82,11 @@ impl Report {
         }
         tally
     }
+}
+
+/// Whether a line helps to understand a failure: all but the tests that passed.
+pub(crate) fn matters(line: &str) -> bool {
+    !(line.starts_with("test ") && line.contains(" ... ok"))
 }
 
 /// `ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s`.
@@ -117,6 +129,13 @@ mod tests {
         let output = "running 2 tests\ntest a ... ok\ntest b ... ok\n\nsuccesses:\n\n---- a stdout ----\n\
             skipped: no root\n\n\nsuccesses:\n    a\n    b\n\n\
             test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n";
+        assert_eq!(read(output, true), tally(1, 0, 1));
+    }
+
+    #[test]
+    fn the_runner_of_namespace_tests_counts_them_itself() {
+        let output = "running 2 tests\ntest a ... ok (0.1 s)\ntest b ... skipped: no iperf3\n\n\
+            test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.10s\n";
         assert_eq!(read(output, true), tally(1, 0, 1));
     }
 

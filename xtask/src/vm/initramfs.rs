@@ -102,7 +102,7 @@ impl Contents {
         let mut init = format!(
             "#!/bin/busybox sh\n\
              /bin/busybox --install -s /bin\n\
-             export PATH=/usr/bin:/bin HOME=/root NETEBPF_VM=1 NETEBPF_BIN=/usr/bin/netebpf RUST_BACKTRACE=1\n\
+             export PATH=/usr/bin:/bin HOME=/root NETEBPF_VM=1 NETEBPF_BIN=/usr/bin/netebpf NETEBPF_TIMEOUT_SCALE=8\n\
              mount -t proc proc /proc\n\
              mount -t sysfs sysfs /sys\n\
              mount -t devtmpfs devtmpfs /dev\n\

@@ -11,7 +11,10 @@ use crate::{
     build::{Build, STATIC_TARGET},
     run::{self, Ended, Step},
     setup::Setup,
-    test::{Layer, binaries, libtest::Report, libtest::Tally},
+    test::{
+        Layer, binaries,
+        libtest::{self, Report, Tally},
+    },
 };
 use anyhow::{Result, ensure};
 use initramfs::Contents;
@@ -92,7 +95,7 @@ fn boot(name: &str, kernel: &Path, initramfs: &Path, contents: &Contents) -> Res
     }
     step.end(&tally.to_string());
     if tally.failed > 0 {
-        for line in said.iter().filter(|line| !line.ends_with(" ... ok")) {
+        for line in said.iter().filter(|line| libtest::matters(line)) {
             eprintln!("    {line}");
         }
         eprintln!("    QEMU: {ended}; without success: {}", unfinished.join(", "));
