@@ -1,0 +1,61 @@
+//! Takes away what a laboratory made, also one whose test is dead.
+//!
+//! **Invariant**: touches nothing whose name does not begin with that of a laboratory.
+
+use super::{Ns, ns};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{fs, path::Path};
+
+/// Where an instance leaves things.
+pub(super) const PLACES: [&str; 3] = ["/run/netebpf", "/var/lib/netebpf", "/sys/fs/bpf/netebpf"];
+
+/// Removes what the tests of dead processes left.
+pub fn sweep() {
+    for name in PLACES.iter().chain(&["/run/netns"]).flat_map(|place| entries(place)) {
+        let pid = name.strip_prefix("nbt-").and_then(|rest| rest.split('-').next());
+        if let Some(pid) = pid.and_then(|pid| pid.parse::<u32>().ok())
+            && !Path::new(&format!("/proc/{pid}")).exists()
+        {
+            sweep_of(pid);
+        }
+    }
+}
+
+/// Removes what the tests of this process, which has ended, left.
+pub fn sweep_of(pid: u32) {
+    remove(&format!("nbt-{pid}-"));
+}
+
+/// Removes all of the laboratories whose names begin so: processes in their namespaces first.
+pub(super) fn remove(prefix: &str) {
+    let names = namespaces(prefix);
+    for name in &names {
+        for pid in Ns::existing(name.clone()).processes() {
+            if let Some(pid) = Pid::from_raw(pid as i32) {
+                // It may have ended on its own.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+    for name in &names {
+        ns::ip(&["netns", "delete", name]);
+    }
+    for place in PLACES {
+        for name in entries(place).filter(|name| name.starts_with(prefix)) {
+            let path = Path::new(place).join(name);
+            if let Err(error) = fs::remove_dir_all(&path) {
+                println!("{}: {error}", path.display());
+            }
+        }
+    }
+}
+
+/// The namespaces whose names begin so.
+pub(super) fn namespaces(prefix: &str) -> Vec<String> {
+    entries("/run/netns").filter(|name| name.starts_with(prefix)).collect()
+}
+
+fn entries(directory: &str) -> impl Iterator<Item = String> + use<> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok())
+}

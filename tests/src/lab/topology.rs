@@ -1,0 +1,83 @@
+//! The topology file that most tests bring up.
+
+use std::{collections::BTreeMap, fmt};
+
+/// Networks `front` (endpoints c1 and c2), `back` (d1) and `inner`, which is internal (i1 and i2).
+#[derive(Clone, Debug, Default)]
+pub struct Topology {
+    ports: BTreeMap<&'static str, Vec<String>>,
+    commands: BTreeMap<&'static str, String>,
+}
+
+/// The usual one: nothing published, nothing running.
+pub fn topology() -> Topology {
+    Topology::default()
+}
+
+impl Topology {
+    /// Publishes ports of an endpoint.
+    #[must_use]
+    pub fn ports(mut self, endpoint: &'static str, ports: &[&str]) -> Self {
+        self.ports.entry(endpoint).or_default().extend(ports.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Runs a command in an endpoint.
+    #[must_use]
+    pub fn command(mut self, endpoint: &'static str, command: &[&str]) -> Self {
+        self.commands.insert(endpoint, format!("{command:?}"));
+        self
+    }
+}
+
+impl fmt::Display for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(NETWORKS)?;
+        for (name, network, second, host) in ENDPOINTS {
+            writeln!(f, "  {name}:")?;
+            writeln!(f, "    networks:")?;
+            writeln!(f, "      {network}:")?;
+            writeln!(f, "        ipv4_address: 10.{second}.0.{host}")?;
+            writeln!(f, "        ipv6_address: \"fd{second}::{host}\"")?;
+            if let Some(ports) = self.ports.get(name) {
+                writeln!(f, "    ports: {ports:?}")?;
+            }
+            if let Some(command) = self.commands.get(name) {
+                writeln!(f, "    command: {command}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const NETWORKS: &str = r#"name: lab
+networks:
+  front:
+    enable_ipv6: true
+    ipam:
+      config:
+        - {subnet: 10.10.0.0/24, gateway: 10.10.0.1}
+        - {subnet: "fd10::/64", gateway: "fd10::1"}
+  back:
+    enable_ipv6: true
+    ipam:
+      config:
+        - {subnet: 10.20.0.0/24, gateway: 10.20.0.1}
+        - {subnet: "fd20::/64", gateway: "fd20::1"}
+  inner:
+    internal: true
+    enable_ipv6: true
+    ipam:
+      config:
+        - {subnet: 10.30.0.0/24, gateway: 10.30.0.1}
+        - {subnet: "fd30::/64", gateway: "fd30::1"}
+services:
+"#;
+
+const ENDPOINTS: [(&str, &str, u8, u8); 5] = [
+    ("c1", "front", 10, 11),
+    ("c2", "front", 10, 12),
+    ("d1", "back", 20, 11),
+    ("i1", "inner", 30, 11),
+    ("i2", "inner", 30, 12),
+];

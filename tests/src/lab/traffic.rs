@@ -1,0 +1,276 @@
+//! Sockets inside namespaces: echo servers, their clients, and bulk transfers that compare every byte.
+
+use super::{Family, Ns, patience, wire::set_option};
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::{AsRawFd, OwnedFd},
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+/// Answers on a port, TCP and UDP, IPv4 and IPv6: what comes goes back. Remembers who asked.
+#[derive(Debug)]
+pub struct Echo {
+    seen: Arc<Mutex<Vec<SocketAddr>>>,
+    tcp: TcpListener,
+    udp: UdpSocket,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Echo {
+    /// Starts one.
+    pub fn start(ns: &Ns, port: u16) -> Self {
+        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        let (tcp, udp) = ns.run(|| (TcpListener::bind(any), UdpSocket::bind(any)));
+        let (tcp, udp) = (tcp.expect("a free TCP port"), udp.expect("a free UDP port"));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let note = |seen: &Mutex<Vec<SocketAddr>>, who: SocketAddr| {
+            let who = SocketAddr::new(who.ip().to_canonical(), who.port());
+            seen.lock().expect("nobody panics with it").push(who);
+        };
+        let (listener, list) = (tcp.try_clone().expect("a descriptor"), Arc::clone(&seen));
+        let accept = move || {
+            while let Ok((stream, who)) = listener.accept() {
+                note(&list, who);
+                thread::spawn(move || echo_stream(stream));
+            }
+        };
+        let (socket, list) = (udp.try_clone().expect("a descriptor"), Arc::clone(&seen));
+        let answer = move || {
+            let mut buffer = [0; 65_536];
+            loop {
+                match socket.recv_from(&mut buffer) {
+                    Ok((length, who)) => {
+                        note(&list, who);
+                        // Its client may be gone; then there is nobody to tell.
+                        drop(socket.send_to(&buffer[..length], who));
+                    }
+                    // A socket that was shut down has nobody as its sender.
+                    Err(error) if error.kind() == ErrorKind::InvalidInput => break,
+                    // An ICMP error about an earlier answer.
+                    Err(_) => continue,
+                }
+            }
+        };
+        Self { seen, tcp, udp, threads: vec![thread::spawn(accept), thread::spawn(answer)] }
+    }
+
+    /// Who asked, in order, and forgets them.
+    pub fn clients(&self) -> Vec<SocketAddr> {
+        std::mem::take(&mut self.seen.lock().expect("nobody panics with it"))
+    }
+
+    /// The only one who asked.
+    pub fn client(&self) -> SocketAddr {
+        let clients = self.clients();
+        assert_eq!(clients.len(), 1, "one client was expected: {clients:?}");
+        clients[0]
+    }
+}
+
+fn echo_stream(mut stream: TcpStream) {
+    let mut buffer = [0; 65_536];
+    while let Ok(length) = stream.read(&mut buffer) {
+        if length == 0 || stream.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        // Linux wakes `accept` and `recv` when the socket is shut down.
+        // SAFETY: our own descriptors, open until the end of this function.
+        unsafe {
+            libc::shutdown(self.tcp.as_raw_fd(), libc::SHUT_RDWR);
+            libc::shutdown(self.udp.as_raw_fd(), libc::SHUT_RDWR);
+        }
+        for thread in self.threads.drain(..) {
+            drop(thread.join());
+        }
+    }
+}
+
+impl Ns {
+    /// A server that answers on a port.
+    pub fn echo(&self, port: u16) -> Echo {
+        Echo::start(self, port)
+    }
+
+    /// A TCP connection to there, within patience.
+    pub fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        self.connect_from(None, to, patience())
+    }
+
+    /// A TCP connection from a source port, within a while.
+    pub fn connect_from(
+        &self,
+        source_port: Option<u16>,
+        to: SocketAddr,
+        wait: Duration,
+    ) -> io::Result<TcpStream> {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType};
+        let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket: OwnedFd = self.run(|| {
+            let flags = SocketFlags::CLOEXEC;
+            rustix::net::socket_with(family, SocketType::STREAM, flags, None)
+        })?;
+        if let Some(port) = source_port {
+            set_option(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1 as libc::c_int)?;
+            rustix::net::bind(&socket, &SocketAddr::new(Family::of(to.ip()).any(), port))?;
+        }
+        // The time limit of sending is that of connecting, too.
+        let limit = rustix::net::sockopt::Timeout::Send;
+        rustix::net::sockopt::set_socket_timeout(&socket, limit, Some(wait))?;
+        rustix::net::connect(&socket, &to).map_err(|error| match error {
+            rustix::io::Errno::INPROGRESS => ErrorKind::TimedOut.into(),
+            other => io::Error::from(other),
+        })?;
+        let stream = TcpStream::from(socket);
+        stream.set_write_timeout(Some(patience()))?;
+        stream.set_read_timeout(Some(patience()))?;
+        Ok(stream)
+    }
+
+    /// A UDP socket of a family, on a port (0 for any).
+    pub fn udp(&self, family: Family, port: u16) -> UdpSocket {
+        let bind = || UdpSocket::bind(SocketAddr::new(family.any(), port));
+        let socket = self.run(bind).expect("a free UDP port");
+        socket.set_read_timeout(Some(patience())).expect("a time limit");
+        socket
+    }
+
+    /// Asks an echo server once by TCP and once by UDP, and must be answered.
+    pub fn ask_both(&self, to: SocketAddr) {
+        self.ask_tcp(to);
+        self.ask_udp(to);
+    }
+
+    /// Asks an echo server by TCP, which must answer; our own address.
+    pub fn ask_tcp(&self, to: SocketAddr) -> SocketAddr {
+        let who = self.name();
+        let mut stream = self.connect(to).unwrap_or_else(|e| panic!("TCP {who} -> {to}: {e}"));
+        say(&mut stream, b"over TCP").unwrap_or_else(|e| panic!("TCP {who} -> {to}: {e}"));
+        stream.local_addr().expect("a connected socket")
+    }
+
+    /// Asks an echo server by UDP, which must answer from where it was asked; our own port.
+    pub fn ask_udp(&self, to: SocketAddr) -> u16 {
+        let socket = self.udp(Family::of(to.ip()), 0);
+        let who = self.name();
+        ask(&socket, to, b"over UDP").unwrap_or_else(|e| panic!("UDP {who} -> {to}: {e}"));
+        socket.local_addr().expect("a bound socket").port()
+    }
+
+    /// A TCP connection to there must fail; how.
+    pub fn refused(&self, to: SocketAddr) -> ErrorKind {
+        match self.connect_from(None, to, super::moment()) {
+            Err(error) => error.kind(),
+            Ok(_) => panic!("TCP {} -> {to}: connected, which it must not", self.name()),
+        }
+    }
+}
+
+/// Sends something on a connection to an echo server and reads it back.
+pub fn say(stream: &mut TcpStream, what: &[u8]) -> io::Result<()> {
+    stream.write_all(what)?;
+    let mut back = vec![0; what.len()];
+    stream.read_exact(&mut back)?;
+    if back == what { Ok(()) } else { Err(io::Error::other("not what was sent came back")) }
+}
+
+/// Sends a datagram to an echo server; the answer must come from there.
+pub fn ask(socket: &UdpSocket, to: SocketAddr, what: &[u8]) -> io::Result<()> {
+    socket.send_to(what, to)?;
+    let mut buffer = vec![0; 65_536];
+    let (length, from) = socket.recv_from(&mut buffer)?;
+    if from != to {
+        return Err(io::Error::other(format!("the answer came from {from}")));
+    }
+    if buffer[..length] == *what { Ok(()) } else { Err(io::Error::other("another answer came")) }
+}
+
+/// How long the pattern of a bulk transfer is: a prime, so that no two segments are alike.
+const PATTERN: usize = 1_000_003;
+
+/// Random enough that a lost, doubled or exchanged piece never goes unseen.
+fn pattern() -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let mut bytes: Vec<u8> = (0..=PATTERN / 8).flat_map(|_| next()).collect();
+    bytes.truncate(PATTERN);
+    bytes
+}
+
+/// Writes so many bytes of the pattern.
+pub fn send_pattern(stream: &mut TcpStream, bytes: usize) -> io::Result<()> {
+    let pattern = pattern();
+    let mut left = bytes;
+    while left > 0 {
+        let part = left.min(PATTERN);
+        stream.write_all(&pattern[..part])?;
+        left -= part;
+    }
+    Ok(())
+}
+
+/// Reads so many bytes and compares each with the pattern. `progress` is told how many came.
+pub fn expect_pattern(
+    stream: &mut TcpStream,
+    bytes: usize,
+    mut progress: impl FnMut(usize),
+) -> io::Result<()> {
+    let pattern = pattern();
+    let mut buffer = vec![0; 256 << 10];
+    let mut done = 0;
+    while done < bytes {
+        let at = done % PATTERN;
+        let room = buffer.len().min(PATTERN - at).min(bytes - done);
+        let length = stream.read(&mut buffer[..room])?;
+        if length == 0 {
+            return Err(io::Error::other(format!("ended after {done} of {bytes} bytes")));
+        }
+        if buffer[..length] != pattern[at..at + length] {
+            return Err(io::Error::other(format!("a wrong byte after {done}")));
+        }
+        done += length;
+        progress(done);
+    }
+    Ok(())
+}
+
+/// Moves so many bytes each way over one connection, and compares each of them.
+pub fn bulk(client: &Ns, server: &Ns, listen: u16, to: SocketAddr, bytes: usize) {
+    let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, listen));
+    let listener = server.run(|| TcpListener::bind(any)).expect("a free TCP port");
+    // The time limit of receiving is that of accepting, too: a client that fails must not hang us.
+    let limit = rustix::net::sockopt::Timeout::Recv;
+    rustix::net::sockopt::set_socket_timeout(&listener, limit, Some(patience())).expect("a limit");
+    thread::scope(|scope| {
+        let serving = scope.spawn(move || -> io::Result<()> {
+            let (mut stream, _) = listener.accept()?;
+            stream.set_read_timeout(Some(patience()))?;
+            stream.set_write_timeout(Some(patience()))?;
+            expect_pattern(&mut stream, bytes, |_| {})?;
+            send_pattern(&mut stream, bytes)
+        });
+        let run = || -> io::Result<()> {
+            let mut stream = client.connect(to)?;
+            send_pattern(&mut stream, bytes)?;
+            expect_pattern(&mut stream, bytes, |_| {})
+        };
+        let ours = run();
+        if let Err(error) = ours {
+            panic!("bulk {} -> {to}, client: {error}", client.name());
+        }
+        let theirs = serving.join().expect("no panic");
+        theirs.unwrap_or_else(|error| panic!("bulk {} -> {to}, server: {error}", client.name()));
+    });
+}
