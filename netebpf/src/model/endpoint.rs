@@ -4,7 +4,7 @@ use super::{Id, InterfaceName, Origin, PortMapping, mac::MacText};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
 };
 
@@ -50,6 +50,13 @@ pub struct Attachment {
     /// Whether the default route of each family goes here.
     #[serde(default)]
     pub default_route: bool,
+}
+
+impl Attachment {
+    /// Its addresses, IPv4 first.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        self.v4.map(IpAddr::from).into_iter().chain(self.v6.map(IpAddr::from))
+    }
 }
 
 /// What runs in the namespace, supervised by the daemon.

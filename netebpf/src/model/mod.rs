@@ -8,12 +8,16 @@ mod endpoint;
 mod id;
 mod mac;
 mod network;
+mod place;
 mod port;
+pub mod requests;
+pub mod resolve;
 
 pub use endpoint::{Attachment, Endpoint, Namespace, Service};
 pub use id::{Id, InterfaceName, InterfaceNameError};
 pub use mac::{MacError, MacText};
 pub use network::{Driver, Network, Subnet};
+pub use place::Place;
 pub use port::{PortMapping, Transport};
 
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,246 @@
+//! The file's services: each is one endpoint.
+
+use super::{
+    ConfigError, Reader,
+    error::Fault,
+    network::{DEFAULT, NetworkNames, Of},
+    raw,
+    section::Section,
+    text::{At, Entries, NoMap, Shape, Text},
+    words,
+};
+use crate::{
+    config::ports,
+    model::{
+        InterfaceName, Service,
+        requests::{AttachmentRequest, EndpointRequest, PublishSpec, check_name},
+    },
+};
+use std::{collections::BTreeMap, path::PathBuf};
+
+type Networks = At<Shape<Entries<Option<Section<raw::Attachment>>>>>;
+type Environment = At<Shape<Entries<Option<Text>>>>;
+
+impl Reader {
+    pub(super) fn service(
+        &mut self,
+        key: &Text,
+        raw: Option<Section<raw::Service>>,
+        names: &NetworkNames,
+    ) -> Result<EndpointRequest, ConfigError> {
+        let owner = format!("service {:?}", key.value);
+        let raw = self.keys(raw.unwrap_or_default(), &owner)?;
+        let of = &mut Of { reader: self, owner };
+        let name = raw.container_name.as_ref().unwrap_or(key);
+        let plain = of.plain(name)?;
+        check_name(&plain).map_err(|error| of.error(name, error.into()))?;
+        let service = service(of, raw.command, raw.environment, raw.working_dir)?;
+        Ok(EndpointRequest {
+            name: Some(plain),
+            netns: raw.netns.map(|text| absolute(of, "netns", &text)).transpose()?,
+            networks: networks(of, key, raw.networks, names)?,
+            publish: publish(of, raw.ports.unwrap_or_default())?,
+            service,
+            remove_on_exit: false,
+            labels: of.pairs("labels", raw.labels)?,
+            place: Some(of.reader.at(key)),
+        })
+    }
+
+    /// A value as it is meant: `$$` is a dollar sign, and what Compose would replace is refused.
+    pub(super) fn plain(&self, text: &Text) -> Result<String, ConfigError> {
+        let parts: Vec<&str> = text.value.split("$$").collect();
+        if parts.iter().any(|part| part.contains('$')) {
+            return Err(self.error(text, super::Problem::Variable(text.value.clone())));
+        }
+        if text.value.contains('\0') {
+            return Err(self.error(text, super::Problem::Nul));
+        }
+        Ok(parts.join("$"))
+    }
+}
+
+fn networks(
+    of: &mut Of,
+    key: &Text,
+    raw: Option<Networks>,
+    names: &NetworkNames,
+) -> Result<Vec<AttachmentRequest>, ConfigError> {
+    let entries = match raw.map(|networks| (networks.with(String::new()), networks.value)) {
+        None => vec![(key.with(DEFAULT.to_owned()), None)],
+        Some((_, Shape::List(list))) => list.into_iter().map(|name| (name, None)).collect(),
+        Some((_, Shape::Map(entries))) => entries.0,
+        Some((at, Shape::Scalar(_))) => {
+            let meant = "a list of networks or a mapping of them";
+            return Err(of.error(&at, Fault::Shape { key: "networks", meant }));
+        }
+    };
+    let mut joined: Vec<AttachmentRequest> = Vec::new();
+    for (key, raw) in entries {
+        let Some(name) = names.by_key.get(&key.value) else {
+            return Err(of.error(&key, unknown(&key.value, names)));
+        };
+        if joined.iter().any(|other| other.network == *name) {
+            return Err(of.error(&key, Fault::NetworkTwice(name.clone())));
+        }
+        let what = format!("{}: network {:?}", of.owner, key.value);
+        let raw = of.reader.keys(raw.unwrap_or_default(), &what)?;
+        joined.push(attachment(of, &key, name, raw)?);
+    }
+    Ok(joined)
+}
+
+fn unknown(name: &str, names: &NetworkNames) -> Fault {
+    let keys: Vec<&str> = names.by_key.keys().map(String::as_str).collect();
+    let defined = match keys.as_slice() {
+        [] => format!("add \"networks: {{{name}: {{}}}}\" at the top level"),
+        keys => format!("defined are {}", keys.join(", ")),
+    };
+    Fault::UnknownNetwork { name: name.to_owned(), defined }
+}
+
+fn attachment(
+    of: &mut Of,
+    key: &Text,
+    network: &str,
+    raw: raw::Attachment,
+) -> Result<AttachmentRequest, ConfigError> {
+    let number = "a whole number";
+    let v4 = "an IPv4 address such as 10.10.0.10";
+    let v6 = "an IPv6 address such as fd00::10";
+    let mut request = AttachmentRequest::new(network);
+    request.place = Some(of.reader.at(key));
+    if let Some(text) = &raw.ipv4_address {
+        request.v4 = Some(of.parsed("ipv4_address", text, v4)?);
+        request.place = Some(of.reader.at(text));
+    }
+    if let Some(text) = &raw.ipv6_address {
+        request.v6 = Some(of.parsed("ipv6_address", text, v6)?);
+        request.place = Some(of.reader.at(text));
+    }
+    if let Some(text) = &raw.mac_address {
+        let mac = of.plain(text)?.parse().map_err(|error| of.error(text, Fault::Mac(error)))?;
+        request.mac = Some(mac);
+    }
+    if let Some(text) = &raw.interface_name {
+        let name = InterfaceName::new(of.plain(text)?)
+            .map_err(|error| of.error(text, Fault::Interface { key: "interface_name", error }))?;
+        request.interface = Some(name);
+    }
+    if let Some(text) = &raw.priority {
+        request.priority = of.parsed("priority", text, number)?;
+    }
+    if let Some(text) = &raw.gw_priority {
+        request.gateway_priority = of.parsed("gw_priority", text, number)?;
+    }
+    for alias in raw.aliases.unwrap_or_default() {
+        let plain = of.plain(&alias)?;
+        check_name(&plain).map_err(|error| of.error(&alias, error.into()))?;
+        request.aliases.push(plain);
+    }
+    Ok(request)
+}
+
+fn publish(
+    of: &mut Of,
+    entries: Vec<At<Shape<Section<raw::Port>>>>,
+) -> Result<Vec<PublishSpec>, ConfigError> {
+    let mut specs = Vec::new();
+    for entry in entries {
+        let at = entry.with(String::new());
+        match entry.value {
+            Shape::Scalar(text) => {
+                let text = of.plain(&at.with(text))?;
+                specs.extend(ports::parse(&text).map_err(|error| {
+                    of.error(&at, Fault::Port { text: error.text, problem: error.problem })
+                })?);
+            }
+            Shape::Map(port) => specs.extend(long(of, &at, port)?),
+            Shape::List(_) => {
+                let meant = "text such as \"8080:80\", or a mapping with target and published";
+                return Err(of.error(&at, Fault::Shape { key: "ports", meant }));
+            }
+        }
+    }
+    Ok(specs)
+}
+
+fn long(of: &mut Of, at: &Text, port: Section<raw::Port>) -> Result<Vec<PublishSpec>, ConfigError> {
+    let what = format!("{}: ports", of.owner);
+    let port = of.reader.keys(port, &what)?;
+    let plain = |text: &Option<Text>| text.as_ref().map(|text| of.plain(text)).transpose();
+    let Some(target) = plain(&port.target)? else {
+        return Err(of.error(at, Fault::NoTarget));
+    };
+    let (address, published) = (plain(&port.host_ip)?, plain(&port.published)?);
+    let protocol = plain(&port.protocol)?;
+    ports::combine(address.as_deref(), published.as_deref(), &target, protocol.as_deref())
+        .map_err(|problem| of.error(at, Fault::Port { text: target.clone(), problem }))
+}
+
+fn service(
+    of: &mut Of,
+    command: Option<At<Shape<NoMap>>>,
+    environment: Option<Environment>,
+    working_dir: Option<Text>,
+) -> Result<Option<Service>, ConfigError> {
+    let environment = environment.map_or_else(|| Ok(BTreeMap::new()), |e| variables(of, &e))?;
+    let working_dir = working_dir.map(|text| absolute(of, "working_dir", &text)).transpose()?;
+    let Some(command) = command else { return Ok(None) };
+    let at = command.with(String::new());
+    let command = match command.value {
+        Shape::Scalar(line) => {
+            words::split(&of.plain(&at.with(line))?).map_err(|error| of.error(&at, error.into()))?
+        }
+        Shape::List(words) => {
+            words.iter().map(|word| of.plain(word)).collect::<Result<Vec<_>, _>>()?
+        }
+        Shape::Map(NoMap) => {
+            let meant = "one line or a list of words";
+            return Err(of.error(&at, Fault::Shape { key: "command", meant }));
+        }
+    };
+    // As in Compose, an empty command is none.
+    Ok((!command.is_empty()).then_some(Service { command, environment, working_dir }))
+}
+
+fn variables(of: &Of, shape: &Environment) -> Result<BTreeMap<String, String>, ConfigError> {
+    let mut variables = BTreeMap::new();
+    match &shape.value {
+        Shape::Map(entries) => {
+            for (name, value) in &entries.0 {
+                let value = value
+                    .as_ref()
+                    .ok_or_else(|| of.error(name, Fault::NoValue(name.value.clone())))?;
+                variables.insert(name.value.clone(), of.plain(value)?);
+            }
+        }
+        Shape::List(list) => {
+            for item in list {
+                let plain = of.plain(item)?;
+                let (name, value) = plain
+                    .split_once('=')
+                    .ok_or_else(|| of.error(item, Fault::NoValue(plain.clone())))?;
+                if variables.insert(name.to_owned(), value.to_owned()).is_some() {
+                    let (key, name) = ("environment", name.to_owned());
+                    return Err(of.error(item, Fault::Twice { key, name }));
+                }
+            }
+        }
+        Shape::Scalar(text) if text.is_empty() => {}
+        Shape::Scalar(_) => {
+            let fault =
+                Fault::Shape { key: "environment", meant: "a mapping or a list of KEY=VALUE" };
+            return Err(of.error(&shape.with(String::new()), fault));
+        }
+    }
+    Ok(variables)
+}
+
+fn absolute(of: &Of, key: &'static str, text: &Text) -> Result<PathBuf, ConfigError> {
+    let path = PathBuf::from(of.plain(text)?);
+    if !path.is_absolute() {
+        return Err(of.wrong(key, text, "a path that begins with /"));
+    }
+    Ok(path)
+}

@@ -1,0 +1,266 @@
+//! What cannot be, given what there is.
+
+use super::facts::HostRoute;
+use crate::{
+    ipam::{AddressError, Unusable},
+    model::{
+        InterfaceName, MacText, Origin, Place, PortMapping, Transport,
+        requests::{HostPort, NameError},
+    },
+};
+use ipnet::IpNet;
+use std::{net::IpAddr, path::PathBuf};
+
+/// Something that cannot be, and where it was asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ResolveError {
+    /// The place in a file; none for what the command line asks for.
+    pub place: Option<Place>,
+    /// What is wrong.
+    pub problem: ResolveProblem,
+}
+
+impl ResolveError {
+    pub(super) fn new(place: Option<&Place>, problem: ResolveProblem) -> Self {
+        Self { place: place.cloned(), problem }
+    }
+}
+
+impl std::fmt::Display for ResolveError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        self.problem.fmt(f)
+    }
+}
+
+impl std::error::Error for ResolveError {}
+
+/// What cannot be.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ResolveProblem {
+    /// Not a name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Another one has the name.
+    #[error("{kind} name {name:?} is already taken: {owner} made it; choose another name")]
+    NameTaken {
+        /// Network or endpoint.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// Who has it.
+        owner: Origin,
+    },
+    /// An external network that is not there.
+    #[error(
+        "network {0:?} is external and is not there; make it first: netebpf network create {0}"
+    )]
+    NoExternalNetwork(String),
+    /// A network that is not there.
+    #[error("network {0:?} is not there; see netebpf network ls")]
+    NoNetwork(String),
+    /// An endpoint that is not there.
+    #[error("endpoint {0:?} is not there; see netebpf ps")]
+    NoEndpoint(String),
+    /// Somebody still uses a network that would go or change.
+    #[error(
+        "network {network:?} is in use by endpoint {endpoint:?} of {owner}; remove that endpoint first"
+    )]
+    NetworkInUse {
+        /// The network.
+        network: String,
+        /// Who uses it.
+        endpoint: String,
+        /// Who made the endpoint.
+        owner: Origin,
+    },
+    /// Something wrong with a network.
+    #[error("network {network:?}: {problem}")]
+    Network {
+        /// The network.
+        network: String,
+        /// What.
+        problem: NetworkProblem,
+    },
+    /// Something wrong with an endpoint.
+    #[error("endpoint {endpoint:?}: {problem}")]
+    Endpoint {
+        /// The endpoint.
+        endpoint: String,
+        /// What.
+        problem: EndpointProblem,
+    },
+}
+
+/// Why a network cannot be.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NetworkProblem {
+    /// Neither family.
+    #[error("neither IPv4 nor IPv6; one of them is needed")]
+    NoFamily,
+    /// Two subnets of one family, or one of a family that is off.
+    #[error("subnet {0} is one too many; a network has one of each of its families")]
+    Surplus(IpNet),
+    /// A range that means something else, or too small.
+    #[error("subnet {net}: {reason}")]
+    Unusable {
+        /// The subnet.
+        net: IpNet,
+        /// Why.
+        reason: Unusable,
+    },
+    /// Overlaps another network's.
+    #[error("subnet {net} overlaps {other} of network {network:?}; choose another range")]
+    OverlapsNetwork {
+        /// The subnet.
+        net: IpNet,
+        /// The other one.
+        other: IpNet,
+        /// Whose that is.
+        network: String,
+    },
+    /// Overlaps a route of the host.
+    #[error("subnet {net} overlaps the host's route {route}; choose another range")]
+    OverlapsRoute {
+        /// The subnet.
+        net: IpNet,
+        /// The route.
+        route: HostRoute,
+    },
+    /// No subnet left.
+    #[error(
+        "no {family} subnet is left in the address pools that overlaps neither a network nor a route of \
+         the host; give the network a subnet, or more pools in /etc/netebpf/config.toml"
+    )]
+    PoolsExhausted {
+        /// IPv4 or IPv6.
+        family: &'static str,
+    },
+    /// A gateway that cannot be.
+    #[error("gateway {0}")]
+    Gateway(AddressError),
+    /// A range outside the subnet.
+    #[error("ip_range {range} is outside {net}")]
+    Range {
+        /// The range.
+        range: IpNet,
+        /// The subnet.
+        net: IpNet,
+    },
+    /// A reserved address that cannot be.
+    #[error("reserved address {name:?}: {error}")]
+    Reserved {
+        /// What it is reserved as.
+        name: String,
+        /// Why not.
+        error: AddressError,
+    },
+    /// Another network has the bridge.
+    #[error("bridge {bridge} is that of network {network:?} already; choose another name")]
+    BridgeTaken {
+        /// The device.
+        bridge: InterfaceName,
+        /// Whose it is.
+        network: String,
+    },
+    /// Too short packets for IPv6.
+    #[error("mtu {0} is less than 1280, which IPv6 needs")]
+    Mtu(u32),
+}
+
+/// Why an endpoint cannot be.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum EndpointProblem {
+    /// A network that is not there.
+    #[error("network {0:?} is not there; see netebpf network ls")]
+    NoNetwork(String),
+    /// One network twice.
+    #[error("network {0:?} is joined twice")]
+    NetworkTwice(String),
+    /// An address of a family that the network does not have.
+    #[error("{address}: network {network:?} has no {family}")]
+    NoFamily {
+        /// The address.
+        address: IpAddr,
+        /// The network.
+        network: String,
+        /// IPv4 or IPv6.
+        family: &'static str,
+    },
+    /// An address that cannot be had.
+    #[error("network {network:?}: {error}")]
+    Address {
+        /// The network.
+        network: String,
+        /// Why not.
+        error: AddressError,
+    },
+    /// Somebody else on the network has the Ethernet address.
+    #[error(
+        "network {network:?}: Ethernet address {mac} is that of {owner} already; choose another one"
+    )]
+    MacTaken {
+        /// The network.
+        network: String,
+        /// The Ethernet address.
+        mac: MacText,
+        /// Whose it is.
+        owner: String,
+    },
+    /// Two interfaces of one name.
+    #[error("two interfaces named {0}")]
+    InterfaceTwice(InterfaceName),
+    /// A namespace that is an endpoint's already.
+    #[error("namespace {path} is that of endpoint {endpoint:?} already", path = path.display())]
+    NamespaceTaken {
+        /// The namespace.
+        path: PathBuf,
+        /// Whose it is.
+        endpoint: String,
+    },
+    /// Another endpoint publishes the port.
+    #[error("port {port} is already allocated: endpoint {endpoint:?} has {other}")]
+    PortAllocated {
+        /// What was asked for.
+        port: PublishedPort,
+        /// What is in its way.
+        other: PublishedPort,
+        /// Whose that is.
+        endpoint: String,
+    },
+    /// A socket of the host holds the port.
+    #[error(
+        "port {0} is already in use by a socket of the host; choose another one, or stop what holds it"
+    )]
+    PortInUse(PublishedPort),
+    /// No port is free.
+    #[error("no host port is free for {transport} port {port} in {range}")]
+    NoFreePort {
+        /// The endpoint's port.
+        port: u16,
+        /// The protocol.
+        transport: Transport,
+        /// Where one was looked for.
+        range: HostPort,
+    },
+    /// A host address of a family that the endpoint does not have.
+    #[error("port {0}: the endpoint has no address of this family; give its network one")]
+    PortFamily(PublishedPort),
+}
+
+/// The host's side of a mapping, as people write it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PublishedPort(pub PortMapping);
+
+impl std::fmt::Display for PublishedPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let PortMapping { host_address, host_port, transport, .. } = &self.0;
+        match host_address {
+            Some(IpAddr::V6(v6)) => write!(f, "[{v6}]:{host_port}/{transport}"),
+            Some(v4) => write!(f, "{v4}:{host_port}/{transport}"),
+            None => write!(f, "{host_port}/{transport}"),
+        }
+    }
+}

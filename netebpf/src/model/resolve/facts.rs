@@ -1,0 +1,66 @@
+//! What a resolution has to know of the host. `kernel` gathers it.
+
+use crate::model::{Origin, Transport};
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// The host as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HostFacts {
+    /// Seconds since 1970: when what is new is made.
+    pub now: u64,
+    /// The host's routes, those of its own addresses included. Default routes, and those of our own
+    /// bridges, may be among them and are passed over.
+    pub routes: Vec<HostRoute>,
+    /// The host's TCP sockets that listen and UDP sockets that are bound.
+    pub sockets: Vec<HostSocket>,
+}
+
+/// A route of the host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostRoute {
+    /// Where to.
+    pub net: IpNet,
+    /// Through which interface; none for a route that has none or several.
+    pub interface: Option<String>,
+}
+
+impl HostRoute {
+    /// Whether a network's subnet may lie in it all the same: the default route, and the two halves
+    /// that tunnels put in its place (`0.0.0.0/1` and `128.0.0.0/1`).
+    pub(super) fn is_default(&self) -> bool {
+        self.net.prefix_len() <= 1
+    }
+}
+
+impl std::fmt::Display for HostRoute {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.net.fmt(f)?;
+        match &self.interface {
+            Some(interface) => write!(f, " dev {interface}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A socket of the host that holds a port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostSocket {
+    /// The protocol.
+    pub transport: Transport,
+    /// The address it is bound to, as [`crate::model::PortMapping::host_address`]: none for a socket
+    /// that takes both families.
+    pub address: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Topology(name) => write!(f, "the topology {name:?}"),
+            Self::CommandLine => f.write_str("the command line"),
+            Self::Engine(name) => f.write_str(name),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! From what was asked for to what should be: every name checked, every open choice made.
+//!
+//! **Invariant**: pure functions from one [`Desired`] to the next; on an error nothing has changed. What
+//! is there and is asked for again keeps its identifier, number, subnets, addresses and ports, so that
+//! `up` twice is nothing the second time. What others made is never changed, and an error says whose it
+//! is. Only random numbers come from outside: identifiers, and open host ports.
+
+mod endpoint;
+mod error;
+mod facts;
+mod network;
+mod ports;
+mod remove;
+
+pub use error::{EndpointProblem, NetworkProblem, PublishedPort, ResolveError, ResolveProblem};
+pub use facts::{HostFacts, HostRoute, HostSocket};
+pub use remove::{remove_command_line, remove_endpoints, remove_network, remove_topology};
+
+use super::{
+    Desired, Origin,
+    requests::{AttachmentRequest, DEFAULT_NETWORK, EndpointRequest, NetworkRequest},
+};
+use crate::{
+    config::{settings::Settings, topology::Topology},
+    state::Instance,
+};
+
+/// What every resolution looks at: the host, the settings, the instance.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The host as it is.
+    pub facts: &'a HostFacts,
+    /// What it was told.
+    pub settings: &'a Settings,
+    /// Whose endpoints these are.
+    pub instance: &'a Instance,
+}
+
+/// A resolution on its way.
+struct Resolver<'a> {
+    context: Context<'a>,
+    /// What was there before: what is asked for again takes what it had from here.
+    before: &'a Desired,
+    /// What there will be.
+    desired: Desired,
+    /// Who asks.
+    origin: Origin,
+}
+
+/// What there should be once a topology file is up: what an earlier `up` of the same name made and the
+/// file no longer has is gone.
+///
+/// # Errors
+///
+/// The first thing that cannot be, with its place in the file.
+pub fn apply_topology(
+    before: &Desired,
+    topology: &Topology,
+    context: Context<'_>,
+) -> Result<Desired, ResolveError> {
+    let origin = Origin::Topology(topology.name.clone());
+    let mut resolver = Resolver { context, before, desired: before.clone(), origin };
+    resolver.desired.networks.retain(|_, network| network.origin != resolver.origin);
+    resolver.desired.endpoints.retain(|_, endpoint| endpoint.origin != resolver.origin);
+    for network in &topology.external {
+        if !resolver.desired.networks.contains_key(&network.name) {
+            let problem = ResolveProblem::NoExternalNetwork(network.name.clone());
+            return Err(ResolveError::new(Some(&network.place), problem));
+        }
+    }
+    resolver.networks(&topology.networks)?;
+    remove::check_use(&resolver.desired)?;
+    resolver.endpoints(&topology.endpoints)?;
+    Ok(resolver.desired)
+}
+
+/// What there should be with one endpoint more. Without a network it joins [`DEFAULT_NETWORK`], which
+/// is made where it is wanted and not there.
+///
+/// # Errors
+///
+/// Why the endpoint cannot be.
+pub fn add_endpoint(
+    before: &Desired,
+    request: &EndpointRequest,
+    context: Context<'_>,
+) -> Result<Desired, ResolveError> {
+    let mut request = request.clone();
+    if request.networks.is_empty() {
+        request.networks.push(AttachmentRequest::new(DEFAULT_NETWORK));
+    }
+    let desired = before.clone();
+    let mut resolver = Resolver { context, before, desired, origin: Origin::CommandLine };
+    let joins_default = request.networks.iter().any(|network| network.network == DEFAULT_NETWORK);
+    if joins_default && !before.networks.contains_key(DEFAULT_NETWORK) {
+        let network = resolver.default_network();
+        resolver.networks(&[network])?;
+    }
+    resolver.endpoints(&[request])?;
+    Ok(resolver.desired)
+}
+
+/// What there should be with one network more.
+///
+/// # Errors
+///
+/// Why the network cannot be.
+pub fn add_network(
+    before: &Desired,
+    request: &NetworkRequest,
+    context: Context<'_>,
+) -> Result<Desired, ResolveError> {
+    let desired = before.clone();
+    let mut resolver = Resolver { context, before, desired, origin: Origin::CommandLine };
+    resolver.networks(std::slice::from_ref(request))?;
+    Ok(resolver.desired)
+}
+
+#[cfg(test)]
+mod tests;

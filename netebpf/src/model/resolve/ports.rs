@@ -1,0 +1,180 @@
+//! Published ports: who has which, and which one an open choice gets.
+
+use super::{
+    Resolver,
+    endpoint::Draft,
+    error::{EndpointProblem, PublishedPort, ResolveError},
+};
+use crate::model::{
+    PortMapping, Transport,
+    requests::{HostPort, PublishSpec},
+};
+use std::{collections::BTreeMap, net::IpAddr};
+
+/// Where an open choice is made when nobody says: the dynamic ports (RFC 6335 §6), as Docker does.
+const OPEN: (u16, u16) = (49_153, 65_535);
+
+/// Whether two host addresses, each as [`PortMapping::host_address`], have a socket address in common.
+fn meet(a: Option<IpAddr>, b: Option<IpAddr>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => {
+            a.is_ipv6() == b.is_ipv6() && (a == b || a.is_unspecified() || b.is_unspecified())
+        }
+        _ => true,
+    }
+}
+
+/// The host's ports.
+pub(super) struct Ports {
+    /// Who published what.
+    claims: BTreeMap<(Transport, u16), Vec<(String, PortMapping)>>,
+    /// What sockets of the host hold.
+    sockets: BTreeMap<(Transport, u16), Vec<Option<IpAddr>>>,
+    /// What was published before: a socket that holds such a port is our own.
+    before: Vec<(Transport, u16, Option<IpAddr>)>,
+}
+
+impl Ports {
+    pub(super) fn new(resolver: &Resolver<'_>) -> Self {
+        let mut ports =
+            Self { claims: BTreeMap::new(), sockets: BTreeMap::new(), before: Vec::new() };
+        for endpoint in resolver.desired.endpoints.values() {
+            for mapping in &endpoint.ports {
+                ports.claim(&endpoint.name, mapping.clone());
+            }
+        }
+        for socket in &resolver.context.facts.sockets {
+            let key = (socket.transport, socket.port);
+            ports.sockets.entry(key).or_default().push(socket.address);
+        }
+        let before = resolver.before.endpoints.values().flat_map(|endpoint| &endpoint.ports);
+        ports.before = before.map(|m| (m.transport, m.host_port, m.host_address)).collect();
+        ports.before.sort_unstable();
+        ports
+    }
+
+    /// Decides every port of every endpoint, in the order in which each asks.
+    pub(super) fn assign(
+        &mut self,
+        drafts: &[Draft<'_>],
+    ) -> Result<Vec<Vec<PortMapping>>, ResolveError> {
+        let mut decided: Vec<Vec<Option<PortMapping>>> =
+            drafts.iter().map(|draft| vec![None; draft.request.publish.len()]).collect();
+        for step in [Self::chosen, Self::kept, Self::open] {
+            for (draft, decided) in drafts.iter().zip(&mut decided) {
+                for (spec, place) in draft.request.publish.iter().zip(decided.iter_mut()) {
+                    if place.is_none() {
+                        *place = step(self, draft, spec).map_err(|problem| draft.error(problem))?;
+                    }
+                }
+            }
+        }
+        Ok(decided.into_iter().map(|ports| ports.into_iter().flatten().collect()).collect())
+    }
+
+    fn claim(&mut self, endpoint: &str, mapping: PortMapping) {
+        let key = (mapping.transport, mapping.host_port);
+        self.claims.entry(key).or_default().push((endpoint.to_owned(), mapping));
+    }
+
+    /// A port that the user chose.
+    fn chosen(
+        &mut self,
+        draft: &Draft<'_>,
+        spec: &PublishSpec,
+    ) -> Result<Option<PortMapping>, EndpointProblem> {
+        let HostPort::One(port) = spec.host_port else { return Ok(None) };
+        let mapping = mapping(spec, port);
+        if let Some(address) = spec.host_address
+            && !draft.has(address.is_ipv6())
+        {
+            return Err(EndpointProblem::PortFamily(PublishedPort(mapping)));
+        }
+        if let Some((endpoint, other)) = self.claimed(&mapping) {
+            let (port, other) = (PublishedPort(mapping), PublishedPort(other.clone()));
+            return Err(EndpointProblem::PortAllocated { port, other, endpoint: endpoint.clone() });
+        }
+        if self.held(&mapping) {
+            return Err(EndpointProblem::PortInUse(PublishedPort(mapping)));
+        }
+        self.claim(&draft.name, mapping.clone());
+        Ok(Some(mapping))
+    }
+
+    /// What the endpoint had for the same open choice.
+    fn kept(
+        &mut self,
+        draft: &Draft<'_>,
+        spec: &PublishSpec,
+    ) -> Result<Option<PortMapping>, EndpointProblem> {
+        let (first, last) = range(spec);
+        let fits = |had: &&PortMapping| {
+            (first..=last).contains(&had.host_port) && **had == mapping(spec, had.host_port)
+        };
+        let had = draft.previous.into_iter().flat_map(|endpoint| &endpoint.ports).filter(fits);
+        let free = had.into_iter().find(|had| self.claimed(had).is_none()).cloned();
+        if let Some(mapping) = &free {
+            self.claim(&draft.name, mapping.clone());
+        }
+        Ok(free)
+    }
+
+    /// A free port: any of the open ones, or the lowest of the range that the user gave.
+    fn open(
+        &mut self,
+        draft: &Draft<'_>,
+        spec: &PublishSpec,
+    ) -> Result<Option<PortMapping>, EndpointProblem> {
+        let (first, last) = range(spec);
+        let start = match spec.host_port {
+            HostPort::Any => rand::random_range(first..=last),
+            HostPort::One(_) | HostPort::Within(..) => first,
+        };
+        let free = (start..=last)
+            .chain(first..start)
+            .map(|port| mapping(spec, port))
+            .find(|mapping| self.claimed(mapping).is_none() && !self.held(mapping));
+        let free = free.ok_or(EndpointProblem::NoFreePort {
+            port: spec.endpoint_port,
+            transport: spec.transport,
+            range: HostPort::Within(first, last),
+        })?;
+        if let Some(address) = spec.host_address
+            && !draft.has(address.is_ipv6())
+        {
+            return Err(EndpointProblem::PortFamily(PublishedPort(free)));
+        }
+        self.claim(&draft.name, free.clone());
+        Ok(Some(free))
+    }
+
+    /// The mapping that is in the way. A wildcard and an address of it are: as with sockets, the order
+    /// of starting may not decide who gets a connection.
+    fn claimed(&self, mapping: &PortMapping) -> Option<&(String, PortMapping)> {
+        self.claims
+            .get(&(mapping.transport, mapping.host_port))?
+            .iter()
+            .find(|(_, other)| meet(other.host_address, mapping.host_address))
+    }
+
+    /// Whether a socket that is not ours holds the port.
+    fn held(&self, mapping: &PortMapping) -> bool {
+        let PortMapping { transport, host_port, host_address, .. } = *mapping;
+        let ours = self.before.binary_search(&(transport, host_port, host_address)).is_ok();
+        let sockets = self.sockets.get(&(transport, host_port));
+        !ours && sockets.is_some_and(|held| held.iter().any(|held| meet(*held, host_address)))
+    }
+}
+
+fn range(spec: &PublishSpec) -> (u16, u16) {
+    match spec.host_port {
+        HostPort::Any => OPEN,
+        HostPort::One(port) => (port, port),
+        HostPort::Within(first, last) => (first, last),
+    }
+}
+
+fn mapping(spec: &PublishSpec, host_port: u16) -> PortMapping {
+    let PublishSpec { host_address, endpoint_port, transport, .. } = *spec;
+    PortMapping { host_address, host_port, endpoint_port, transport }
+}
