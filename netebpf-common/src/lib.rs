@@ -2,12 +2,14 @@
 //! ([`abi`]), the header formats ([`wire`]), the outcome of a packet ([`verdict`]) and the packet
 //! logic itself ([`datapath`]).
 //!
-//! **Invariant**: `no_std`, no `unsafe`, no dependency on aya and no I/O. The packet logic is generic
+//! **Invariant**: `no_std`, no `unsafe` (but for [`abi::SharedWord`] on BPF), no dependency on aya and no I/O. The packet logic is generic
 //! over three traits (packet, table, host), so that tests, property tests and fuzzers on the host
 //! run the very code that the kernel runs.
 #![cfg_attr(not(feature = "testkit"), no_std)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod abi;
+pub mod datapath;
 pub mod verdict;
+pub mod wire;

@@ -35,7 +35,7 @@ macro_rules! reasons {
     ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $label:literal;)+ }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-        #[repr(u32)]
+        #[repr(u64)]
         pub enum $name { $($(#[doc = $doc])+ $variant = $number,)+ }
 
         impl $name {

@@ -1,34 +1,17 @@
-//! The kernel side.
+//! The kernel side: five programs, thin around the packet logic of `netebpf_common::datapath`.
+//!
+//! **Invariant**: no decision about a packet is made here. `adapters` gives the packet logic a packet, the
+//! maps and the host; `finish` makes its verdict a return code and counts it; `programs` puts the two
+//! together for each hook.
 #![no_std]
 #![no_main]
+#![feature(core_intrinsics)]
+#![allow(internal_features)]
 
+mod adapters;
+mod finish;
 mod maps;
-
-use aya_ebpf::{
-    macros::{classifier, xdp},
-    programs::{TcContext, XdpContext},
-};
-
-#[classifier]
-pub fn endpoint_ingress(_ctx: TcContext) -> i32 {
-    -1
-}
-#[classifier]
-pub fn uplink_ingress(_ctx: TcContext) -> i32 {
-    -1
-}
-#[classifier]
-pub fn uplink_egress(_ctx: TcContext) -> i32 {
-    -1
-}
-#[classifier]
-pub fn gateway_egress(_ctx: TcContext) -> i32 {
-    -1
-}
-#[xdp]
-pub fn uplink_xdp(_ctx: XdpContext) -> u32 {
-    2
-}
+mod programs;
 
 #[cfg(not(test))]
 #[panic_handler]

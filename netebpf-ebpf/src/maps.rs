@@ -1,6 +1,7 @@
 //! Every map. Names, layouts and meanings: `netebpf_common::abi`. Sizes are what an instance has when
 //! its settings say nothing; the user side may set others at load.
 
+use crate::adapters::Query;
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     macros::map,
@@ -11,6 +12,7 @@ use netebpf_common::{
         Address, Endpoint, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface, MAX_SLOTS,
         NetworkRange, Published, PublishedKey, PublishedPorts, Settings, Usage,
     },
+    datapath::pipeline::Scratch,
     verdict::Counters,
 };
 
@@ -37,10 +39,15 @@ pub static FLOWS: Array<Flow> = Array::with_max_entries(FLOW_CAPACITY, BPF_F_MMA
 #[map]
 pub static FREE_FLOWS: Queue<u32> = Queue::with_max_entries(FLOW_CAPACITY, 0);
 #[map]
-pub static FLOW_CURSOR: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-#[map]
 pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static USAGE: Array<Usage> = Array::with_max_entries(MAX_SLOTS, BPF_F_MMAPABLE);
 #[map]
 pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(MAX_SLOTS, 0);
+
+/// Room to work in. One of each a CPU is enough: our programs run with soft interrupts off, one at a
+/// time, and a redirection takes place when the program that asked for it has ended.
+#[map]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub static QUERY: PerCpuArray<Query> = PerCpuArray::with_max_entries(1, 0);

@@ -6,11 +6,11 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// An IPv4 or IPv6 address in network byte order; IPv4 as `::ffff:a.b.c.d` (RFC 4291 §2.5.5.2).
 ///
 /// The packet logic refuses IPv4-mapped addresses in IPv6 headers, so the two families never meet in
-/// one key.
+/// one key. It is aligned, because BPF copies and compares unaligned memory a byte at a time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-#[repr(C)]
+#[repr(C, align(4))]
 pub struct Address(pub [u8; 16]);
-assert_layout!(Address, size 16, align 1);
+assert_layout!(Address, size 16, align 4);
 
 const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
@@ -30,6 +30,18 @@ impl Address {
     pub fn is_mapped(&self) -> bool {
         let Self([head @ .., _, _, _, _]) = self;
         *head == MAPPED
+    }
+
+    /// Four words in memory order.
+    #[inline(always)]
+    pub const fn words(&self) -> [u32; 4] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = self.0;
+        [
+            u32::from_ne_bytes([a, b, c, d]),
+            u32::from_ne_bytes([e, f, g, h]),
+            u32::from_ne_bytes([i, j, k, l]),
+            u32::from_ne_bytes([m, n, o, p]),
+        ]
     }
 
     /// The last four bytes: the address itself where it is IPv4.

@@ -7,8 +7,7 @@
 //! **Invariant**: a place in the array gets a new owner only after its index entries were removed and a
 //! pause in which every packet that had found it is done with it (see the user side's expiry).
 
-use super::{Address, Mac, assert_layout};
-use core::sync::atomic::AtomicU64;
+use super::{Address, Mac, SharedWord, assert_layout};
 
 /// The transport protocols that are translated.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -52,9 +51,30 @@ pub struct FlowKey {
     /// Zero.
     pub padding: [u8; 3],
 }
-assert_layout!(FlowKey, size 40, align 1);
+assert_layout!(FlowKey, size 40, align 4);
 
 impl FlowKey {
+    /// No flow.
+    pub const NONE: Self = Self {
+        source: Address::NONE,
+        destination: Address::NONE,
+        source_port: [0; 2],
+        destination_port: [0; 2],
+        protocol: 0,
+        padding: [0; 3],
+    };
+
+    /// Becomes the tuple of a packet that goes the other way than `other`.
+    #[inline(always)]
+    pub const fn set_inverse(&mut self, other: &Self) {
+        self.source = other.destination;
+        self.destination = other.source;
+        self.source_port = other.destination_port;
+        self.destination_port = other.source_port;
+        self.protocol = other.protocol;
+        self.padding = [0; 3];
+    }
+
     /// The tuple of a packet that goes the other way.
     #[inline(always)]
     #[must_use]
@@ -139,21 +159,21 @@ impl TcpSeen {
 #[repr(C)]
 pub struct Way {
     /// Packets translated.
-    pub packets: AtomicU64,
+    pub packets: SharedWord,
     /// Bytes of those, Ethernet headers included.
-    pub bytes: AtomicU64,
+    pub bytes: SharedWord,
     /// When the last of them came, nanoseconds of the flow clock (monotonic, coarse); written once a
     /// second at most, so that a busy flow's cache line stays clean.
-    pub last_seen: AtomicU64,
+    pub last_seen: SharedWord,
     /// When `next_hop` was last asked for, nanoseconds of the flow clock; 0 for never.
-    pub routed: AtomicU64,
+    pub routed: SharedWord,
     /// [`TcpSeen`] of this direction.
-    pub tcp_seen: AtomicU64,
+    pub tcp_seen: SharedWord,
     /// The longest IP packet, in bytes, that this way takes; 0 while unknown.
-    pub mtu: AtomicU64,
+    pub mtu: SharedWord,
     /// Way out: the next hop's address as two words in memory order. Written only when the route
     /// changes; a packet that reads half of each address is lost like any packet of a changing route.
-    pub next_hop: [AtomicU64; 2],
+    pub next_hop: [SharedWord; 2],
     /// Way in: the host-side veth. Way out: the uplink.
     pub ifindex: u32,
     /// What the change of addresses adds to a checksum (one's complement, network byte order).
@@ -183,7 +203,7 @@ pub const fn is_live(generation: u64) -> bool {
 #[repr(C)]
 pub struct Flow {
     /// Odd while the flow lives; even when it is dead. Each new owner of the place raises it.
-    pub generation: AtomicU64,
+    pub generation: SharedWord,
     /// When the flow was opened, nanoseconds of the flow clock.
     pub created: u64,
     /// A [`FlowKind`].

@@ -1,7 +1,6 @@
 //! The interfaces that carry our programs.
 
-use super::{Address, Mac, assert_layout};
-use core::sync::atomic::AtomicU64;
+use super::{Address, Mac, SharedWord, assert_layout};
 
 /// What an interface is to us.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,10 +121,10 @@ impl Interface {
 #[repr(C)]
 pub struct Usage {
     /// Flows ever opened for this slot.
-    pub opened: AtomicU64,
+    pub opened: SharedWord,
     /// Flows of this slot that expired or were removed.
-    pub closed: AtomicU64,
+    pub closed: SharedWord,
     /// The owner's generation: a flow that carries another one belongs to an endpoint that is gone.
-    pub generation: AtomicU64,
+    pub generation: SharedWord,
 }
 assert_layout!(Usage, size 24, align 8);

@@ -2,8 +2,8 @@
 //!
 //! **Invariant**: every type is `#[repr(C)]` without hidden padding, its size is asserted at compile
 //! time, and whatever stands in network byte order is a byte array. Counters and time stamps are
-//! native integers, and the fields that the kernel side changes in place are atomics: nothing else in
-//! a value changes after it was inserted. They are 64 bits wide, the narrowest that Rust's BPF target has. A change of any layout, or of the meaning of a field, raises
+//! native integers, and the fields that the kernel side changes in place are [`SharedWord`]s: nothing else in
+//! a value changes after it was inserted. A change of any layout, or of the meaning of a field, raises
 //! [`ABI_VERSION`], which is part of the pin path: programs of two layouts never share a map.
 
 mod address;
@@ -12,6 +12,7 @@ mod flow;
 mod interface;
 mod published;
 mod settings;
+mod word;
 
 pub use address::{Address, Mac, Prefix};
 pub use endpoint::Endpoint;
@@ -21,6 +22,7 @@ pub use flow::{
 pub use interface::{Interface, InterfaceKind, InterfaceOptions, Usage};
 pub use published::{Published, PublishedKey, PublishedPorts};
 pub use settings::{NetworkRange, Settings};
+pub use word::SharedWord;
 
 /// The version of all layouts in this module; part of the pin path (`…/vABI/`).
 pub const ABI_VERSION: u32 = 1;
@@ -49,11 +51,8 @@ pub mod map {
     pub const FLOW_INDEX: &str = "FLOW_INDEX";
     /// Memory-mapped array of [`super::Flow`], indexed by [`super::FlowRef::slot`].
     pub const FLOWS: &str = "FLOWS";
-    /// Queue of free places in [`FLOWS`].
+    /// Queue of free places in [`FLOWS`]; filled with all of them when it is made.
     pub const FREE_FLOWS: &str = "FREE_FLOWS";
-    /// Memory-mapped array of one 64-bit number: how many places of [`FLOWS`] were ever handed out. A
-    /// place past it is new; one before it comes back through [`FREE_FLOWS`].
-    pub const FLOW_CURSOR: &str = "FLOW_CURSOR";
     /// Memory-mapped array of one [`super::Settings`].
     pub const SETTINGS: &str = "SETTINGS";
     /// Memory-mapped array of [`super::Usage`], indexed by [`super::Interface::slot`].
@@ -62,7 +61,7 @@ pub mod map {
     pub const COUNTERS: &str = "COUNTERS";
 
     /// All of them, in the order in which they are loaded.
-    pub const ALL: [&str; 12] = [
+    pub const ALL: [&str; 11] = [
         INTERFACES,
         ENDPOINTS,
         NETWORKS,
@@ -71,7 +70,6 @@ pub mod map {
         FLOW_INDEX,
         FLOWS,
         FREE_FLOWS,
-        FLOW_CURSOR,
         SETTINGS,
         USAGE,
         COUNTERS,

@@ -17,7 +17,7 @@ pub struct PublishedKey {
     /// Zero.
     pub padding: u8,
 }
-assert_layout!(PublishedKey, size 20, align 1);
+assert_layout!(PublishedKey, size 20, align 4);
 
 /// Where a published port leads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,7 +30,7 @@ pub struct Published {
     /// Zero.
     pub padding: [u8; 2],
 }
-assert_layout!(Published, size 20, align 1);
+assert_layout!(Published, size 20, align 4);
 
 /// The layout of the bitmap of published ports: the cheap question before the look-up. A bit says that
 /// the port is published on some address.

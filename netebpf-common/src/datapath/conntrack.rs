@@ -1,0 +1,290 @@
+//! Flows: finding one, opening one, and what its packets leave behind in it.
+//!
+//! **Invariant**: a flow is found only by an index entry of its own generation, and only while its
+//! owner's generation is the one that it was opened with. Both tuples are in the index before a packet
+//! of the flow leaves, or neither stays.
+
+use super::{
+    Step,
+    datagram::{Datagram, Kind},
+    host::Host,
+    nat::{self, Binding},
+    table::{FlowStore as _, Insertion, Lookup as _, State, Table as _},
+};
+use crate::{
+    abi::{Direction, Endpoint, Flow, FlowKey, FlowKind, FlowRef, Protocol, TcpSeen, Way, is_live},
+    verdict::{DropReason, Verdict},
+    wire::tcp,
+};
+
+/// A second of the flow clock.
+pub(super) const SECOND: u64 = 1_000_000_000;
+
+/// A flow, and the direction of the packet that found it.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub flow: &'a Flow,
+    pub direction: Direction,
+}
+
+impl<'a> Seen<'a> {
+    #[inline(always)]
+    pub(super) fn way(&self) -> &'a Way {
+        self.flow.way(self.direction)
+    }
+
+    /// Whether the packet goes to the endpoint.
+    #[inline(always)]
+    pub(super) fn is_inward(&self) -> bool {
+        self.way().inward != 0
+    }
+}
+
+/// The flow that a packet belongs to. One that was not understood has no tuple to ask for.
+#[inline(always)]
+pub(super) fn find<'a, S: State>(state: &'a S, datagram: &Datagram) -> Option<Seen<'a>> {
+    match datagram.kind {
+        Kind::NotUnderstood => None,
+        _ => find_tuple(state, &datagram.key),
+    }
+}
+
+/// The flow that a packet the other way would belong to.
+#[inline(always)]
+pub(super) fn find_inverse<'a, S: State>(
+    state: &'a S,
+    datagram: &Datagram,
+    inverse: &mut FlowKey,
+) -> Option<Seen<'a>> {
+    inverse.set_inverse(&datagram.key);
+    match datagram.kind {
+        Kind::NotUnderstood => None,
+        _ => find_tuple(state, inverse),
+    }
+}
+
+/// One look-up, two array reads.
+#[inline(always)]
+fn find_tuple<'a, S: State>(state: &'a S, key: &FlowKey) -> Option<Seen<'a>> {
+    let entry = state.index().get(key)?;
+    let flow = state.flows().get(&entry.slot)?;
+    let owner = state.usage().get(&flow.owner)?;
+    let current = flow.generation.load() == entry.generation
+        && is_live(entry.generation)
+        && owner.generation.load() == u64::from(flow.owner_generation);
+    let direction = if entry.direction == 0 { Direction::Original } else { Direction::Reply };
+    current.then_some(Seen { flow, direction })
+}
+
+/// Counts a packet, and notes what it says of the connection.
+#[inline(always)]
+pub(super) fn observe<H: Host>(host: &H, seen: &Seen, datagram: &Datagram, bytes: u32) {
+    let way = seen.way();
+    host.add(&way.packets, 1);
+    host.add(&way.bytes, u64::from(bytes));
+    match datagram.kind {
+        // An error says nothing about the flow being alive, and ends nothing (RFC 5508 REQ-6 c).
+        Kind::Error { .. } | Kind::NotUnderstood => return,
+        Kind::Transport(Protocol::Tcp) => observe_tcp(seen, datagram.detail),
+        Kind::Transport(_) => {}
+    }
+    let now = host.now();
+    if now.wrapping_sub(way.last_seen.load()) >= SECOND {
+        way.last_seen.store(now);
+    }
+}
+
+#[inline(always)]
+fn observe_tcp(seen: &Seen, flags: u8) {
+    let way = seen.way();
+    let other = seen.flow.way(seen.direction.other());
+    let before = TcpSeen(way.tcp_seen.load());
+    let opens = flags & (tcp::flag::SYN | tcp::flag::ACK) == tcp::flag::SYN;
+    if opens && before.0 != TcpSeen::SYN {
+        let peer = TcpSeen(other.tcp_seen.load());
+        if closed(before, peer) {
+            // The tuple is used again (RFC 9293 §3.6.1): the binding stays, the connection is new.
+            way.tcp_seen.store(TcpSeen::SYN);
+            other.tcp_seen.store(0);
+            return;
+        }
+    }
+    let after = before.0 | seen_flags(flags);
+    if after != before.0 {
+        way.tcp_seen.store(after);
+    }
+}
+
+#[inline(always)]
+fn closed(one: TcpSeen, other: TcpSeen) -> bool {
+    one.any(TcpSeen::RST)
+        || other.any(TcpSeen::RST)
+        || (one.any(TcpSeen::FIN) && other.any(TcpSeen::FIN))
+}
+
+#[inline(always)]
+fn seen_flags(flags: u8) -> u64 {
+    let mut seen = 0;
+    if flags & tcp::flag::SYN != 0 {
+        seen |= TcpSeen::SYN;
+    } else if flags & tcp::flag::ACK != 0 {
+        seen |= TcpSeen::ACK;
+    }
+    if flags & tcp::flag::FIN != 0 {
+        seen |= TcpSeen::FIN;
+    }
+    if flags & tcp::flag::RST != 0 {
+        seen |= TcpSeen::RST;
+    }
+    seen
+}
+
+/// A TCP connection's phase, as far as it decides how long its flow lives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TcpPhase {
+    /// SYN from one side only.
+    SynSent,
+    /// SYN from both sides, not yet acknowledged by both.
+    SynReceived,
+    /// Both sides have acknowledged, or the flow was picked up in the middle.
+    Established,
+    /// One side has finished.
+    Closing,
+    /// Both sides have finished.
+    TimeWait,
+    /// Reset.
+    Closed,
+}
+
+impl TcpPhase {
+    /// The phase that the flags seen in the two directions make up.
+    pub fn of(original: TcpSeen, reply: TcpSeen) -> Self {
+        let both = |flags| original.any(flags) && reply.any(flags);
+        if original.any(TcpSeen::RST) || reply.any(TcpSeen::RST) {
+            Self::Closed
+        } else if both(TcpSeen::FIN) {
+            Self::TimeWait
+        } else if original.any(TcpSeen::FIN) || reply.any(TcpSeen::FIN) {
+            Self::Closing
+        } else if both(TcpSeen::ACK) {
+            Self::Established
+        } else if original.any(TcpSeen::SYN) && reply.any(TcpSeen::SYN | TcpSeen::ACK) {
+            // A SYN with an ACK counts as SYN; the third packet makes it established.
+            if original.any(TcpSeen::ACK) { Self::Established } else { Self::SynReceived }
+        } else if original.any(TcpSeen::ACK) && !original.any(TcpSeen::SYN) {
+            Self::Established
+        } else {
+            Self::SynSent
+        }
+    }
+}
+
+/// What a new flow is for.
+pub(super) struct Opening<'a> {
+    pub kind: FlowKind,
+    /// The slot of the endpoint that it is counted for, and the endpoint's generation.
+    pub owner: u32,
+    pub owner_generation: u32,
+    /// The tuple of the packet that opens it.
+    pub original: &'a FlowKey,
+    /// Where its packets go; both ways but for the translation.
+    pub ways: [WayTo<'a>; 2],
+}
+
+/// Where the packets of one direction go.
+#[derive(Clone, Copy)]
+pub(super) enum WayTo<'a> {
+    Endpoint(&'a Endpoint),
+    Uplink(u32),
+}
+
+/// Opens a flow whose reply comes as `reply`, with another port where that one is taken.
+///
+/// The order is the point. The reply tuple goes into the index first: that reserves the outside tuple,
+/// atomically, and nothing can find the flow by it yet, because the entry's generation is not the
+/// object's. Then the object is written, then its generation makes it live, then the original tuple
+/// makes it known; that insertion takes a
+/// lock, which orders all that was stored before it. Two CPUs with the same first packet race at the last step only, and the loser takes
+/// everything back and uses the winner's.
+#[inline(always)]
+pub(super) fn open<'a, S: State, H: Host>(
+    state: &'a S,
+    host: &mut H,
+    opening: &Opening,
+    reply: &mut FlowKey,
+) -> Step<Seen<'a>> {
+    let settings = state.settings().ok_or(Verdict::Drop(DropReason::FlowTableFull))?;
+    let usage = state.usage().get(&opening.owner).ok_or(Verdict::Drop(DropReason::EndpointGone))?;
+    let live = usage.opened.load().wrapping_sub(usage.closed.load());
+    if live >= u64::from(settings.flow_quota) {
+        return Err(Verdict::Drop(DropReason::FlowQuota));
+    }
+    let slot = state.flows().claim().ok_or(Verdict::Drop(DropReason::FlowTableFull))?;
+    let Some(flow) = state.flows().get(&slot) else {
+        return Err(Verdict::Drop(DropReason::FlowTableFull));
+    };
+    let generation = (flow.generation.load() | 1).wrapping_add(2);
+    let outward = FlowRef { generation, slot, direction: Direction::Reply as u32 };
+    if let Err(reason) = nat::reserve(state, host, settings, reply, &outward, opening.kind) {
+        state.flows().release(slot);
+        return Err(Verdict::Drop(reason));
+    }
+    let now = host.now();
+    state.flows().fill(slot, |flow| {
+        flow.created = now;
+        flow.kind = opening.kind as u32;
+        flow.owner = opening.owner;
+        flow.owner_generation = opening.owner_generation;
+        flow.original = *opening.original;
+        flow.reply = *reply;
+        let [there, back] = &mut flow.ways;
+        write_way(there, opening.ways[0], opening.original, reply, now);
+        write_way(back, opening.ways[1], reply, opening.original, now);
+    });
+    let flow = state.flows().get(&slot).ok_or(Verdict::Drop(DropReason::FlowTableFull))?;
+    flow.generation.store(generation);
+    let inward = FlowRef { generation, slot, direction: Direction::Original as u32 };
+    match state.index().insert_new(opening.original, &inward) {
+        Insertion::Inserted => {
+            host.add(&usage.opened, 1);
+            Ok(Seen { flow, direction: Direction::Original })
+        }
+        failure => {
+            flow.generation.store(generation.wrapping_add(1));
+            state.index().remove(reply);
+            state.flows().release(slot);
+            match failure {
+                Insertion::Exists => find_tuple(state, opening.original)
+                    .ok_or(Verdict::Drop(DropReason::FlowTableFull)),
+                _ => Err(Verdict::Drop(DropReason::FlowTableFull)),
+            }
+        }
+    }
+}
+
+/// Field by field, in place: a whole value of it would take a fifth of a program's stack.
+#[inline(always)]
+fn write_way(way: &mut Way, to: WayTo<'_>, arrives: &FlowKey, other: &FlowKey, now: u64) {
+    let binding = Binding::new(arrives, other);
+    way.packets.store(0);
+    way.bytes.store(0);
+    way.last_seen.store(now);
+    way.routed.store(0);
+    way.tcp_seen.store(0);
+    way.address_change = binding.addresses.to_bytes();
+    way.port_change = binding.ports.to_bytes();
+    match to {
+        WayTo::Endpoint(endpoint) => {
+            way.inward = 1;
+            way.ifindex = endpoint.ifindex;
+            way.mtu.store(u64::from(endpoint.mtu));
+            way.mac = endpoint.mac;
+            way.gateway_mac = endpoint.gateway_mac;
+        }
+        WayTo::Uplink(ifindex) => {
+            way.inward = 0;
+            way.ifindex = ifindex;
+            way.mtu.store(0);
+        }
+    }
+}

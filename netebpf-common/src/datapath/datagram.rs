@@ -1,0 +1,255 @@
+//! A packet, understood: addresses, ports, what kind it is.
+//!
+//! **Invariant**: reading changes nothing. What is not translated by us is [`Kind::NotUnderstood`], a
+//! value and not an error; only a header that contradicts itself is a [`Fault`].
+
+use super::{family::Family, family::FamilyId, packet::Packet};
+use crate::{
+    abi::{Address, FlowKey, Protocol},
+    wire::{icmp, protocol, tcp, udp},
+};
+
+/// What is wrong with a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// A header contradicts itself, or ends before it should.
+    Malformed,
+}
+
+/// The network layer's header, of either family.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer3 {
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+    /// The transport protocol's number, behind extension headers.
+    pub protocol: u8,
+    /// Time to live.
+    pub hop_limit: u8,
+    /// DSCP and ECN.
+    pub traffic_class: u8,
+    /// Whether this is one fragment of several.
+    pub fragment: bool,
+    /// Whether there are IPv6 extension headers.
+    pub extended: bool,
+    /// Whether one of them is a routing header: the destination may not be the last.
+    pub routed: bool,
+    /// Bytes of the IP packet.
+    pub length: u32,
+    /// Offset of the transport header.
+    pub payload: usize,
+}
+
+/// What a packet is to a translator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// TCP, UDP or ICMP echo: `key` is its own tuple.
+    Transport(Protocol),
+    /// An ICMP error: `key` is the tuple of the flow's direction that it goes along, which is the
+    /// inverse of the quoted packet's.
+    Error {
+        /// The quoted packet's protocol.
+        protocol: Protocol,
+        /// Offset of the quoted network header.
+        quoted: u16,
+        /// Offset of the quoted transport header.
+        quoted_payload: u16,
+    },
+    /// Anything else.
+    NotUnderstood,
+}
+
+/// A packet, understood.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram {
+    /// IPv4 or IPv6.
+    pub family: FamilyId,
+    /// What it is.
+    pub kind: Kind,
+    /// The tuple to look a flow up by; see [`Kind`]. Only its addresses mean something when the packet
+    /// was not understood.
+    pub key: FlowKey,
+    /// Source address of the packet itself.
+    pub source: Address,
+    /// Destination address of the packet itself.
+    pub destination: Address,
+    /// Offset of the network header.
+    pub network: u16,
+    /// Offset of the transport header.
+    pub transport: u16,
+    /// The longest IP packet that it will be on the wire, in bytes: of a packet that is still to be cut,
+    /// one segment's.
+    pub length: u32,
+    /// The transport protocol's number.
+    pub protocol: u8,
+    /// Time to live.
+    pub hop_limit: u8,
+    /// DSCP and ECN.
+    pub traffic_class: u8,
+    /// TCP flags, ICMP type, or 0.
+    pub detail: u8,
+    /// One fragment of several: its transport header may be missing.
+    pub fragment: bool,
+    /// Whether there are IPv6 extension headers.
+    pub extended: bool,
+}
+
+impl Datagram {
+    /// No packet yet.
+    pub const fn new() -> Self {
+        Self {
+            family: FamilyId::V4,
+            kind: Kind::NotUnderstood,
+            key: FlowKey::NONE,
+            source: Address::NONE,
+            destination: Address::NONE,
+            network: 0,
+            transport: 0,
+            length: 0,
+            protocol: 0,
+            hop_limit: 0,
+            traffic_class: 0,
+            detail: 0,
+            fragment: false,
+            extended: false,
+        }
+    }
+
+    /// Whether it can begin a flow: not a reset, an echo reply or an error.
+    #[inline(always)]
+    pub fn can_open(&self) -> bool {
+        match self.kind {
+            Kind::Transport(Protocol::Tcp) => self.detail & tcp::flag::RST == 0,
+            Kind::Transport(Protocol::Udp) => true,
+            Kind::Transport(Protocol::Icmp) => !self.is_echo_reply(),
+            Kind::Error { .. } | Kind::NotUnderstood => false,
+        }
+    }
+
+    #[inline(always)]
+    fn is_echo_reply(&self) -> bool {
+        matches!((self.family, self.detail), (FamilyId::V4, 0) | (FamilyId::V6, 129))
+    }
+}
+
+/// Reads the packet whose network header stands at `at`.
+#[inline(always)]
+pub(super) fn read<F: Family, P: Packet + ?Sized>(
+    packet: &mut P,
+    at: usize,
+    datagram: &mut Datagram,
+) -> Result<(), Fault> {
+    packet.ensure(at + 40);
+    let layer3 = F::read(packet, at, false)?;
+    datagram.family = F::ID;
+    datagram.kind = Kind::NotUnderstood;
+    datagram.key.source = layer3.source;
+    datagram.key.destination = layer3.destination;
+    datagram.key.source_port = [0; 2];
+    datagram.key.destination_port = [0; 2];
+    datagram.key.protocol = layer3.protocol;
+    datagram.key.padding = [0; 3];
+    datagram.source = layer3.source;
+    datagram.destination = layer3.destination;
+    datagram.network = at as u16;
+    datagram.transport = layer3.payload as u16;
+    datagram.length = layer3.length;
+    datagram.protocol = layer3.protocol;
+    datagram.hop_limit = layer3.hop_limit;
+    datagram.traffic_class = layer3.traffic_class;
+    datagram.detail = 0;
+    datagram.fragment = layer3.fragment;
+    datagram.extended = layer3.extended;
+    if !layer3.fragment {
+        transport::<F, P>(packet, &layer3, datagram)?;
+    }
+    if layer3.routed {
+        datagram.kind = Kind::NotUnderstood;
+    }
+    let segment = packet.segment_size();
+    if segment != 0 {
+        let header = match datagram.kind {
+            Kind::Transport(Protocol::Tcp) => packet
+                .window::<1>(layer3.payload + 12)
+                .map_or(tcp::MINIMUM, |byte| tcp::header_length(byte[0])),
+            _ => udp::LENGTH,
+        };
+        datagram.length = segment + (layer3.payload + header - at) as u32;
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn transport<F: Family, P: Packet + ?Sized>(
+    packet: &mut P,
+    layer3: &Layer3,
+    datagram: &mut Datagram,
+) -> Result<(), Fault> {
+    let at = layer3.payload;
+    if layer3.protocol == protocol::TCP {
+        packet.ensure(at + tcp::MINIMUM);
+        let bytes = packet.window::<{ tcp::MINIMUM }>(at).ok_or(Fault::Malformed)?;
+        if tcp::header_length(bytes[12]) < tcp::MINIMUM {
+            return Err(Fault::Malformed);
+        }
+        datagram.key.source_port = [bytes[0], bytes[1]];
+        datagram.key.destination_port = [bytes[2], bytes[3]];
+        datagram.detail = bytes[13];
+        datagram.kind = Kind::Transport(Protocol::Tcp);
+    } else if layer3.protocol == protocol::UDP {
+        packet.ensure(at + udp::LENGTH);
+        let bytes = packet.window::<{ udp::LENGTH }>(at).ok_or(Fault::Malformed)?;
+        datagram.key.source_port = [bytes[0], bytes[1]];
+        datagram.key.destination_port = [bytes[2], bytes[3]];
+        datagram.kind = Kind::Transport(Protocol::Udp);
+    } else if layer3.protocol == F::ICMP {
+        packet.ensure(at + icmp::LENGTH);
+        let bytes = packet.window::<{ icmp::LENGTH }>(at).ok_or(Fault::Malformed)?;
+        datagram.detail = bytes[0];
+        datagram.key.protocol = Protocol::Icmp as u8;
+        match F::message(bytes[0]) {
+            icmp::Message::EchoRequest => {
+                datagram.key.source_port = [bytes[4], bytes[5]];
+                datagram.kind = Kind::Transport(Protocol::Icmp);
+            }
+            icmp::Message::EchoReply => {
+                datagram.key.destination_port = [bytes[4], bytes[5]];
+                datagram.kind = Kind::Transport(Protocol::Icmp);
+            }
+            icmp::Message::Error => quoted::<F, P>(packet, at + icmp::LENGTH, datagram),
+            icmp::Message::Redirect | icmp::Message::Other => {}
+        }
+    }
+    Ok(())
+}
+
+/// Reads the packet that an ICMP error quotes: its header and at least 8 bytes after it (RFC 792). What
+/// cannot be read leaves the error not understood.
+#[inline(always)]
+fn quoted<F: Family, P: Packet + ?Sized>(packet: &mut P, at: usize, datagram: &mut Datagram) {
+    packet.ensure(at + 68);
+    let Ok(inner) = F::read(packet, at, true) else { return };
+    if inner.fragment || inner.routed {
+        return;
+    }
+    let Some(bytes) = packet.window::<8>(inner.payload) else { return };
+    // Written as the inverse, and only once it is known to be an error that can be followed.
+    let (source_port, destination_port, protocol) = match inner.protocol {
+        protocol::TCP => ([bytes[0], bytes[1]], [bytes[2], bytes[3]], Protocol::Tcp),
+        protocol::UDP => ([bytes[0], bytes[1]], [bytes[2], bytes[3]], Protocol::Udp),
+        number if number == F::ICMP => match F::message(bytes[0]) {
+            icmp::Message::EchoRequest => ([bytes[4], bytes[5]], [0; 2], Protocol::Icmp),
+            icmp::Message::EchoReply => ([0; 2], [bytes[4], bytes[5]], Protocol::Icmp),
+            _ => return,
+        },
+        _ => return,
+    };
+    datagram.key.source = inner.destination;
+    datagram.key.destination = inner.source;
+    datagram.key.source_port = destination_port;
+    datagram.key.destination_port = source_port;
+    datagram.key.protocol = protocol as u8;
+    datagram.kind =
+        Kind::Error { protocol, quoted: at as u16, quoted_payload: inner.payload as u16 };
+}

@@ -1,0 +1,246 @@
+//! IPv4 and IPv6: the little that differs.
+
+use super::{
+    datagram::{Fault, Layer3},
+    packet::Packet,
+};
+use crate::{
+    abi::Address,
+    wire::{checksum::Change, icmp, ipv4, ipv6, protocol},
+};
+
+/// The family of a packet, as a value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FamilyId {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::V4 {}
+    impl Sealed for super::V6 {}
+}
+
+/// A family, as a type.
+pub trait Family: sealed::Sealed {
+    /// As a value.
+    const ID: FamilyId;
+    /// The number of its ICMP.
+    const ICMP: u8;
+    /// Whether its ICMP's checksum covers a pseudo-header.
+    const ICMP_PSEUDO_HEADER: bool;
+
+    /// Reads the header at `at`. `quoted` packets, in ICMP errors, may be longer than what is there.
+    fn read<P: Packet + ?Sized>(packet: &mut P, at: usize, quoted: bool) -> Result<Layer3, Fault>;
+
+    /// What an ICMP message is.
+    fn message(kind: u8) -> icmp::Message;
+
+    /// Writes both addresses into the header at `at`, its own checksum included.
+    fn write_addresses<P: Packet + ?Sized>(
+        packet: &mut P,
+        at: usize,
+        source: &Address,
+        destination: &Address,
+        change: Change,
+    ) -> Option<()>;
+
+    /// Lowers the hop limit of the header at `at` by one.
+    fn lower_hop_limit<P: Packet + ?Sized>(packet: &mut P, at: usize) -> Option<()>;
+}
+
+/// IPv4.
+#[derive(Clone, Copy, Debug)]
+pub enum V4 {}
+
+/// IPv6.
+#[derive(Clone, Copy, Debug)]
+pub enum V6 {}
+
+impl Family for V4 {
+    const ID: FamilyId = FamilyId::V4;
+    const ICMP: u8 = protocol::ICMP;
+    const ICMP_PSEUDO_HEADER: bool = false;
+
+    #[inline(always)]
+    fn read<P: Packet + ?Sized>(packet: &mut P, at: usize, quoted: bool) -> Result<Layer3, Fault> {
+        let room = (packet.length() as usize).saturating_sub(at);
+        let header = ipv4::Ipv4(packet.window::<{ ipv4::MINIMUM }>(at).ok_or(Fault::Malformed)?);
+        let header_length = header.header_length();
+        let total = header.total_length() as usize;
+        // BIG TCP leaves the total length 0: the frame's own length counts (kernel b1a78b9b9886).
+        let fits = total == 0 || (total >= header_length && (quoted || total <= room));
+        if header.version() != 4 || header_length < ipv4::MINIMUM || !fits {
+            return Err(Fault::Malformed);
+        }
+        Ok(Layer3 {
+            source: Address::v4(header.source()),
+            destination: Address::v4(header.destination()),
+            protocol: header.protocol(),
+            hop_limit: header.hop_limit(),
+            traffic_class: header.traffic_class(),
+            fragment: header.is_fragment(),
+            extended: false,
+            routed: false,
+            length: if total == 0 { room } else { total } as u32,
+            payload: at + header_length,
+        })
+    }
+
+    #[inline(always)]
+    fn message(kind: u8) -> icmp::Message {
+        icmp::message_v4(kind)
+    }
+
+    #[inline(always)]
+    fn write_addresses<P: Packet + ?Sized>(
+        packet: &mut P,
+        at: usize,
+        source: &Address,
+        destination: &Address,
+        change: Change,
+    ) -> Option<()> {
+        use crate::wire::checksum;
+        let [s0, s1, s2, s3] = source.last_four();
+        let [d0, d1, d2, d3] = destination.last_four();
+        let bytes = packet.window::<10>(at + ipv4::CHECKSUM)?;
+        let [c0, c1] = checksum::updated([bytes[0], bytes[1]], change);
+        *bytes = [c0, c1, s0, s1, s2, s3, d0, d1, d2, d3];
+        Some(())
+    }
+
+    #[inline(always)]
+    fn lower_hop_limit<P: Packet + ?Sized>(packet: &mut P, at: usize) -> Option<()> {
+        use crate::wire::checksum;
+        let bytes = packet.window::<4>(at + ipv4::HOP_LIMIT)?;
+        let [limit, protocol, c0, c1] = *bytes;
+        let lower = limit.wrapping_sub(1);
+        let change = Change::NONE.word([limit, protocol], [lower, protocol]);
+        let [c0, c1] = checksum::updated([c0, c1], change);
+        *bytes = [lower, protocol, c0, c1];
+        Some(())
+    }
+}
+
+impl Family for V6 {
+    const ID: FamilyId = FamilyId::V6;
+    const ICMP: u8 = protocol::ICMPV6;
+    const ICMP_PSEUDO_HEADER: bool = true;
+
+    #[inline(always)]
+    fn read<P: Packet + ?Sized>(packet: &mut P, at: usize, quoted: bool) -> Result<Layer3, Fault> {
+        let room = (packet.length() as usize).saturating_sub(at);
+        let header = ipv6::Ipv6(packet.window::<{ ipv6::LENGTH }>(at).ok_or(Fault::Malformed)?);
+        let payload_length = header.payload_length() as usize;
+        let fits = quoted || payload_length + ipv6::LENGTH <= room;
+        let (source, destination) = (Address(header.source()), Address(header.destination()));
+        // IPv4-mapped addresses never stand in a header on the wire (RFC 4942 §2.2), and in our keys
+        // they mean the other family.
+        if header.version() != 6 || !fits || source.is_mapped() || destination.is_mapped() {
+            return Err(Fault::Malformed);
+        }
+        let next_header = header.next_header();
+        let hop_limit = header.hop_limit();
+        let traffic_class = header.0[0] << 4 | header.0[1] >> 4;
+        let chain = extension_headers(packet, at + ipv6::LENGTH, next_header);
+        Ok(Layer3 {
+            source,
+            destination,
+            protocol: chain.protocol,
+            hop_limit,
+            traffic_class,
+            fragment: chain.fragment,
+            extended: chain.extended,
+            routed: chain.routed,
+            length: if payload_length == 0 { room } else { payload_length + ipv6::LENGTH } as u32,
+            payload: chain.payload,
+        })
+    }
+
+    #[inline(always)]
+    fn message(kind: u8) -> icmp::Message {
+        icmp::message_v6(kind)
+    }
+
+    #[inline(always)]
+    fn write_addresses<P: Packet + ?Sized>(
+        packet: &mut P,
+        at: usize,
+        source: &Address,
+        destination: &Address,
+        _change: Change,
+    ) -> Option<()> {
+        *packet.window::<16>(at + ipv6::ADDRESSES)? = source.0;
+        *packet.window::<16>(at + ipv6::ADDRESSES + 16)? = destination.0;
+        Some(())
+    }
+
+    #[inline(always)]
+    fn lower_hop_limit<P: Packet + ?Sized>(packet: &mut P, at: usize) -> Option<()> {
+        let bytes = packet.window::<2>(at + ipv6::HOP_LIMIT - 1)?;
+        let [next_header, limit] = *bytes;
+        let lower = limit.wrapping_sub(1);
+        *bytes = [next_header, lower];
+        packet.changed_outside_checksums(
+            Change::NONE.word([next_header, limit], [next_header, lower]),
+        );
+        Some(())
+    }
+}
+
+/// Where the chain of extension headers leads.
+struct Chain {
+    protocol: u8,
+    payload: usize,
+    fragment: bool,
+    extended: bool,
+    routed: bool,
+}
+
+/// Most packets have none, and neighbour discovery must not hide behind any (RFC 6980, RFC 7113), so
+/// four headers are followed and a longer chain is not understood.
+#[inline(always)]
+fn extension_headers<P: Packet + ?Sized>(packet: &mut P, mut at: usize, mut next: u8) -> Chain {
+    let mut fragment = false;
+    let mut extended = false;
+    let mut routed = false;
+    let mut n = 0;
+    while n < 4 {
+        match next {
+            protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS => {
+                packet.ensure(at + 8);
+                let Some([following, length]) = packet.window::<2>(at) else { break };
+                routed |= next == protocol::ROUTING;
+                next = *following;
+                at += (*length as usize + 1) << 3;
+            }
+            protocol::FRAGMENT => {
+                packet.ensure(at + 8);
+                let Some([following, _, high, low]) = packet.window::<4>(at) else { break };
+                // An atomic fragment (RFC 6946), offset 0 and no more to come, is a whole packet.
+                fragment |= u16::from_be_bytes([*high, *low]) & 0xfff9 != 0;
+                next = *following;
+                at += 8;
+            }
+            _ => return Chain { protocol: next, payload: at, fragment, extended, routed },
+        }
+        extended = true;
+        n += 1;
+    }
+    // Too long a chain, or one that is cut off: a protocol that nobody has.
+    Chain { protocol: protocol::HOP_BY_HOP, payload: at, fragment, extended: true, routed }
+}
+
+/// Runs a generic function for the family of a datagram.
+macro_rules! for_family {
+    ($datagram:expr, $function:ident ( $($argument:expr),* )) => {
+        match $datagram.family {
+            $crate::datapath::family::FamilyId::V4 => $function::<$crate::datapath::family::V4, _>($($argument),*),
+            $crate::datapath::family::FamilyId::V6 => $function::<$crate::datapath::family::V6, _>($($argument),*),
+        }
+    };
+}
+pub(crate) use for_family;

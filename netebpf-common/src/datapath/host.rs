@@ -1,0 +1,36 @@
+//! The host around the packet: clock, chance, routes and sockets.
+
+use super::datagram::Datagram;
+use crate::abi::{Address, FlowKey, SharedWord};
+
+/// Where a packet goes on, as the host's routes have it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Route {
+    /// Out of an interface.
+    Forward {
+        /// The interface.
+        ifindex: u32,
+        /// The next hop: a gateway, or the destination itself.
+        next_hop: Address,
+        /// The longest IP packet, in bytes, on this route.
+        mtu: u32,
+    },
+    /// To the host itself, or nowhere.
+    None,
+}
+
+/// What the packet logic asks of its surroundings.
+pub trait Host {
+    /// The flow clock: nanoseconds, monotonic.
+    fn now(&self) -> u64;
+    /// Adds to a counter that other CPUs add to as well.
+    fn add(&self, counter: &SharedWord, amount: u64);
+    /// 32 random bits.
+    fn random(&self) -> u32;
+    /// The route of a packet that came in by an interface.
+    fn route(&mut self, datagram: &Datagram, ingress: u32) -> Route;
+    /// The route to an address by a given interface.
+    fn route_by(&mut self, destination: &Address, egress: u32) -> Route;
+    /// Whether a socket of the host would receive a packet with this tuple.
+    fn socket_receives(&mut self, tuple: &FlowKey) -> bool;
+}

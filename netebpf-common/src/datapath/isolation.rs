@@ -1,0 +1,81 @@
+//! Which addresses a packet may have for its destination.
+//!
+//! **Invariant**: no packet goes from one network of ours to another, and none into a network from
+//! outside, unless it belongs to a flow.
+
+use super::{Step, datagram::Datagram, family::FamilyId, table::State};
+use crate::{
+    abi::{Address, Interface, InterfaceOptions},
+    verdict::{DropReason, Verdict},
+};
+
+/// Whether an address lies in the sender's own subnet: no look-up.
+#[inline(always)]
+pub(super) fn is_neighbour(sender: &Interface, datagram: &Datagram) -> bool {
+    match datagram.family {
+        FamilyId::V4 => {
+            let own = u32::from_be_bytes(sender.v4.last_four());
+            let other = u32::from_be_bytes(datagram.destination.last_four());
+            let bits = sender.prefix_v4 as u32;
+            // A shift by all 32 bits is none.
+            !sender.v4.is_none() && bits > 0 && (own ^ other) >> ((32 - bits) & 31) == 0
+        }
+        FamilyId::V6 => {
+            !sender.v6.is_none() && same_prefix(&sender.v6, &datagram.destination, sender.prefix_v6)
+        }
+    }
+}
+
+#[inline(always)]
+fn same_prefix(a: &Address, b: &Address, bits: u8) -> bool {
+    let (high_a, low_a) = halves(a);
+    let (high_b, low_b) = halves(b);
+    let bits = bits as u32;
+    if bits == 0 {
+        false
+    } else if bits <= 64 {
+        (high_a ^ high_b) >> ((64 - bits) & 63) == 0
+    } else {
+        high_a == high_b && (low_a ^ low_b) >> ((128 - bits) & 63) == 0
+    }
+}
+
+#[inline(always)]
+fn halves(address: &Address) -> (u64, u64) {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.0;
+    (u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes([i, j, k, l, m, n, o, p]))
+}
+
+/// Whether an address means every station, a group of them, or a neighbour on the same link.
+#[inline(always)]
+pub(super) fn is_link_wide(datagram: &Datagram) -> bool {
+    let address = &datagram.destination.0;
+    match datagram.family {
+        // Multicast, limited broadcast, "this network", link-local (RFC 3927).
+        FamilyId::V4 => {
+            address[12] >= 224 || address[12] == 0 || (address[12] == 169 && address[13] == 254)
+        }
+        // Multicast, link-local, unspecified and loopback.
+        FamilyId::V6 => {
+            address[0] == 0xff
+                || (address[0] == 0xfe && address[1] & 0xc0 == 0x80)
+                || (halves(&datagram.destination).0 == 0)
+        }
+    }
+}
+
+/// What leaves a network for an address outside it.
+#[inline(always)]
+pub(super) fn may_leave<S: State>(
+    state: &S,
+    sender: &Interface,
+    destination: &Address,
+) -> Step<()> {
+    if state.network_of(destination).is_some() {
+        return Err(Verdict::Drop(DropReason::OtherNetwork));
+    }
+    if sender.options.contains(InterfaceOptions::INTERNAL) {
+        return Err(Verdict::Drop(DropReason::InternalNetwork));
+    }
+    Ok(())
+}

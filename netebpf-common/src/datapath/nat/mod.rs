@@ -1,0 +1,150 @@
+//! Translation: reserving an outside tuple, and rewriting packets and the errors about them.
+//!
+//! **Invariant**: a packet that arrives with one tuple of its flow leaves with the inverse of the other,
+//! and every checksum in it stays as right or as wrong as it was (RFC 3022 §4.1): nothing is recomputed,
+//! so damage is never hidden. Reply after original is the identity.
+
+mod error;
+
+pub(super) use error::{Quoted, translate_error};
+
+use super::{
+    conntrack::Seen,
+    datagram::Datagram,
+    family::{Family, for_family},
+    host::Host,
+    packet::{ChecksumStyle, Packet},
+    table::{Insertion, State, Table as _},
+};
+use crate::{
+    abi::{Address, FlowKey, FlowKind, FlowRef, Protocol, Settings},
+    verdict::DropReason,
+    wire::{checksum::Change, icmp, tcp, udp},
+};
+
+/// How many ports are tried before a flow is refused.
+const PROBES: u32 = 32;
+
+/// What a translation adds to checksums.
+#[derive(Clone, Copy)]
+pub(super) struct Binding {
+    pub addresses: Change,
+    pub ports: Change,
+}
+
+impl Binding {
+    /// Of a packet that arrives as `arrives` and leaves as the inverse of `other`.
+    #[inline(always)]
+    pub(super) fn new(arrives: &FlowKey, other: &FlowKey) -> Self {
+        Self {
+            addresses: Change::NONE
+                .address(&arrives.source, &other.destination)
+                .address(&arrives.destination, &other.source),
+            ports: Change::NONE
+                .word(arrives.source_port, other.destination_port)
+                .word(arrives.destination_port, other.source_port),
+        }
+    }
+}
+
+/// Reserves the reply tuple, by inserting it: with the port that it has if that is free, else with
+/// another from the range, the search starting anywhere (RFC 6056). Of two flows that want one tuple at
+/// once exactly one gets it.
+#[inline(always)]
+pub(super) fn reserve<S: State, H: Host>(
+    state: &S,
+    host: &mut H,
+    settings: &Settings,
+    reply: &mut FlowKey,
+    entry: &FlowRef,
+    kind: FlowKind,
+) -> Result<(), DropReason> {
+    let first = u32::from(settings.snat_first);
+    let range = u32::from(settings.snat_last).saturating_sub(first) + 1;
+    let mut next = ((u64::from(host.random()) * u64::from(range)) >> 32) as u32;
+    let mut probe = 0;
+    while probe <= PROBES {
+        // A reply that a socket of the host waits for is not ours to take. The client's own port, which
+        // a published port's flow would change, is on another machine.
+        let taken = matches!(kind, FlowKind::Masquerade) && host.socket_receives(reply);
+        if !taken {
+            match state.index().insert_new(reply, entry) {
+                Insertion::Inserted => return Ok(()),
+                Insertion::Full => return Err(DropReason::FlowTableFull),
+                Insertion::Exists => {}
+            }
+        }
+        reply.destination_port = ((first + next) as u16).to_be_bytes();
+        next = if next + 1 >= range { 0 } else { next + 1 };
+        probe += 1;
+    }
+    Err(DropReason::NoFreePort)
+}
+
+/// Rewrites a packet of a flow. `None` where the frame is shorter than it was when it was read.
+#[inline(always)]
+pub(super) fn translate<P: Packet + ?Sized>(
+    packet: &mut P,
+    datagram: &Datagram,
+    seen: &Seen,
+    protocol: Protocol,
+) -> Option<()> {
+    let way = seen.way();
+    let addresses = Change::from_bytes(way.address_change);
+    let ports = Change::from_bytes(way.port_change);
+    let other = seen.flow.key(seen.direction.other());
+    let at = datagram.transport as usize;
+    for_family!(
+        datagram,
+        write_addresses(packet, datagram, &other.destination, &other.source, addresses)
+    )?;
+    let v6 = matches!(datagram.family, super::FamilyId::V6);
+    match protocol {
+        Protocol::Tcp | Protocol::Udp => {
+            if !ports.is_none() {
+                let [s0, s1] = other.destination_port;
+                let [d0, d1] = other.source_port;
+                *packet.window::<4>(at)? = [s0, s1, d0, d1];
+            }
+            let tcp = matches!(protocol, Protocol::Tcp);
+            let field = if tcp { tcp::CHECKSUM } else { udp::CHECKSUM };
+            let style = ChecksumStyle { v6, optional: !tcp && !v6 };
+            packet.update_checksum(at + field, addresses, ports, style);
+        }
+        Protocol::Icmp => {
+            // The identifier stands in the requester's place of the tuple.
+            let request = datagram.key.destination_port == [0, 0];
+            let identifier = if request { other.destination_port } else { other.source_port };
+            *packet.window::<2>(at + icmp::IDENTIFIER)? = identifier;
+            let pseudo_header = if v6 { addresses } else { Change::NONE };
+            let style = ChecksumStyle { v6, optional: false };
+            packet.update_checksum(at + icmp::CHECKSUM, pseudo_header, ports, style);
+        }
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn write_addresses<F: Family, P: Packet + ?Sized>(
+    packet: &mut P,
+    datagram: &Datagram,
+    source: &Address,
+    destination: &Address,
+    change: Change,
+) -> Option<()> {
+    F::write_addresses(packet, datagram.network as usize, source, destination, change)
+}
+
+/// Lowers the hop limit of a packet that we forward in the kernel's stead.
+#[inline(always)]
+pub(super) fn lower_hop_limit<P: Packet + ?Sized>(
+    packet: &mut P,
+    datagram: &Datagram,
+) -> Option<()> {
+    for_family!(datagram, lower(packet, datagram))
+}
+
+#[inline(always)]
+fn lower<F: Family, P: Packet + ?Sized>(packet: &mut P, datagram: &Datagram) -> Option<()> {
+    F::lower_hop_limit(packet, datagram.network as usize)
+}

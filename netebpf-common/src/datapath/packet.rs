@@ -1,0 +1,71 @@
+//! The bytes of a frame.
+
+use crate::wire::checksum::{self, Change};
+
+/// How a checksum is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChecksumStyle {
+    /// It covers a pseudo-header of IPv6.
+    pub v6: bool,
+    /// 0 says that there is none (UDP on IPv4): it stays 0, and nothing else becomes 0.
+    pub optional: bool,
+}
+
+/// A frame, from its Ethernet header on.
+pub trait Packet {
+    /// The `N` bytes at `offset`, or `None` where the frame (or the part of it that can be reached)
+    /// is shorter.
+    fn window<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]>;
+
+    /// Bytes of the frame.
+    fn length(&self) -> u32;
+
+    /// Payload bytes of each segment that the frame will be cut into; 0 where it is sent as it is.
+    #[inline(always)]
+    fn segment_size(&self) -> u32 {
+        0
+    }
+
+    /// Makes the first `length` bytes reachable by [`Packet::window`], as far as the frame has them.
+    #[inline(always)]
+    fn ensure(&mut self, _length: usize) {}
+
+    /// Applies a change of addresses and one of content to the transport checksum at `offset`. They are
+    /// two, because a checksum that is left for the hardware to finish holds the pseudo-header's sum
+    /// only.
+    #[inline(always)]
+    fn update_checksum(
+        &mut self,
+        offset: usize,
+        addresses: Change,
+        content: Change,
+        style: ChecksumStyle,
+    ) {
+        let Some(field) = self.window::<2>(offset) else { return };
+        if style.optional && *field == [0, 0] {
+            return;
+        }
+        *field = checksum::updated(*field, addresses.then(content));
+        if style.optional && *field == [0, 0] {
+            *field = [0xff, 0xff];
+        }
+    }
+
+    /// Says that bytes changed which no checksum inside the packet makes up for (the hop limit of IPv6),
+    /// so that a sum over the whole packet, computed by the hardware, can follow.
+    #[inline(always)]
+    fn changed_outside_checksums(&mut self, _change: Change) {}
+}
+
+/// A frame in memory.
+impl Packet for [u8] {
+    #[inline(always)]
+    fn window<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]> {
+        self.get_mut(offset..)?.first_chunk_mut()
+    }
+
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        self.len() as u32
+    }
+}

@@ -1,0 +1,492 @@
+//! The whole way of a packet, once for each place where one is met.
+//!
+//! | place | what comes by |
+//! |---|---|
+//! | [`from_endpoint`] | what an endpoint sends: ingress of its host-side veth |
+//! | [`from_outside`] | what comes in by an uplink: its ingress, TC or XDP |
+//! | [`to_outside`] | what the host's stack sends out of an uplink: its egress |
+//! | [`to_network`] | what the host's stack sends into a network: egress of its bridge device |
+//!
+//! **Invariant**: nothing with a source of ours leaves an uplink untranslated, and nothing enters a
+//! network unless it is of a flow or of the host's own making.
+
+use super::{
+    FamilyId, Step,
+    conntrack::{self, Opening, SECOND, Seen, WayTo},
+    datagram::{self, Datagram, Fault, Kind},
+    family::{V4, V6},
+    guard,
+    host::{Host, Route},
+    isolation, nat,
+    packet::Packet,
+    shortcut,
+    table::{Lookup as _, State},
+};
+use crate::{
+    abi::{
+        Address, FlowKey, FlowKind, Interface, InterfaceKind, InterfaceOptions, PublishedKey,
+        PublishedPorts,
+    },
+    verdict::{DeliverReason, DropReason, PassReason, Verdict},
+    wire::ethernet::{self, Ethernet, ether_type},
+};
+
+/// Room to work in, which a program's stack of 512 bytes has not.
+#[derive(Clone, Copy, Debug)]
+pub struct Scratch {
+    datagram: Datagram,
+    reply: FlowKey,
+}
+
+impl Scratch {
+    /// Empty.
+    pub const fn new() -> Self {
+        Self { datagram: Datagram::new(), reply: FlowKey::NONE }
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What an endpoint sends.
+#[inline(always)]
+pub fn from_endpoint<P: Packet + ?Sized, S: State, H: Host>(
+    packet: &mut P,
+    state: &S,
+    host: &mut H,
+    scratch: &mut Scratch,
+    ifindex: u32,
+) -> Verdict {
+    let Some(sender) = interface(state, ifindex, InterfaceKind::Endpoint) else {
+        return Verdict::Pass(PassReason::NotOurs);
+    };
+    endpoint_sends(packet, state, host, scratch, sender).unwrap_or_else(|verdict| verdict)
+}
+
+#[inline(always)]
+fn endpoint_sends<P: Packet + ?Sized, S: State, H: Host>(
+    packet: &mut P,
+    state: &S,
+    host: &mut H,
+    scratch: &mut Scratch,
+    sender: &Interface,
+) -> Step<Verdict> {
+    let frame = frame(packet).ok_or(Verdict::Drop(DropReason::Malformed))?;
+    guard::frame(&frame, sender)?;
+    let Scratch { datagram, reply } = scratch;
+    match frame.ether_type {
+        ether_type::IPV4 | ether_type::IPV6 => understand(packet, &frame, datagram)
+            .map_err(|Fault::Malformed| Verdict::Drop(DropReason::Malformed))?,
+        ether_type::ARP => {
+            guard::arp(packet, ethernet::LENGTH, sender)?;
+            return Ok(Verdict::Pass(PassReason::Neighbours));
+        }
+        ether_type::VLAN | ether_type::QINQ => return Ok(Verdict::Drop(DropReason::VlanTag)),
+        _ => return Ok(Verdict::Pass(PassReason::Bridge)),
+    }
+    let datagram = &*datagram;
+    guard::datagram(packet, datagram, sender)?;
+    if isolation::is_link_wide(datagram) {
+        return Ok(Verdict::Pass(PassReason::Neighbours));
+    }
+    if isolation::is_neighbour(sender, datagram) {
+        return Ok(shortcut::to_neighbour(state, &frame, sender, datagram));
+    }
+    // Routed by another endpoint, or addressed to nobody: the bridge knows.
+    if frame.destination != sender.gateway_mac {
+        return Ok(Verdict::Pass(PassReason::Bridge));
+    }
+    leave(packet, state, host, sender, datagram, reply)
+}
+
+/// From an endpoint to an address outside its network.
+#[inline(always)]
+fn leave<P: Packet + ?Sized, S: State, H: Host>(
+    packet: &mut P,
+    state: &S,
+    host: &mut H,
+    sender: &Interface,
+    datagram: &Datagram,
+    reply: &mut FlowKey,
+) -> Step<Verdict> {
+    // An error may speak of the sender's own flows only; of those it is the source, by the guard.
+    if datagram.key.source != datagram.source {
+        return Err(Verdict::Drop(DropReason::SpoofedAddress));
+    }
+    let seen = match conntrack::find(state, datagram) {
+        Some(seen) => seen,
+        None => {
+            isolation::may_leave(state, sender, &datagram.destination)?;
+            let Route::Forward { ifindex, mtu, .. } = host.route(datagram, sender.gateway_ifindex)
+            else {
+                return Ok(Verdict::Pass(PassReason::NoUplink));
+            };
+            let uplink = interface(state, ifindex, InterfaceKind::Uplink)
+                .ok_or(Verdict::Pass(PassReason::NoUplink))?;
+            if matches!(datagram.kind, Kind::NotUnderstood) {
+                return Ok(Verdict::Pass(PassReason::NotUnderstood));
+            }
+            // The kernel answers for these without a flow.
+            may_go_on(datagram, mtu)?;
+            masquerade(state, host, datagram, sender, uplink, reply)?
+        }
+    };
+    if seen.is_inward() {
+        return Ok(Verdict::Pass(PassReason::NotUnderstood));
+    }
+    let next_hop = next_hop(host, &seen)?;
+    may_go_on(datagram, seen.way().mtu.load() as u32)?;
+    translate(packet, host, datagram, &seen)?;
+    nat::lower_hop_limit(packet, datagram).ok_or(Verdict::Drop(DropReason::Malformed))?;
+    Ok(Verdict::Forward { ifindex: seen.way().ifindex, next_hop })
+}
+
+/// Opens the flow of a packet that leaves by an uplink.
+#[inline(always)]
+fn masquerade<'a, S: State, H: Host>(
+    state: &'a S,
+    host: &mut H,
+    datagram: &Datagram,
+    sender: &Interface,
+    uplink: &Interface,
+    reply: &mut FlowKey,
+) -> Step<Seen<'a>> {
+    let address = own_address(uplink, datagram.family);
+    if address.is_none() {
+        return Err(Verdict::Drop(DropReason::NoMasqueradeAddress));
+    }
+    if !datagram.can_open() {
+        return Err(Verdict::Drop(DropReason::NoFlow));
+    }
+    // Its way back needs the endpoint as others see it.
+    let endpoint =
+        state.endpoints().get(&datagram.source).ok_or(Verdict::Drop(DropReason::EndpointGone))?;
+    reply.set_inverse(&datagram.key);
+    reply.destination = address;
+    let opening = Opening {
+        kind: FlowKind::Masquerade,
+        owner: sender.slot,
+        owner_generation: sender.generation,
+        original: &datagram.key,
+        ways: [WayTo::Uplink(uplink.ifindex), WayTo::Endpoint(endpoint)],
+    };
+    conntrack::open(state, host, &opening, reply)
+}
+
+/// What comes in by an uplink.
+#[inline(always)]
+pub fn from_outside<P: Packet + ?Sized, S: State, H: Host>(
+    packet: &mut P,
+    state: &S,
+    host: &mut H,
+    scratch: &mut Scratch,
+    ifindex: u32,
+) -> Verdict {
+    let Some(uplink) = interface(state, ifindex, InterfaceKind::Uplink) else {
+        return Verdict::Pass(PassReason::NotOurs);
+    };
+    outside_sends(packet, state, host, scratch, uplink).unwrap_or_else(|verdict| verdict)
+}
+
+#[inline(always)]
+fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
+    packet: &mut P,
+    state: &S,
+    host: &mut H,
+    scratch: &mut Scratch,
+    uplink: &Interface,
+) -> Step<Verdict> {
+    let not_ours = Verdict::Pass(PassReason::NotOurs);
+    let frame = frame(packet).ok_or(not_ours)?;
+    let ip = matches!(frame.ether_type, ether_type::IPV4 | ether_type::IPV6);
+    if !ip || frame.destination != uplink.mac {
+        return Ok(not_ours);
+    }
+    let Scratch { datagram, reply } = scratch;
+    if understand(packet, &frame, datagram).is_err() {
+        return Ok(not_ours);
+    }
+    let datagram = &*datagram;
+    let seen = match conntrack::find(state, datagram) {
+        Some(seen) if seen.is_inward() => seen,
+        // A source of ours, from outside.
+        Some(_) => return Ok(Verdict::Drop(DropReason::SpoofedAddress)),
+        None => match published(state, host, datagram, uplink, reply)? {
+            Some(seen) => seen,
+            None => return Ok(unrelated(state, datagram, uplink)),
+        },
+    };
+    let way = seen.way();
+    let last_hop = may_go_on(datagram, way.mtu.load() as u32);
+    translate(packet, host, datagram, &seen)?;
+    if last_hop.is_err() {
+        // The host's stack answers; what it quotes is translated back on the way out.
+        return Ok(Verdict::Pass(PassReason::Translated));
+    }
+    let malformed = Verdict::Drop(DropReason::Malformed);
+    nat::lower_hop_limit(packet, datagram).ok_or(malformed)?;
+    let addresses = packet.window::<12>(0).ok_or(malformed)?;
+    ethernet::write_addresses(addresses, way.mac, way.gateway_mac);
+    Ok(Verdict::Deliver { ifindex: way.ifindex, reason: DeliverReason::Inward })
+}
+
+/// Neither of a flow nor for a published port. What is addressed into a network ends here; the host's
+/// own address is known without a look-up.
+#[inline(always)]
+fn unrelated<S: State>(state: &S, datagram: &Datagram, uplink: &Interface) -> Verdict {
+    let to_host = datagram.destination == own_address(uplink, datagram.family);
+    if !to_host && state.network_of(&datagram.destination).is_some() {
+        return Verdict::Drop(DropReason::NotPublished);
+    }
+    Verdict::Pass(PassReason::NotOurs)
+}
+
+/// Opens the flow of a packet to a published port; `None` where the port is not published.
+#[inline(always)]
+fn published<'a, S: State, H: Host>(
+    state: &'a S,
+    host: &mut H,
+    datagram: &Datagram,
+    uplink: &Interface,
+    reply: &mut FlowKey,
+) -> Step<Option<Seen<'a>>> {
+    let Kind::Transport(protocol) = datagram.kind else { return Ok(None) };
+    let port = u16::from_be_bytes(datagram.key.destination_port);
+    let Some((word, mask)) = PublishedPorts::place(protocol, port) else { return Ok(None) };
+    if state.published_ports().get(&word).is_none_or(|bits| bits & mask == 0) {
+        return Ok(None);
+    }
+    let key = PublishedKey {
+        address: datagram.destination,
+        port: datagram.key.destination_port,
+        protocol: protocol as u8,
+        padding: 0,
+    };
+    let Some(published) = state.published().get(&key) else { return Ok(None) };
+    if !datagram.can_open() {
+        return Err(Verdict::Drop(DropReason::NoFlow));
+    }
+    let endpoint =
+        state.endpoints().get(&published.address).ok_or(Verdict::Drop(DropReason::EndpointGone))?;
+    reply.set_inverse(&datagram.key);
+    reply.source = published.address;
+    reply.source_port = published.port;
+    let opening = Opening {
+        kind: FlowKind::Published,
+        owner: endpoint.slot,
+        owner_generation: endpoint.generation,
+        original: &datagram.key,
+        ways: [WayTo::Endpoint(endpoint), WayTo::Uplink(uplink.ifindex)],
+    };
+    conntrack::open(state, host, &opening, reply).map(Some)
+}
+
+/// What the host's stack sends out of an uplink: its own packets, what it forwards for an endpoint, and
+/// its errors about packets that were translated on the way in.
+#[inline(always)]
+pub fn to_outside<P: Packet + ?Sized, S: State, H: Host>(
+    packet: &mut P,
+    state: &S,
+    host: &mut H,
+    scratch: &mut Scratch,
+    ifindex: u32,
+) -> Verdict {
+    let Some(uplink) = interface(state, ifindex, InterfaceKind::Uplink) else {
+        return Verdict::Pass(PassReason::NotOurs);
+    };
+    host_sends(packet, state, host, scratch, uplink).unwrap_or_else(|verdict| verdict)
+}
+
+#[inline(always)]
+fn host_sends<P: Packet + ?Sized, S: State, H: Host>(
+    packet: &mut P,
+    state: &S,
+    host: &mut H,
+    scratch: &mut Scratch,
+    uplink: &Interface,
+) -> Step<Verdict> {
+    let not_ours = Verdict::Pass(PassReason::NotOurs);
+    let frame = frame(packet).ok_or(not_ours)?;
+    let Scratch { datagram, reply } = scratch;
+    if understand(packet, &frame, datagram).is_err() {
+        return Ok(not_ours);
+    }
+    let datagram = &*datagram;
+    let error = matches!(datagram.kind, Kind::Error { .. });
+    let from_host = datagram.source == own_address(uplink, datagram.family);
+    if from_host && !error {
+        return Ok(not_ours);
+    }
+    let private = !from_host && state.network_of(&datagram.source).is_some();
+    if !private && !error {
+        return Ok(not_ours);
+    }
+    let seen = match conntrack::find(state, datagram) {
+        Some(seen) if !seen.is_inward() => seen,
+        _ if !private => return Ok(not_ours),
+        _ => forwarded(state, host, datagram, uplink, reply)?,
+    };
+    translate(packet, host, datagram, &seen)?;
+    Ok(Verdict::Pass(PassReason::Translated))
+}
+
+/// Opens the flow of an endpoint's packet that came by the host's stack.
+#[inline(always)]
+fn forwarded<'a, S: State, H: Host>(
+    state: &'a S,
+    host: &mut H,
+    datagram: &Datagram,
+    uplink: &Interface,
+    reply: &mut FlowKey,
+) -> Step<Seen<'a>> {
+    let refused = Verdict::Drop(DropReason::PrivateSource);
+    if !datagram.can_open() {
+        return Err(refused);
+    }
+    let endpoint = state.endpoints().get(&datagram.source).ok_or(refused)?;
+    let sender = interface(state, endpoint.ifindex, InterfaceKind::Endpoint).ok_or(refused)?;
+    if sender.options.contains(InterfaceOptions::INTERNAL) {
+        return Err(Verdict::Drop(DropReason::InternalNetwork));
+    }
+    masquerade(state, host, datagram, sender, uplink, reply)
+}
+
+/// What the host's stack sends into a network. `ingress` is the interface that it came in by, 0 for the
+/// host's own.
+#[inline(always)]
+pub fn to_network<P: Packet + ?Sized, S: State>(
+    packet: &mut P,
+    state: &S,
+    scratch: &mut Scratch,
+    ifindex: u32,
+    ingress: u32,
+) -> Verdict {
+    let Some(gateway) = interface(state, ifindex, InterfaceKind::Gateway) else {
+        return Verdict::Pass(PassReason::NotOurs);
+    };
+    if ingress == 0 {
+        return Verdict::Pass(PassReason::NotOurs);
+    }
+    if ingress == gateway.ifindex && !gateway.options.contains(InterfaceOptions::NO_PEERS) {
+        return Verdict::Pass(PassReason::Bridge);
+    }
+    let Some(frame) = frame(packet) else { return Verdict::Drop(DropReason::Malformed) };
+    match frame.ether_type {
+        ether_type::IPV4 | ether_type::IPV6 => {}
+        ether_type::ARP => return Verdict::Pass(PassReason::Neighbours),
+        _ => return Verdict::Drop(DropReason::NotPublished),
+    }
+    let Scratch { datagram, reply } = scratch;
+    if understand(packet, &frame, datagram).is_err() {
+        return Verdict::Drop(DropReason::Malformed);
+    }
+    // It was translated already, so it is the inverse of what the endpoint sends.
+    match conntrack::find_inverse(state, datagram, reply) {
+        Some(seen) if !seen.is_inward() => Verdict::Pass(PassReason::KnownFlow),
+        _ => Verdict::Drop(DropReason::NotPublished),
+    }
+}
+
+/// The interface at an index, if it is what we take it for.
+#[inline(always)]
+fn interface<S: State>(state: &S, ifindex: u32, kind: InterfaceKind) -> Option<&Interface> {
+    state.interface(ifindex).filter(|interface| interface.is(kind))
+}
+
+#[inline(always)]
+fn own_address(interface: &Interface, family: FamilyId) -> Address {
+    match family {
+        FamilyId::V4 => interface.v4,
+        FamilyId::V6 => interface.v6,
+    }
+}
+
+#[inline(always)]
+fn frame<P: Packet + ?Sized>(packet: &mut P) -> Option<Ethernet> {
+    packet.window::<{ ethernet::LENGTH }>(0).map(|bytes| Ethernet::read(bytes))
+}
+
+#[inline(always)]
+fn understand<P: Packet + ?Sized>(
+    packet: &mut P,
+    frame: &Ethernet,
+    datagram: &mut Datagram,
+) -> Result<(), Fault> {
+    match frame.ether_type {
+        ether_type::IPV4 => datagram::read::<V4, P>(packet, ethernet::LENGTH, datagram),
+        ether_type::IPV6 => datagram::read::<V6, P>(packet, ethernet::LENGTH, datagram),
+        _ => Err(Fault::Malformed),
+    }
+}
+
+/// A packet at its last hop, or longer than its way allows, is the kernel's to answer.
+#[inline(always)]
+fn may_go_on(datagram: &Datagram, mtu: u32) -> Step<()> {
+    if datagram.hop_limit <= 1 {
+        return Err(Verdict::Pass(PassReason::LastHop));
+    }
+    if datagram.length > mtu {
+        return Err(Verdict::Pass(PassReason::TooLong));
+    }
+    Ok(())
+}
+
+/// The next hop of a way out, asked for again when it is a second old.
+#[inline(always)]
+fn next_hop<H: Host>(host: &mut H, seen: &Seen) -> Step<Address> {
+    let way = seen.way();
+    let now = host.now();
+    if now.wrapping_sub(way.routed.load()) >= SECOND {
+        let destination = seen.flow.key(seen.direction.other()).source;
+        let Route::Forward { next_hop, mtu, .. } = host.route_by(&destination, way.ifindex) else {
+            return Err(Verdict::Pass(PassReason::NoUplink));
+        };
+        let (high, low) = words(&next_hop);
+        way.next_hop[0].store(high);
+        way.next_hop[1].store(low);
+        way.mtu.store(u64::from(mtu));
+        way.routed.store(now);
+        return Ok(next_hop);
+    }
+    Ok(address(way.next_hop[0].load(), way.next_hop[1].load()))
+}
+
+#[inline(always)]
+fn words(address: &Address) -> (u64, u64) {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.0;
+    (u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p]))
+}
+
+#[inline(always)]
+fn address(high: u64, low: u64) -> Address {
+    let [a, b, c, d, e, f, g, h] = high.to_ne_bytes();
+    let [i, j, k, l, m, n, o, p] = low.to_ne_bytes();
+    Address([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+}
+
+/// Rewrites a packet of a flow and counts it.
+#[inline(always)]
+fn translate<P: Packet + ?Sized, H: Host>(
+    packet: &mut P,
+    host: &H,
+    datagram: &Datagram,
+    seen: &Seen,
+) -> Step<()> {
+    conntrack::observe(host, seen, datagram, packet.length());
+    let done = match datagram.kind {
+        Kind::Transport(protocol) => nat::translate(packet, datagram, seen, protocol),
+        Kind::Error { protocol, quoted, quoted_payload } => {
+            let quoted = nat::Quoted {
+                protocol,
+                network: quoted as usize,
+                transport: quoted_payload as usize,
+            };
+            nat::translate_error(packet, datagram, seen, quoted)
+        }
+        Kind::NotUnderstood => None,
+    };
+    done.ok_or(Verdict::Drop(DropReason::Malformed))
+}

@@ -1,0 +1,64 @@
+//! The state that packets meet.
+
+use crate::abi::{
+    Address, Endpoint, Flow, FlowKey, FlowRef, Interface, NetworkRange, Published, PublishedKey,
+    Settings, Usage,
+};
+
+/// What became of an insertion.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Insertion {
+    /// The key is ours.
+    Inserted,
+    /// Somebody else has it.
+    Exists,
+    /// The table has no room.
+    Full,
+}
+
+/// A table that packets only read.
+pub trait Lookup<K, V> {
+    /// The value of a key.
+    fn get(&self, key: &K) -> Option<&V>;
+}
+
+/// A table that packets change.
+pub trait Table<K, V>: Lookup<K, V> {
+    /// Inserts, unless the key is there: of two that try at once exactly one succeeds.
+    fn insert_new(&self, key: &K, value: &V) -> Insertion;
+    /// Removes.
+    fn remove(&self, key: &K);
+}
+
+/// The array of flows.
+pub trait FlowStore: Lookup<u32, Flow> {
+    /// A free place, or `None` when there is none. Its generation is even.
+    fn claim(&self) -> Option<u32>;
+    /// Gives a claimed place back.
+    fn release(&self, slot: u32);
+    /// Writes a claimed place. Nothing leads to it: no index entry has the generation that it will get.
+    fn fill(&self, slot: u32, write: impl FnOnce(&mut Flow));
+}
+
+/// All tables.
+pub trait State {
+    /// The interface at an index, whose place it has (see [`Interface::ifindex`]).
+    fn interface(&self, ifindex: u32) -> Option<&Interface>;
+    /// Endpoints by address.
+    fn endpoints(&self) -> &impl Lookup<Address, Endpoint>;
+    /// The range of ours with the longest prefix that holds an address.
+    fn network_of(&self, address: &Address) -> Option<&NetworkRange>;
+    /// Published ports.
+    fn published(&self) -> &impl Lookup<PublishedKey, Published>;
+    /// Words of the bitmap of published ports.
+    fn published_ports(&self) -> &impl Lookup<u32, u64>;
+    /// The index of flows.
+    fn index(&self) -> &impl Table<FlowKey, FlowRef>;
+    /// The flows.
+    fn flows(&self) -> &impl FlowStore;
+    /// What the owner of a slot uses.
+    fn usage(&self) -> &impl Lookup<u32, Usage>;
+    /// Settings.
+    fn settings(&self) -> Option<&Settings>;
+}

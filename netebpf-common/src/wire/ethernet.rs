@@ -1,0 +1,52 @@
+//! Ethernet II.
+
+use crate::abi::Mac;
+
+/// Bytes of the header.
+pub const LENGTH: usize = 14;
+
+/// EtherTypes (IEEE 802).
+pub mod ether_type {
+    /// IPv4.
+    pub const IPV4: u16 = 0x0800;
+    /// ARP.
+    pub const ARP: u16 = 0x0806;
+    /// 802.1Q VLAN tag.
+    pub const VLAN: u16 = 0x8100;
+    /// IPv6.
+    pub const IPV6: u16 = 0x86dd;
+    /// 802.1ad service tag.
+    pub const QINQ: u16 = 0x88a8;
+}
+
+/// A header, read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ethernet {
+    /// Destination address.
+    pub destination: Mac,
+    /// Source address.
+    pub source: Mac,
+    /// One of [`ether_type`], or any other.
+    pub ether_type: u16,
+}
+
+impl Ethernet {
+    /// Reads a header.
+    #[inline(always)]
+    pub fn read(bytes: &[u8; LENGTH]) -> Self {
+        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *bytes;
+        Self {
+            destination: Mac([d0, d1, d2, d3, d4, d5]),
+            source: Mac([s0, s1, s2, s3, s4, s5]),
+            ether_type: u16::from_be_bytes([t0, t1]),
+        }
+    }
+}
+
+/// Writes both addresses.
+#[inline(always)]
+pub fn write_addresses(bytes: &mut [u8; 12], destination: Mac, source: Mac) {
+    let Mac([d0, d1, d2, d3, d4, d5]) = destination;
+    let Mac([s0, s1, s2, s3, s4, s5]) = source;
+    *bytes = [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5];
+}

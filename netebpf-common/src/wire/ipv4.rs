@@ -1,0 +1,70 @@
+//! IPv4 (RFC 791).
+
+/// Bytes of the header without options.
+pub const MINIMUM: usize = 20;
+/// Offset of the time to live; the protocol and the header checksum follow.
+pub const HOP_LIMIT: usize = 8;
+/// Offset of the header checksum.
+pub const CHECKSUM: usize = 10;
+/// Offset of the source address; the destination follows.
+pub const ADDRESSES: usize = 12;
+
+/// A view of the fixed part of the header.
+#[derive(Clone, Copy, Debug)]
+pub struct Ipv4<'a>(pub &'a [u8; MINIMUM]);
+
+impl Ipv4<'_> {
+    /// 4.
+    #[inline(always)]
+    pub const fn version(&self) -> u8 {
+        self.0[0] >> 4
+    }
+
+    /// Bytes of the header, options included: 0…60.
+    #[inline(always)]
+    pub const fn header_length(&self) -> usize {
+        ((self.0[0] & 0xf) as usize) << 2
+    }
+
+    /// Type of service: DSCP and ECN.
+    #[inline(always)]
+    pub const fn traffic_class(&self) -> u8 {
+        self.0[1]
+    }
+
+    /// Bytes of header and payload; 0 for BIG TCP.
+    #[inline(always)]
+    pub const fn total_length(&self) -> u16 {
+        u16::from_be_bytes([self.0[2], self.0[3]])
+    }
+
+    /// Whether this is a fragment: more of them follow, or its offset is not 0.
+    #[inline(always)]
+    pub const fn is_fragment(&self) -> bool {
+        u16::from_be_bytes([self.0[6], self.0[7]]) & 0x3fff != 0
+    }
+
+    /// Time to live.
+    #[inline(always)]
+    pub const fn hop_limit(&self) -> u8 {
+        self.0[HOP_LIMIT]
+    }
+
+    /// One of [`super::protocol`], or any other.
+    #[inline(always)]
+    pub const fn protocol(&self) -> u8 {
+        self.0[9]
+    }
+
+    /// Source address.
+    #[inline(always)]
+    pub const fn source(&self) -> [u8; 4] {
+        [self.0[12], self.0[13], self.0[14], self.0[15]]
+    }
+
+    /// Destination address.
+    #[inline(always)]
+    pub const fn destination(&self) -> [u8; 4] {
+        [self.0[16], self.0[17], self.0[18], self.0[19]]
+    }
+}

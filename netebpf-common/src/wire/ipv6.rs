@@ -1,0 +1,61 @@
+//! IPv6 (RFC 8200).
+
+/// Bytes of the fixed header.
+pub const LENGTH: usize = 40;
+/// Offset of the hop limit.
+pub const HOP_LIMIT: usize = 7;
+/// Offset of the source address; the destination follows.
+pub const ADDRESSES: usize = 8;
+
+/// A view of the fixed header.
+#[derive(Clone, Copy, Debug)]
+pub struct Ipv6<'a>(pub &'a [u8; LENGTH]);
+
+impl Ipv6<'_> {
+    /// 6.
+    #[inline(always)]
+    pub const fn version(&self) -> u8 {
+        self.0[0] >> 4
+    }
+
+    /// Bytes after this header; 0 for a jumbogram.
+    #[inline(always)]
+    pub const fn payload_length(&self) -> u16 {
+        u16::from_be_bytes([self.0[4], self.0[5]])
+    }
+
+    /// One of [`super::protocol`], or any other.
+    #[inline(always)]
+    pub const fn next_header(&self) -> u8 {
+        self.0[6]
+    }
+
+    /// Hop limit.
+    #[inline(always)]
+    pub const fn hop_limit(&self) -> u8 {
+        self.0[HOP_LIMIT]
+    }
+
+    /// Source address.
+    #[inline(always)]
+    pub fn source(&self) -> [u8; 16] {
+        address(self.0, ADDRESSES)
+    }
+
+    /// Destination address.
+    #[inline(always)]
+    pub fn destination(&self) -> [u8; 16] {
+        address(self.0, ADDRESSES + 16)
+    }
+}
+
+#[inline(always)]
+fn address(bytes: &[u8; LENGTH], at: usize) -> [u8; 16] {
+    let mut address = [0; 16];
+    let mut n = 0;
+    while n < 16 {
+        address[n] = bytes[at + n];
+        n += 1;
+    }
+    address
+}

@@ -1,0 +1,24 @@
+//! TCP (RFC 9293).
+
+/// Bytes of the header without options.
+pub const MINIMUM: usize = 20;
+/// Offset of the checksum.
+pub const CHECKSUM: usize = 16;
+
+/// Flags, the fourteenth byte.
+pub mod flag {
+    /// No more data.
+    pub const FIN: u8 = 1;
+    /// Opens a connection.
+    pub const SYN: u8 = 2;
+    /// Ends a connection at once.
+    pub const RST: u8 = 4;
+    /// The acknowledgement number is valid.
+    pub const ACK: u8 = 16;
+}
+
+/// Bytes of the header, options included, from its 13th byte.
+#[inline(always)]
+pub const fn header_length(offset_byte: u8) -> usize {
+    ((offset_byte >> 4) as usize) << 2
+}

@@ -1,0 +1,185 @@
+//! The host: the kernel's clock, its routes, its sockets.
+
+use aya_ebpf::{
+    bindings::{
+        BPF_F_CURRENT_NETNS, BPF_FIB_LOOKUP_OUTPUT, BPF_FIB_LOOKUP_SKIP_NEIGH, bpf_fib_lookup,
+        bpf_sock_tuple,
+    },
+    helpers::generated::{
+        bpf_fib_lookup as fib_lookup, bpf_get_prandom_u32, bpf_ktime_get_coarse_ns,
+        bpf_sk_lookup_udp, bpf_sk_release, bpf_skc_lookup_tcp,
+    },
+};
+use core::{
+    ffi::c_void,
+    intrinsics::{AtomicOrdering, atomic_xadd},
+    mem,
+};
+use netebpf_common::{
+    abi::{Address, FlowKey, Protocol, SharedWord},
+    datapath::{Datagram, Host, Route},
+};
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+/// What the kernel is asked with; too large for the stack beside everything else.
+pub struct Query {
+    route: bpf_fib_lookup,
+    socket: bpf_sock_tuple,
+}
+
+/// The kernel, asked through the program's context.
+pub struct KernelHost {
+    context: *mut c_void,
+    query: &'static mut Query,
+}
+
+impl KernelHost {
+    #[inline(always)]
+    pub fn new(context: *mut c_void, query: &'static mut Query) -> Self {
+        Self { context, query }
+    }
+
+    #[inline(always)]
+    fn lookup(&mut self, flags: u32) -> Route {
+        let query = &mut self.query.route;
+        // With a length, the kernel reports the route's MTU instead of comparing the device's; one byte
+        // is never too long.
+        query.__bindgen_anon_1.tot_len = 1;
+        let flags = flags | BPF_FIB_LOOKUP_SKIP_NEIGH;
+        // SAFETY: the context and the query are valid, and the query's size is passed.
+        let result = unsafe {
+            fib_lookup(self.context, query, mem::size_of::<bpf_fib_lookup>() as i32, flags)
+        };
+        if result != 0 {
+            return Route::None;
+        }
+        // SAFETY: every bit pattern is an address; the kernel left the next hop's in the destination's
+        // place, and its family, which for IPv4 over IPv6 next hops (RFC 5549) is not the packet's.
+        let (next_hop, mtu) = unsafe {
+            let next_hop = if query.family == AF_INET {
+                Address::v4(query.__bindgen_anon_4.ipv4_dst.to_ne_bytes())
+            } else {
+                Address(mem::transmute::<[u32; 4], [u8; 16]>(query.__bindgen_anon_4.ipv6_dst))
+            };
+            (next_hop, query.__bindgen_anon_1.mtu_result)
+        };
+        Route::Forward { ifindex: query.ifindex, next_hop, mtu: u32::from(mtu) }
+    }
+}
+
+/// Begins a question about a route; whatever the last one left in it is written over.
+#[inline(always)]
+fn ask(query: &mut bpf_fib_lookup, source: &Address, destination: &Address, ifindex: u32) {
+    query.l4_protocol = 0;
+    query.sport = 0;
+    query.dport = 0;
+    query.__bindgen_anon_2.flowinfo = 0;
+    query.__bindgen_anon_5.tbid = 0;
+    query.ifindex = ifindex;
+    if destination.is_mapped() {
+        query.family = AF_INET;
+        query.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(destination.last_four());
+        query.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(source.last_four());
+    } else {
+        query.family = AF_INET6;
+        query.__bindgen_anon_4.ipv6_dst = words(destination);
+        query.__bindgen_anon_3.ipv6_src = words(source);
+    }
+}
+
+#[inline(always)]
+fn words(address: &Address) -> [u32; 4] {
+    // SAFETY: sixteen bytes are four words, whatever they hold.
+    unsafe { mem::transmute::<[u8; 16], [u32; 4]>(address.0) }
+}
+
+impl Host for KernelHost {
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        // SAFETY: no arguments.
+        unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn add(&self, counter: &SharedWord, amount: u64) {
+        // SAFETY: a shared word may be changed through a shared reference, and this is the one BPF
+        // instruction that adds atomically; what it returns must go unused (instruction set 1).
+        unsafe {
+            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter.as_ptr(), amount);
+        }
+    }
+
+    #[inline(always)]
+    fn random(&self) -> u32 {
+        // SAFETY: no arguments.
+        unsafe { bpf_get_prandom_u32() }
+    }
+
+    #[inline(always)]
+    fn route(&mut self, datagram: &Datagram, ingress: u32) -> Route {
+        let query = &mut self.query.route;
+        ask(query, &datagram.source, &datagram.destination, ingress);
+        query.l4_protocol = datagram.protocol;
+        query.sport = u16::from_ne_bytes(datagram.key.source_port);
+        query.dport = u16::from_ne_bytes(datagram.key.destination_port);
+        if query.family == AF_INET {
+            query.__bindgen_anon_2.tos = datagram.traffic_class;
+        }
+        self.lookup(0)
+    }
+
+    #[inline(always)]
+    fn route_by(&mut self, destination: &Address, egress: u32) -> Route {
+        // No source: both families' "unspecified" is all zero in the last four bytes.
+        ask(&mut self.query.route, &Address::NONE, destination, egress);
+        match self.lookup(BPF_FIB_LOOKUP_OUTPUT) {
+            Route::Forward { ifindex, next_hop, mtu } if ifindex == egress => {
+                Route::Forward { ifindex, next_hop, mtu }
+            }
+            _ => Route::None,
+        }
+    }
+
+    #[inline(always)]
+    fn socket_receives(&mut self, tuple: &FlowKey) -> bool {
+        if tuple.protocol == Protocol::Icmp as u8 {
+            return false;
+        }
+        let key = &mut self.query.socket;
+        let size = if tuple.source.is_mapped() {
+            let ipv4 = &mut key.__bindgen_anon_1;
+            // SAFETY: the union's members are plain integers.
+            let ipv4 = unsafe { &mut ipv4.ipv4 };
+            ipv4.saddr = u32::from_ne_bytes(tuple.source.last_four());
+            ipv4.daddr = u32::from_ne_bytes(tuple.destination.last_four());
+            ipv4.sport = u16::from_ne_bytes(tuple.source_port);
+            ipv4.dport = u16::from_ne_bytes(tuple.destination_port);
+            mem::size_of_val(ipv4)
+        } else {
+            // SAFETY: as above.
+            let ipv6 = unsafe { &mut key.__bindgen_anon_1.ipv6 };
+            ipv6.saddr = words(&tuple.source);
+            ipv6.daddr = words(&tuple.destination);
+            ipv6.sport = u16::from_ne_bytes(tuple.source_port);
+            ipv6.dport = u16::from_ne_bytes(tuple.destination_port);
+            mem::size_of_val(ipv6)
+        } as u32;
+        let netns = BPF_F_CURRENT_NETNS as i64 as u64;
+        // SAFETY: the tuple is valid and its size is that of its family; a socket that is found is
+        // released at once.
+        unsafe {
+            let socket = if tuple.protocol == Protocol::Tcp as u8 {
+                bpf_skc_lookup_tcp(self.context, key, size, netns, 0)
+            } else {
+                bpf_sk_lookup_udp(self.context, key, size, netns, 0)
+            };
+            if socket.is_null() {
+                return false;
+            }
+            bpf_sk_release(socket.cast());
+        }
+        true
+    }
+}

@@ -1,0 +1,12 @@
+//! The kernel behind the packet logic's three traits.
+//!
+//! **Invariant**: nearly all the `unsafe` of the kernel side is in this room, each with the reason why
+//! its bounds hold. No decision about a packet is made here.
+
+mod host;
+mod packet;
+mod state;
+
+pub use host::{KernelHost, Query};
+pub use packet::{TcPacket, XdpPacket};
+pub use state::Maps;

@@ -1,0 +1,141 @@
+//! Frames: a socket buffer at TC, a raw buffer at XDP.
+
+use aya_ebpf::{
+    bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, xdp_md},
+    helpers::generated::{bpf_csum_update, bpf_l4_csum_replace, bpf_skb_pull_data},
+};
+use netebpf_common::{
+    datapath::{ChecksumStyle, Packet},
+    wire::checksum::Change,
+};
+
+/// Says that the addresses are IPv6's: their change does not alter a sum over the whole packet, since
+/// IPv6 has no header checksum to make up for it (kernel ead7f9b8de65, 6.16; older kernels answer EINVAL).
+const BPF_F_IPV6: u64 = 1 << 7;
+
+/// No offset of ours has more bits: the farthest is behind four extension headers of the longest kind, an
+/// ICMP error and what it quotes, some 8,500 bytes. The verifier wants to see a bound on the very register
+/// that it adds, which a mask gives and a comparison, made on a copy, does not.
+const OFFSET_MASK: usize = 0x3fff;
+
+/// The window of `N` bytes at `offset`, when it ends before `end`.
+#[inline(always)]
+fn window<'a, const N: usize>(start: usize, end: usize, offset: usize) -> Option<&'a mut [u8; N]> {
+    let at = start + (offset & OFFSET_MASK);
+    if at + N > end {
+        return None;
+    }
+    // SAFETY: `start..end` is the packet, and the comparison above is the one that the verifier
+    // demands before it allows an access to `at..at + N`. A byte array has no alignment and no invalid
+    // value. The borrow of the packet ends before any helper could move it, since both need `&mut`.
+    Some(unsafe { &mut *(at as *mut [u8; N]) })
+}
+
+/// A socket buffer.
+pub struct TcPacket {
+    skb: *mut __sk_buff,
+}
+
+impl TcPacket {
+    #[inline(always)]
+    pub fn new(skb: *mut __sk_buff) -> Self {
+        Self { skb }
+    }
+}
+
+impl Packet for TcPacket {
+    #[inline(always)]
+    fn window<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]> {
+        // SAFETY: the context is valid as long as the program runs.
+        let (start, end) = unsafe { ((*self.skb).data as usize, (*self.skb).data_end as usize) };
+        window(start, end, offset)
+    }
+
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.skb).len }
+    }
+
+    #[inline(always)]
+    fn segment_size(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.skb).gso_size }
+    }
+
+    #[inline(always)]
+    fn ensure(&mut self, length: usize) {
+        // SAFETY: as above; pulling invalidates no pointer of ours, windows are borrowed anew.
+        unsafe {
+            let linear = (*self.skb).data_end as usize - (*self.skb).data as usize;
+            if linear < length && linear < (*self.skb).len as usize {
+                // Failure leaves the packet as it was, and the next window is `None`.
+                let wanted = if length < (*self.skb).len as usize { length as u32 } else { 0 };
+                bpf_skb_pull_data(self.skb, wanted);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn update_checksum(
+        &mut self,
+        offset: usize,
+        addresses: Change,
+        content: Change,
+        style: ChecksumStyle,
+    ) {
+        let optional = if style.optional { u64::from(BPF_F_MARK_MANGLED_0) } else { 0 };
+        let at = offset as u32;
+        // SAFETY: the helper checks the offset; size 0 in the flags makes its last-but-one argument a
+        // difference. A checksum still to be finished by hardware takes the pseudo-header's change only,
+        // which the helper knows and a direct write could not.
+        unsafe {
+            if !addresses.is_none() {
+                let flags = u64::from(BPF_F_PSEUDO_HDR) | optional;
+                let change = u64::from(addresses.to_word());
+                if !style.v6
+                    || bpf_l4_csum_replace(self.skb, at, 0, change, flags | BPF_F_IPV6) != 0
+                {
+                    bpf_l4_csum_replace(self.skb, at, 0, change, flags);
+                }
+            }
+            if !content.is_none() {
+                bpf_l4_csum_replace(self.skb, at, 0, u64::from(content.to_word()), optional);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn changed_outside_checksums(&mut self, change: Change) {
+        // SAFETY: refused by the kernel where there is no sum over the packet to follow.
+        unsafe { bpf_csum_update(self.skb, change.to_word()) };
+    }
+}
+
+/// A raw buffer, before the kernel made a socket buffer of it.
+pub struct XdpPacket {
+    context: *mut xdp_md,
+}
+
+impl XdpPacket {
+    #[inline(always)]
+    pub fn new(context: *mut xdp_md) -> Self {
+        Self { context }
+    }
+}
+
+impl Packet for XdpPacket {
+    #[inline(always)]
+    fn window<const N: usize>(&mut self, offset: usize) -> Option<&mut [u8; N]> {
+        // SAFETY: the context is valid as long as the program runs.
+        let (start, end) =
+            unsafe { ((*self.context).data as usize, (*self.context).data_end as usize) };
+        window(start, end, offset)
+    }
+
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.context).data_end - (*self.context).data }
+    }
+}

@@ -1,0 +1,140 @@
+//! Tables: BPF maps.
+
+use crate::maps;
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    maps::{Array, HashMap, lpm_trie::Key},
+};
+use netebpf_common::{
+    abi::{
+        Address, Endpoint, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface, NetworkRange,
+        Published, PublishedKey, Settings, Usage,
+    },
+    datapath::{FlowStore, Insertion, Lookup, State, Table},
+};
+
+/// `-EEXIST`.
+const EEXIST: i32 = -17;
+
+/// A hash.
+pub struct Hash<K: 'static, V: 'static>(&'static HashMap<K, V>);
+
+impl<K, V> Lookup<K, V> for Hash<K, V> {
+    #[inline(always)]
+    fn get(&self, key: &K) -> Option<&V> {
+        // SAFETY: values of these maps are read, or changed through atomics. An entry that is removed
+        // meanwhile stays readable until the program ends (RCU), and one that is used again at once is
+        // an entry of the same type.
+        unsafe { self.0.get(key) }
+    }
+}
+
+impl<K, V> Table<K, V> for Hash<K, V> {
+    #[inline(always)]
+    fn insert_new(&self, key: &K, value: &V) -> Insertion {
+        match self.0.insert(key, value, u64::from(BPF_NOEXIST)) {
+            Ok(()) => Insertion::Inserted,
+            Err(EEXIST) => Insertion::Exists,
+            Err(_) => Insertion::Full,
+        }
+    }
+
+    #[inline(always)]
+    fn remove(&self, key: &K) {
+        // Gone already is as good.
+        let _ = self.0.remove(key);
+    }
+}
+
+/// An array.
+pub struct Indexed<V: 'static>(&'static Array<V>);
+
+impl<V> Lookup<u32, V> for Indexed<V> {
+    #[inline(always)]
+    fn get(&self, index: &u32) -> Option<&V> {
+        self.0.get(*index)
+    }
+}
+
+/// The array of flows.
+pub struct Flows;
+
+impl Lookup<u32, Flow> for Flows {
+    #[inline(always)]
+    fn get(&self, slot: &u32) -> Option<&Flow> {
+        maps::FLOWS.get(*slot)
+    }
+}
+
+impl FlowStore for Flows {
+    #[inline(always)]
+    fn claim(&self) -> Option<u32> {
+        maps::FREE_FLOWS.pop().ok().flatten()
+    }
+
+    #[inline(always)]
+    fn release(&self, slot: u32) {
+        // The queue has room for every place there is.
+        let _ = maps::FREE_FLOWS.push(slot, 0);
+    }
+
+    #[inline(always)]
+    fn fill(&self, slot: u32, write: impl FnOnce(&mut Flow)) {
+        if let Some(flow) = maps::FLOWS.get_ptr_mut(slot) {
+            // SAFETY: the place was claimed by this CPU alone and is dead: readers that come by a stale
+            // index entry compare generations before they use anything else of it.
+            write(unsafe { &mut *flow });
+        }
+    }
+}
+
+/// All maps.
+pub struct Maps;
+
+impl State for Maps {
+    #[inline(always)]
+    fn interface(&self, ifindex: u32) -> Option<&Interface> {
+        let interface = maps::INTERFACES.get(ifindex % INTERFACE_TABLE_SIZE)?;
+        (interface.ifindex == ifindex).then_some(interface)
+    }
+
+    #[inline(always)]
+    fn endpoints(&self) -> &impl Lookup<Address, Endpoint> {
+        &const { Hash(&maps::ENDPOINTS) }
+    }
+
+    #[inline(always)]
+    fn network_of(&self, address: &Address) -> Option<&NetworkRange> {
+        maps::NETWORKS.get(Key::new(128, *address))
+    }
+
+    #[inline(always)]
+    fn published(&self) -> &impl Lookup<PublishedKey, Published> {
+        &const { Hash(&maps::PUBLISHED) }
+    }
+
+    #[inline(always)]
+    fn published_ports(&self) -> &impl Lookup<u32, u64> {
+        &const { Indexed(&maps::PUBLISHED_PORTS) }
+    }
+
+    #[inline(always)]
+    fn index(&self) -> &impl Table<FlowKey, FlowRef> {
+        &const { Hash(&maps::FLOW_INDEX) }
+    }
+
+    #[inline(always)]
+    fn flows(&self) -> &impl FlowStore {
+        &Flows
+    }
+
+    #[inline(always)]
+    fn usage(&self) -> &impl Lookup<u32, Usage> {
+        &const { Indexed(&maps::USAGE) }
+    }
+
+    #[inline(always)]
+    fn settings(&self) -> Option<&Settings> {
+        maps::SETTINGS.get(0)
+    }
+}

@@ -1,0 +1,134 @@
+//! A verdict becomes a return code, here and nowhere else, and is counted.
+
+use crate::maps;
+use aya_ebpf::{
+    bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_redir_neigh, xdp_action, xdp_md},
+    helpers::generated::{
+        bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_change_type, bpf_xdp_adjust_meta,
+    },
+};
+use core::mem;
+use netebpf_common::{
+    abi::{Address, INTERFACE_TABLE_SIZE},
+    verdict::{COUNTER_COUNT, PassReason, Verdict},
+};
+
+const AF_INET: u32 = 2;
+const AF_INET6: u32 = 10;
+const PACKET_HOST: u32 = 0;
+
+/// Counts a verdict for the interface that the packet was met at. One that is not ours has no counters.
+#[inline(always)]
+fn count(verdict: &Verdict, ifindex: u32) {
+    let Some(interface) = maps::INTERFACES.get(ifindex % INTERFACE_TABLE_SIZE) else { return };
+    if interface.ifindex != ifindex {
+        return;
+    }
+    let Some(counters) = maps::COUNTERS.get_ptr_mut(interface.slot) else { return };
+    // The compiler knows that the number is in range and would leave the mask out; the verifier does not.
+    let counter = core::hint::black_box(verdict.counter()) as usize & (COUNTER_COUNT - 1);
+    // SAFETY: this CPU's counters; a program is not interrupted by another of ours on the same CPU but
+    // XDP and TC of one frame, which run one after the other.
+    unsafe { (*counters)[counter] += 1 };
+}
+
+/// At TC. Other programs on the same hook come after a packet that passes.
+#[inline(always)]
+pub fn tc(verdict: Verdict, skb: *mut __sk_buff, ifindex: u32) -> i32 {
+    count(&verdict, ifindex);
+    match verdict {
+        Verdict::Pass(_) => TC_ACT_UNSPEC,
+        Verdict::Drop(_) => TC_ACT_SHOT,
+        Verdict::Deliver { ifindex, .. } => deliver(skb, ifindex),
+        Verdict::Forward { ifindex, next_hop } => forward(ifindex, &next_hop),
+    }
+}
+
+/// To the peer of a host-side veth. The frame may be marked as somebody else's, since it is not addressed
+/// to the host-side veth itself.
+#[inline(always)]
+pub fn deliver(skb: *mut __sk_buff, ifindex: u32) -> i32 {
+    // SAFETY: the context is valid as long as the program runs.
+    unsafe {
+        if (*skb).pkt_type != PACKET_HOST {
+            bpf_skb_change_type(skb, PACKET_HOST);
+        }
+        bpf_redirect_peer(ifindex, 0) as i32
+    }
+}
+
+#[inline(always)]
+fn forward(ifindex: u32, next_hop: &Address) -> i32 {
+    // SAFETY: all zero is valid, and every bit pattern is an address.
+    unsafe {
+        let mut hop: bpf_redir_neigh = mem::zeroed();
+        if next_hop.is_mapped() {
+            hop.nh_family = AF_INET;
+            hop.__bindgen_anon_1.ipv4_nh = u32::from_ne_bytes(next_hop.last_four());
+        } else {
+            hop.nh_family = AF_INET6;
+            hop.__bindgen_anon_1.ipv6_nh = mem::transmute::<[u8; 16], [u32; 4]>(next_hop.0);
+        }
+        bpf_redirect_neigh(ifindex, &mut hop, mem::size_of::<bpf_redir_neigh>() as i32, 0) as i32
+    }
+}
+
+/// What the XDP program tells the TC program about a frame that it has translated already.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Handover {
+    magic: u32,
+    /// The host-side veth to deliver to; 0 leaves the frame to the host's stack.
+    pub ifindex: u32,
+}
+
+impl Handover {
+    const MAGIC: u32 = 0x6e65_7462;
+
+    /// What XDP left with this frame.
+    #[inline(always)]
+    pub fn read(skb: *mut __sk_buff) -> Option<Self> {
+        // SAFETY: the context is valid, and the comparison is the one that the verifier demands before
+        // an access to the metadata.
+        unsafe {
+            let (meta, data) = ((*skb).data_meta as usize, (*skb).data as usize);
+            if meta + mem::size_of::<Self>() > data {
+                return None;
+            }
+            let handover = *(meta as *const Self);
+            (handover.magic == Self::MAGIC).then_some(handover)
+        }
+    }
+}
+
+/// Room for the handover, taken before anything is translated: where a driver has none, TC does it all.
+#[inline(always)]
+pub fn reserve_handover(context: *mut xdp_md) -> bool {
+    // SAFETY: the context is valid as long as the program runs.
+    unsafe { bpf_xdp_adjust_meta(context, -(mem::size_of::<Handover>() as i32)) == 0 }
+}
+
+/// At XDP.
+#[inline(always)]
+pub fn xdp(verdict: Verdict, context: *mut xdp_md, ifindex: u32) -> u32 {
+    let target = match verdict {
+        Verdict::Drop(_) => {
+            count(&verdict, ifindex);
+            return xdp_action::XDP_DROP;
+        }
+        Verdict::Deliver { ifindex, .. } => ifindex,
+        Verdict::Pass(PassReason::Translated) => 0,
+        // TC looks at it again, and counts it.
+        Verdict::Pass(_) | Verdict::Forward { .. } => return xdp_action::XDP_PASS,
+    };
+    count(&verdict, ifindex);
+    // SAFETY: as in `Handover::read`.
+    unsafe {
+        let (meta, data) = ((*context).data_meta as usize, (*context).data as usize);
+        if meta + mem::size_of::<Handover>() > data {
+            return xdp_action::XDP_ABORTED;
+        }
+        *(meta as *mut Handover) = Handover { magic: Handover::MAGIC, ifindex: target };
+    }
+    xdp_action::XDP_PASS
+}

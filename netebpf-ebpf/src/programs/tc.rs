@@ -1,0 +1,65 @@
+//! TC, by TCX or clsact.
+
+use crate::{
+    adapters::{Maps, TcPacket},
+    finish::{self, Handover},
+};
+use aya_ebpf::{
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+    macros::classifier,
+    programs::TcContext,
+};
+use netebpf_common::datapath::pipeline;
+
+/// Ingress of an endpoint's host-side veth.
+#[classifier]
+pub fn endpoint_ingress(context: TcContext) -> i32 {
+    let skb = context.skb.skb;
+    // SAFETY: the context is valid as long as the program runs.
+    let ifindex = unsafe { (*skb).ifindex };
+    let mut packet = TcPacket::new(skb);
+    let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
+    let verdict = pipeline::from_endpoint(&mut packet, &Maps, &mut host, scratch, ifindex);
+    finish::tc(verdict, skb, ifindex)
+}
+
+/// Ingress of an uplink.
+#[classifier]
+pub fn uplink_ingress(context: TcContext) -> i32 {
+    let skb = context.skb.skb;
+    match Handover::read(skb) {
+        Some(Handover { ifindex: 0, .. }) => return TC_ACT_UNSPEC,
+        Some(handover) => return finish::deliver(skb, handover.ifindex),
+        None => {}
+    }
+    // SAFETY: the context is valid as long as the program runs.
+    let ifindex = unsafe { (*skb).ifindex };
+    let mut packet = TcPacket::new(skb);
+    let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
+    let verdict = pipeline::from_outside(&mut packet, &Maps, &mut host, scratch, ifindex);
+    finish::tc(verdict, skb, ifindex)
+}
+
+/// Egress of an uplink.
+#[classifier]
+pub fn uplink_egress(context: TcContext) -> i32 {
+    let skb = context.skb.skb;
+    // SAFETY: the context is valid as long as the program runs.
+    let ifindex = unsafe { (*skb).ifindex };
+    let mut packet = TcPacket::new(skb);
+    let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
+    let verdict = pipeline::to_outside(&mut packet, &Maps, &mut host, scratch, ifindex);
+    finish::tc(verdict, skb, ifindex)
+}
+
+/// Egress of a network's bridge device.
+#[classifier]
+pub fn gateway_egress(context: TcContext) -> i32 {
+    let skb = context.skb.skb;
+    // SAFETY: the context is valid as long as the program runs.
+    let (ifindex, ingress) = unsafe { ((*skb).ifindex, (*skb).ingress_ifindex) };
+    let mut packet = TcPacket::new(skb);
+    let Some((scratch, _)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
+    let verdict = pipeline::to_network(&mut packet, &Maps, scratch, ifindex, ingress);
+    finish::tc(verdict, skb, ifindex)
+}

@@ -1,0 +1,25 @@
+//! XDP, on uplinks.
+
+use crate::{
+    adapters::{Maps, XdpPacket},
+    finish,
+};
+use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+use netebpf_common::datapath::pipeline;
+
+/// An uplink, before the kernel makes a socket buffer of the frame.
+#[xdp]
+pub fn uplink_xdp(context: XdpContext) -> u32 {
+    let context = context.ctx;
+    if !finish::reserve_handover(context) {
+        return xdp_action::XDP_PASS;
+    }
+    // SAFETY: the context is valid as long as the program runs.
+    let ifindex = unsafe { (*context).ingress_ifindex };
+    let mut packet = XdpPacket::new(context);
+    let Some((scratch, mut host)) = super::room(context.cast()) else {
+        return xdp_action::XDP_ABORTED;
+    };
+    let verdict = pipeline::from_outside(&mut packet, &Maps, &mut host, scratch, ifindex);
+    finish::xdp(verdict, context, ifindex)
+}
