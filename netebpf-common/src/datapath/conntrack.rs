@@ -12,7 +12,7 @@ use super::{
     table::{FlowStore as _, Insertion, Lookup as _, State, Table as _},
 };
 use crate::{
-    abi::{Direction, Endpoint, Flow, FlowKey, FlowKind, FlowRef, Protocol, TcpSeen, Way, is_live},
+    abi::{Direction, Endpoint, Flow, FlowKey, FlowKind, FlowRef, Protocol, TcpSeen, Way},
     verdict::{DropReason, Verdict},
     wire::tcp,
 };
@@ -68,12 +68,36 @@ pub(super) fn find_inverse<'a, S: State>(
 fn find_tuple<'a, S: State>(state: &'a S, key: &FlowKey) -> Option<Seen<'a>> {
     let entry = state.index().get(key)?;
     let flow = state.flows().get(&entry.slot)?;
-    let owner = state.usage().get(&flow.owner)?;
-    let current = flow.generation.load() == entry.generation
-        && is_live(entry.generation)
-        && owner.generation.load() == u64::from(flow.owner_generation);
+    if flow.generation.load() != entry.generation || !owner_is_there(state, flow) {
+        return None;
+    }
     let direction = if entry.direction == 0 { Direction::Original } else { Direction::Reply };
-    current.then_some(Seen { flow, direction })
+    Some(Seen { flow, direction })
+}
+
+#[inline(always)]
+fn owner_is_there<S: State>(state: &S, flow: &Flow) -> bool {
+    state
+        .usage()
+        .get(&flow.owner)
+        .is_some_and(|owner| owner.generation.load() == u64::from(flow.owner_generation))
+}
+
+/// Puts a tuple into the index, over an entry that leads to a flow which is dead or whose owner is gone:
+/// such entries stay until the user side sweeps them up, and it may not be running. An entry whose
+/// generation is still ahead of its object's is a reservation that another CPU is about to use.
+#[inline(always)]
+pub(super) fn claim_tuple<S: State>(state: &S, key: &FlowKey, entry: &FlowRef) -> Insertion {
+    let insertion = state.index().insert_new(key, entry);
+    if !matches!(insertion, Insertion::Exists) {
+        return insertion;
+    }
+    let Some(holder) = state.index().get(key) else { return Insertion::Exists };
+    let Some(flow) = state.flows().get(&holder.slot) else { return Insertion::Exists };
+    let generation = flow.generation.load();
+    let stale = generation > holder.generation
+        || (generation == holder.generation && !owner_is_there(state, flow));
+    if stale { state.index().replace(key, entry) } else { Insertion::Exists }
 }
 
 /// Counts a packet, and notes what it says of the connection.
@@ -244,7 +268,7 @@ pub(super) fn open<'a, S: State, H: Host>(
     let flow = state.flows().get(&slot).ok_or(Verdict::Drop(DropReason::FlowTableFull))?;
     flow.generation.store(generation);
     let inward = FlowRef { generation, slot, direction: Direction::Original as u32 };
-    match state.index().insert_new(opening.original, &inward) {
+    match claim_tuple(state, opening.original, &inward) {
         Insertion::Inserted => {
             host.add(&usage.opened, 1);
             Ok(Seen { flow, direction: Direction::Original })

@@ -4,7 +4,7 @@
 //! **Invariant**: whatever an endpoint sends, a neighbour that believes it learns only that endpoint's
 //! own addresses.
 
-use super::{Step, datagram::Datagram, family::FamilyId, packet::Packet};
+use super::{Step, datagram::Datagram, family::FamilyId, isolation, packet::Packet};
 use crate::{
     abi::{Address, Interface, Mac},
     verdict::{DropReason, Verdict},
@@ -51,9 +51,9 @@ pub(super) fn datagram<P: Packet + ?Sized>(
 
 #[inline(always)]
 fn v4(datagram: &Datagram, sender: &Interface) -> Step<()> {
-    // A DHCP client has no address yet.
-    let unspecified = datagram.source == Address::v4([0; 4]);
-    if datagram.source != sender.v4 && !unspecified {
+    // A DHCP client has no address yet, and speaks to everybody.
+    let nameless = datagram.source == Address::v4([0; 4]) && isolation::is_link_wide(datagram);
+    if datagram.source != sender.v4 && !nameless {
         return Err(Verdict::Drop(DropReason::SpoofedAddress));
     }
     if datagram.protocol == protocol::UDP
@@ -69,7 +69,9 @@ fn v4(datagram: &Datagram, sender: &Interface) -> Step<()> {
 
 #[inline(always)]
 fn v6<P: Packet + ?Sized>(packet: &mut P, datagram: &Datagram, sender: &Interface) -> Step<()> {
-    if !owns_v6(sender, &datagram.source) && !datagram.source.is_none() {
+    // Duplicate address detection asks before there is an address (RFC 4862 §5.4.2).
+    let nameless = datagram.source.is_none() && isolation::is_link_wide(datagram);
+    if !owns_v6(sender, &datagram.source) && !nameless {
         return Err(Verdict::Drop(DropReason::SpoofedAddress));
     }
     if datagram.protocol == protocol::UDP

@@ -15,7 +15,9 @@ pub enum Route {
         /// The longest IP packet, in bytes, on this route.
         mtu: u32,
     },
-    /// To the host itself, or nowhere.
+    /// To the host itself.
+    Host,
+    /// Nowhere.
     None,
 }
 

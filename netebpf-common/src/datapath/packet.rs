@@ -26,6 +26,12 @@ pub trait Packet {
         0
     }
 
+    /// Whether the frame has a VLAN tag beside its bytes, as the hardware takes it off and puts it on.
+    #[inline(always)]
+    fn is_tagged(&self) -> bool {
+        false
+    }
+
     /// Makes the first `length` bytes reachable by [`Packet::window`], as far as the frame has them.
     #[inline(always)]
     fn ensure(&mut self, _length: usize) {}

@@ -76,6 +76,9 @@ fn endpoint_sends<P: Packet + ?Sized, S: State, H: Host>(
 ) -> Step<Verdict> {
     let frame = frame(packet).ok_or(Verdict::Drop(DropReason::Malformed))?;
     guard::frame(&frame, sender)?;
+    if packet.is_tagged() {
+        return Ok(Verdict::Drop(DropReason::VlanTag));
+    }
     let Scratch { datagram, reply } = scratch;
     match frame.ether_type {
         ether_type::IPV4 | ether_type::IPV6 => understand(packet, &frame, datagram)
@@ -120,9 +123,10 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
         Some(seen) => seen,
         None => {
             isolation::may_leave(state, sender, &datagram.destination)?;
-            let Route::Forward { ifindex, mtu, .. } = host.route(datagram, sender.gateway_ifindex)
-            else {
-                return Ok(Verdict::Pass(PassReason::NoUplink));
+            let (ifindex, mtu) = match host.route(datagram, sender.gateway_ifindex) {
+                Route::Forward { ifindex, mtu, .. } => (ifindex, mtu),
+                Route::Host => return Ok(Verdict::Pass(PassReason::ToHost)),
+                Route::None => return Ok(Verdict::Pass(PassReason::NoUplink)),
             };
             let uplink = interface(state, ifindex, InterfaceKind::Uplink)
                 .ok_or(Verdict::Pass(PassReason::NoUplink))?;
@@ -202,7 +206,7 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
     let not_ours = Verdict::Pass(PassReason::NotOurs);
     let frame = frame(packet).ok_or(not_ours)?;
     let ip = matches!(frame.ether_type, ether_type::IPV4 | ether_type::IPV6);
-    if !ip || frame.destination != uplink.mac {
+    if !ip || frame.destination != uplink.mac || packet.is_tagged() {
         return Ok(not_ours);
     }
     let Scratch { datagram, reply } = scratch;

@@ -2,8 +2,8 @@
 
 use aya_ebpf::{
     bindings::{
-        BPF_F_CURRENT_NETNS, BPF_FIB_LOOKUP_OUTPUT, BPF_FIB_LOOKUP_SKIP_NEIGH, bpf_fib_lookup,
-        bpf_sock_tuple,
+        BPF_F_CURRENT_NETNS, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS,
+        BPF_FIB_LOOKUP_OUTPUT, BPF_FIB_LOOKUP_SKIP_NEIGH, bpf_fib_lookup, bpf_sock_tuple,
     },
     helpers::generated::{
         bpf_fib_lookup as fib_lookup, bpf_get_prandom_u32, bpf_ktime_get_coarse_ns,
@@ -52,8 +52,11 @@ impl KernelHost {
         let result = unsafe {
             fib_lookup(self.context, query, mem::size_of::<bpf_fib_lookup>() as i32, flags)
         };
-        if result != 0 {
-            return Route::None;
+        match result as u32 {
+            BPF_FIB_LKUP_RET_SUCCESS => {}
+            // A local or broadcast address.
+            BPF_FIB_LKUP_RET_NOT_FWDED => return Route::Host,
+            _ => return Route::None,
         }
         // SAFETY: every bit pattern is an address; the kernel left the next hop's in the destination's
         // place, and its family, which for IPv4 over IPv6 next hops (RFC 5549) is not the packet's.

@@ -64,6 +64,12 @@ impl Packet for TcPacket {
     }
 
     #[inline(always)]
+    fn is_tagged(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self.skb).vlan_present != 0 }
+    }
+
+    #[inline(always)]
     fn ensure(&mut self, length: usize) {
         // SAFETY: as above; pulling invalidates no pointer of ours, windows are borrowed anew.
         unsafe {

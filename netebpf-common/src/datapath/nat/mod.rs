@@ -9,15 +9,15 @@ mod error;
 pub(super) use error::{Quoted, translate_error};
 
 use super::{
-    conntrack::Seen,
+    conntrack::{self, Seen},
     datagram::Datagram,
     family::{Family, for_family},
     host::Host,
     packet::{ChecksumStyle, Packet},
-    table::{Insertion, State, Table as _},
+    table::{Insertion, Lookup as _, State},
 };
 use crate::{
-    abi::{Address, FlowKey, FlowKind, FlowRef, Protocol, Settings},
+    abi::{Address, FlowKey, FlowKind, FlowRef, Protocol, PublishedPorts, Settings},
     verdict::DropReason,
     wire::{checksum::Change, icmp, tcp, udp},
 };
@@ -64,11 +64,10 @@ pub(super) fn reserve<S: State, H: Host>(
     let mut next = ((u64::from(host.random()) * u64::from(range)) >> 32) as u32;
     let mut probe = 0;
     while probe <= PROBES {
-        // A reply that a socket of the host waits for is not ours to take. The client's own port, which
-        // a published port's flow would change, is on another machine.
-        let taken = matches!(kind, FlowKind::Masquerade) && host.socket_receives(reply);
+        // The client's own port, which a published port's flow would change, is on another machine.
+        let taken = matches!(kind, FlowKind::Masquerade) && held_by_host(state, host, reply);
         if !taken {
-            match state.index().insert_new(reply, entry) {
+            match conntrack::claim_tuple(state, reply, entry) {
                 Insertion::Inserted => return Ok(()),
                 Insertion::Full => return Err(DropReason::FlowTableFull),
                 Insertion::Exists => {}
@@ -79,6 +78,16 @@ pub(super) fn reserve<S: State, H: Host>(
         probe += 1;
     }
     Err(DropReason::NoFreePort)
+}
+
+/// Whether the port that a reply comes to is published, or a socket of the host waits for that reply.
+#[inline(always)]
+fn held_by_host<S: State, H: Host>(state: &S, host: &mut H, reply: &FlowKey) -> bool {
+    let port = u16::from_be_bytes(reply.destination_port);
+    let published = Protocol::from_number(reply.protocol)
+        .and_then(|protocol| PublishedPorts::place(protocol, port))
+        .and_then(|(word, mask)| Some(state.published_ports().get(&word)? & mask != 0));
+    published == Some(true) || host.socket_receives(reply)
 }
 
 /// Rewrites a packet of a flow. `None` where the frame is shorter than it was when it was read.
