@@ -160,3 +160,6 @@ fn port(text: &str) -> Result<u16, PortProblem> {
         Err(_) => Err(PortProblem::TooLarge(text.to_owned())),
     }
 }
+
+#[cfg(test)]
+mod tests;

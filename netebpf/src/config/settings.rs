@@ -290,3 +290,6 @@ fn pool(FilePool { base, size }: FilePool) -> Result<Pool, SettingsProblem> {
     }
     Ok(Pool { base, size })
 }
+
+#[cfg(test)]
+mod tests;

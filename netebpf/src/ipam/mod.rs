@@ -10,3 +10,6 @@ mod range;
 pub use address::{AddressError, Taken, check_address, choose_address, choose_gateway};
 pub use pool::{Pool, choose_subnet};
 pub use range::{Unusable, check_subnet, overlaps};
+
+#[cfg(test)]
+mod tests;

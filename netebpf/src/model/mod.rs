@@ -21,7 +21,7 @@ pub use place::Place;
 pub use port::{PortMapping, Transport};
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 /// Who made an object, and so who may take it away.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -33,6 +33,16 @@ pub enum Origin {
     CommandLine,
     /// An engine, by its frontend's name; only `down --all` takes it away.
     Engine(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Topology(name) => write!(f, "the topology {name:?}"),
+            Self::CommandLine => f.write_str("the command line"),
+            Self::Engine(name) => f.write_str(name),
+        }
+    }
 }
 
 /// Which interfaces are uplinks.

@@ -43,6 +43,18 @@ pub struct PublishSpec {
     pub transport: Transport,
 }
 
+impl PublishSpec {
+    /// Whether its ports are ports, and its range has one.
+    pub fn is_valid(&self) -> bool {
+        let host = match self.host_port {
+            HostPort::Any => true,
+            HostPort::One(port) => port > 0,
+            HostPort::Within(first, last) => 0 < first && first <= last,
+        };
+        host && self.endpoint_port > 0
+    }
+}
+
 /// A subnet that the user chose.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SubnetRequest {

@@ -196,6 +196,9 @@ impl Problem {
             Message { msg, .. } if msg.starts_with("cannot deserialize null into string") => {
                 "a value is missing here".to_owned()
             }
+            Message { msg, .. } if msg.contains("recursion limit") => {
+                "the file is too deeply nested".to_owned()
+            }
             Message { msg, .. } if msg.starts_with("multiple YAML documents") => {
                 "a second YAML document begins here; a file has one".to_owned()
             }

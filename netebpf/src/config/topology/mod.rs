@@ -138,11 +138,8 @@ impl Reader {
         };
         // A billion laughs is a few hundred bytes: the limit is on what the aliases unfold to.
         options.alias_limits.max_total_replayed_events = 100_000;
-        options.budget = Some(serde_saphyr::Budget {
-            max_depth: 32,
-            max_documents: 1,
-            ..serde_saphyr::Budget::default()
-        });
+        options.budget =
+            Some(serde_saphyr::Budget { max_depth: 32, ..serde_saphyr::Budget::default() });
         serde_saphyr::from_str_with_options(text, options).map_err(|error| {
             let (line, column) =
                 error.location().map_or((1, 1), |location| (location.line(), location.column()));

@@ -154,13 +154,7 @@ fn driver_option(
         }
         ICC => request.peers = of.boolean(ICC, Some(value))?.unwrap_or(true),
         MTU => {
-            // 1280 is what IPv6 demands (RFC 8200 §5), 68 what IPv4 does (RFC 791).
-            let meant = "a number of bytes from 68 to 65535";
-            let mtu: u32 = of.parsed(MTU, value, meant)?;
-            if !(68..=65535).contains(&mtu) {
-                return Err(of.wrong(MTU, value, meant));
-            }
-            request.mtu = Some(mtu);
+            request.mtu = Some(of.parsed(MTU, value, "a number of bytes")?);
         }
         _ => return Err(of.error(option, Fault::Option(option.value.clone()))),
     }

@@ -1,7 +1,7 @@
 //! The file of the contract, and every message.
 
 use super::*;
-use crate::model::{Transport, requests::HostPort};
+use crate::model::{InterfaceName, Transport, requests::HostPort};
 
 fn parsed(text: &str) -> (Topology, Vec<String>) {
     let (topology, warnings) = parse(text, "demo/netebpf.yaml").unwrap_or_else(|e| panic!("{e}"));
@@ -42,4 +42,346 @@ fn the_file_of_the_contract_is_read() {
     assert_eq!(web.service.as_ref().map(|s| s.command.len()), Some(4));
     assert_eq!(app.netns.as_deref(), Some(Path::new("/run/netns/app")));
     assert!(app.service.is_none());
+}
+
+/// Each wrong file and what is said of it, the file's name left out.
+#[test]
+fn every_wrong_file_has_its_message() {
+    let cases: &[(&str, &str)] = &[
+        ("", "1:1: the file is empty; it needs at least one service or network"),
+        ("\u{feff} \n", "1:1: the file is empty; it needs at least one service or network"),
+        ("- a\n", "1:1: a mapping (\"key: value\") is meant here"),
+        ("services: [web]\n", "1:11: a mapping (\"key: value\") is meant here"),
+        ("services: {web: {ports: 80}}\n", "1:25: a list (\"- item\") is meant here"),
+        ("name: [a]\n", "1:7: a single value is meant here, not a list or a mapping"),
+        ("a: b: c\n", "1:5: not YAML: mapping values are not allowed in this context"),
+        (
+            "services:\n  web: {\n",
+            "3:1: not YAML: while parsing a node, did not find expected node content",
+        ),
+        ("name: a\nname: b\n", "2:1: the key \"name\" stands here a second time"),
+        ("name: a\n---\nname: b\n", "3:1: a second YAML document begins here; a file has one"),
+        ("nets: {}\n", "1:1: the file: unknown key \"nets\"; known are name, networks, services"),
+        (
+            "services:\n  web:\n    prots: []\n",
+            "3:5: service \"web\": unknown key \"prots\"; known are container_name, networks, ports, \
+             command, environment, working_dir, netns, labels",
+        ),
+        (
+            "networks: {a: {subnet: 10.0.0.0/8}}\n",
+            "1:16: network \"a\": unknown key \"subnet\"; known are name, driver, driver_opts, \
+             internal, enable_ipv4, enable_ipv6, external, ipam, labels",
+        ),
+        (
+            "networks: {a: {ipam: {configs: []}}}\n",
+            "1:23: network \"a\": ipam: unknown key \"configs\"; known are driver, config",
+        ),
+        (
+            "networks: {a: {ipam: {config: [{subnet: 10.0.0.0/8, gate: 1}]}}}\n",
+            "1:53: network \"a\": ipam.config: unknown key \"gate\"; known are subnet, gateway, \
+             ip_range, aux_addresses",
+        ),
+        (
+            "networks: {a: }\nservices: {w: {networks: {a: {ip: 1}}}}\n",
+            "2:31: service \"w\": network \"a\": unknown key \"ip\"; known are ipv4_address, \
+             ipv6_address, aliases, mac_address, interface_name, priority, gw_priority",
+        ),
+        (
+            "services: {w: {ports: [{target: 80, hostip: a}]}}\n",
+            "1:37: service \"w\": ports: unknown key \"hostip\"; known are target, published, \
+             host_ip, protocol",
+        ),
+        (
+            "services: {w: {command: \"echo ${HOME}\"}}\n",
+            "1:25: \"echo ${HOME}\": variables are not replaced here; write the value itself, or $$ \
+             for a dollar sign",
+        ),
+        ("services: {w: {command: \"a\\0b\"}}\n", "1:25: a NUL character stands here; take it out"),
+        (
+            "name: a/b\n",
+            "1:7: name: \"a/b\" is no name: 1 to 128 letters, digits, \"_\", \".\" and \"-\" are \
+             allowed, the first a letter or a digit",
+        ),
+        (
+            "services: {-w: {}}\n",
+            "1:12: service \"-w\": \"-w\" is no name: 1 to 128 letters, digits, \"_\", \".\" and \"-\" \
+             are allowed, the first a letter or a digit",
+        ),
+        (
+            "networks: {host: {}}\n",
+            "1:12: network \"host\": \"host\" is not free as a network's name: it stands for a kind of \
+             network",
+        ),
+        (
+            "networks: {a: {}, b: {name: a}}\n",
+            "1:29: network \"b\": an earlier one has the name \"a\" already",
+        ),
+        (
+            "networks: {a: {driver: overlay}}\n",
+            "1:24: network \"a\": driver \"overlay\" is not there; leave the line out, or write \
+             \"bridge\"",
+        ),
+        (
+            "networks: {a: {ipam: {driver: dhcp}}}\n",
+            "1:31: network \"a\": ipam: driver \"dhcp\" is not there; leave the line out, or write \
+             \"default\"",
+        ),
+        (
+            "networks: {a: {internal: maybe}}\n",
+            "1:26: network \"a\": internal: \"maybe\" is wrong; true or false is meant",
+        ),
+        (
+            "networks: {a: {driver_opts: {com.docker.network.bridge.enable_ip_masquerade: false}}}\n",
+            "1:30: network \"a\": driver_opts: \"com.docker.network.bridge.enable_ip_masquerade\" has \
+             no meaning here; known are com.docker.network.bridge.name, \
+             com.docker.network.bridge.enable_icc, com.docker.network.driver.mtu",
+        ),
+        (
+            "networks: {a: {driver_opts: {com.docker.network.driver.mtu: big}}}\n",
+            "1:61: network \"a\": com.docker.network.driver.mtu: \"big\" is wrong; a number of \
+             bytes is meant",
+        ),
+        (
+            "networks: {a: {driver_opts: {com.docker.network.bridge.name: a-name-much-too-long}}}\n",
+            "1:62: network \"a\": com.docker.network.bridge.name: interface name \
+             \"a-name-much-too-long\" is 20 bytes long; the kernel takes 15 at most",
+        ),
+        (
+            "networks: {a: {ipam: {config: [{gateway: 10.0.0.1}]}}}\n",
+            "1:42: network \"a\": ipam: an entry without a subnet; write the subnet that it belongs to",
+        ),
+        (
+            "networks: {a: {ipam: {config: [{subnet: 10.0.0.0}]}}}\n",
+            "1:41: network \"a\": subnet: \"10.0.0.0\" is wrong; a range such as 10.10.0.0/24 is meant",
+        ),
+        (
+            "networks: {a: {ipam: {config: [{subnet: 10.0.0.5/24}]}}}\n",
+            "1:41: network \"a\": subnet: 10.0.0.5/24 has host bits set; 10.0.0.0/24 is meant",
+        ),
+        (
+            "networks: {a: {ipam: {config: [{subnet: 10.0.0.0/24, ip_range: 10.0.0.9/25}]}}}\n",
+            "1:64: network \"a\": ip_range: 10.0.0.9/25 has host bits set; 10.0.0.0/25 is meant",
+        ),
+        (
+            "networks: {a: {ipam: {config: [{subnet: 10.0.0.0/24, gateway: ten}]}}}\n",
+            "1:63: network \"a\": gateway: \"ten\" is wrong; an address such as 10.10.0.1 is meant",
+        ),
+        (
+            "networks: {a: {ipam: {config: [{subnet: 10.0.0.0/24}, {subnet: 10.1.0.0/24}]}}}\n",
+            "1:64: network \"a\": ipam: two IPv4 subnets; a network has one of each family",
+        ),
+        (
+            "networks: {a: {enable_ipv6: false, ipam: {config: [{subnet: \"fd00::/64\"}]}}}\n",
+            "1:29: network \"a\": subnet fd00::/64, but enable_ipv6 is false; one of the two has to go",
+        ),
+        (
+            "networks: {a: {enable_ipv4: false}}\n",
+            "1:12: network \"a\": neither IPv4 nor IPv6; set enable_ipv4 or enable_ipv6 to true",
+        ),
+        (
+            "networks: {a: {external: true, internal: true}}\n",
+            "1:12: network \"a\": external: true, so nothing but a name can be said of it; what made \
+             it decides the rest",
+        ),
+        (
+            "networks: {a: {labels: 5}}\n",
+            "1:24: network \"a\": labels: a mapping or a list of KEY=VALUE is meant here",
+        ),
+        (
+            "networks: {a: {labels: [x=1, x=2]}}\n",
+            "1:30: network \"a\": labels: \"x\" stands there twice",
+        ),
+        (
+            "services: {w: {networks: [front]}}\n",
+            "1:27: service \"w\": network \"front\" is not defined in this file; add \"networks: \
+             {front: {}}\" at the top level",
+        ),
+        (
+            "networks: {back: , a: }\nservices: {w: {networks: [front]}}\n",
+            "2:27: service \"w\": network \"front\" is not defined in this file; defined are a, back",
+        ),
+        (
+            "networks: {a: }\nservices: {w: {networks: [a, a]}}\n",
+            "2:30: service \"w\": network \"a\" is joined twice",
+        ),
+        (
+            "services: {w: {networks: front}}\n",
+            "1:26: service \"w\": networks: a list of networks or a mapping of them is meant here",
+        ),
+        (
+            "networks: {a: }\nservices: {w: {networks: {a: {ipv4_address: \"fd00::1\"}}}}\n",
+            "2:45: service \"w\": ipv4_address: \"fd00::1\" is wrong; an IPv4 address such as \
+             10.10.0.10 is meant",
+        ),
+        (
+            "networks: {a: }\nservices: {w: {networks: {a: {ipv6_address: 10.0.0.1}}}}\n",
+            "2:45: service \"w\": ipv6_address: \"10.0.0.1\" is wrong; an IPv6 address such as \
+             fd00::10 is meant",
+        ),
+        (
+            "networks: {a: }\nservices: {w: {networks: {a: {mac_address: \"01:00:5e:00:00:01\"}}}}\n",
+            "2:44: service \"w\": mac_address: \"01:00:5e:00:00:01\" is not an Ethernet address of \
+             one station, such as 02:42:ac:11:00:02",
+        ),
+        (
+            "networks: {a: }\nservices: {w: {networks: {a: {interface_name: \"a/b\"}}}}\n",
+            "2:47: service \"w\": interface_name: interface name \"a/b\" is empty, \".\" or \"..\", or \
+             has a \"/\", a \":\" or white space in it",
+        ),
+        (
+            "networks: {a: }\nservices: {w: {networks: {a: {priority: high}}}}\n",
+            "2:41: service \"w\": priority: \"high\" is wrong; a whole number is meant",
+        ),
+        (
+            "services:\n  w:\n    ports:\n      - 8080:80/sctp\n",
+            "4:9: service \"w\": port \"8080:80/sctp\": \"sctp\" is not a protocol with ports to \
+             publish; tcp or udp is meant",
+        ),
+        (
+            "services: {w: {ports: [[80]]}}\n",
+            "1:24: service \"w\": ports: text such as \"8080:80\", or a mapping with target and \
+             published is meant here",
+        ),
+        (
+            "services: {w: {ports: [{published: 80}]}}\n",
+            "1:24: service \"w\": port without a target; write the endpoint's port as target: 80",
+        ),
+        (
+            "services: {w: {ports: [{target: 80, published: 70000}]}}\n",
+            "1:24: service \"w\": port \"80\": 70000 is larger than 65535, the last port",
+        ),
+        (
+            "services: {w: {command: \"echo 'a\"}}\n",
+            "1:25: service \"w\": command: the ' is not closed",
+        ),
+        (
+            "services: {w: {command: {a: b}}}\n",
+            "1:25: service \"w\": command: one line or a list of words is meant here",
+        ),
+        (
+            "services: {w: {environment: [HOME]}}\n",
+            "1:30: service \"w\": environment: \"HOME\" has no value, and none is taken from outside; \
+             write HOME=…",
+        ),
+        (
+            "services: {w: {environment: {HOME: }}}\n",
+            "1:30: service \"w\": environment: \"HOME\" has no value, and none is taken from outside; \
+             write HOME=…",
+        ),
+        (
+            "services: {w: {netns: run/netns/a}}\n",
+            "1:23: service \"w\": netns: \"run/netns/a\" is wrong; a path that begins with / is meant",
+        ),
+        (
+            "services: {w: {ports: [~]}}\n",
+            "1:24: service \"w\": port \"\": the endpoint's port is \
+             missing; write [ADDRESS:][HOST PORT:]PORT[/PROTOCOL]",
+        ),
+        ("services: {w: {command: [a, ~]}}\n", "1:29: a value is missing here"),
+    ];
+    let mut wrong = Vec::new();
+    for (text, message) in cases {
+        let said = match parse(text, "demo/net.yaml") {
+            Ok(_) => "nothing wrong".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        if said != format!("demo/net.yaml:{message}") {
+            wrong.push(format!("{text:?}\n  said     {said}\n  expected {message}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_file_without_a_name_has_its_directorys() {
+    let named = |file: &str| parse("services: {a: }", file).map(|(topology, _)| topology.name);
+    assert_eq!(named("/srv/My Shop_2/compose.yaml").as_deref(), Ok("myshop_2"));
+    let error = named("compose.yaml").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "compose.yaml:1:1: the file has no name and stands in no directory to take one from; add a \
+         line such as \"name: demo\""
+    );
+}
+
+#[test]
+fn what_has_no_effect_is_a_warning() {
+    let (_, warnings) = parsed(
+        "version: '3'\nx-common: &c {image: alpine}\nvolumes: {v: }\nservices:\n  w:\n    <<: *c\n    \
+         depends_on: [x]\n    ports: [{target: 80, mode: host}]\n  x: {x-note: 1}\n",
+    );
+    assert_eq!(
+        warnings,
+        [
+            "demo/netebpf.yaml:1:1: the file: \"version\" has no effect here",
+            "demo/netebpf.yaml:2:1: the file: \"x-common\" has no effect here",
+            "demo/netebpf.yaml:3:1: the file: \"volumes\" has no effect here",
+            "demo/netebpf.yaml:7:5: service \"w\": \"depends_on\" has no effect here",
+            "demo/netebpf.yaml:2:15: service \"w\": \"image\" has no effect here",
+            "demo/netebpf.yaml:8:26: service \"w\": ports: \"mode\" has no effect here",
+            "demo/netebpf.yaml:9:7: service \"x\": \"x-note\" has no effect here",
+        ]
+    );
+}
+
+#[test]
+fn compose_shapes_mean_what_they_mean_there() {
+    let (topology, _) = parsed(
+        "networks:\n  ext: {external: true, name: shared}\n  six: {enable_ipv4: false, enable_ipv6: \
+         true}\n  opts:\n    driver_opts: {com.docker.network.bridge.enable_icc: \"false\", \
+         com.docker.network.driver.mtu: 9000, com.docker.network.bridge.name: br0}\n    labels: [a=1, \
+         b]\n    ipam: {config: [{subnet: \"fd00:1::/64\", aux_addresses: {router: \
+         \"fd00:1::9\"}}]}\nservices:\n  w:\n    container_name: web\n    command: sh -c 'exit $$X'\n    \
+         environment: {VERSION: 1.10, YES: yes, EMPTY: \"\"}\n    working_dir: /srv\n    ports: [8080, \
+         \"[::1]::80/udp\", {target: 80, published: \"8000-8001\", host_ip: 127.0.0.1}]\n    labels: \
+         {k: v}\n    networks: {ext: {gw_priority: 5, priority: -1, interface_name: lan0, \
+         mac_address: \"02:00:00:00:00:07\"}, opts: }\n",
+    );
+    assert_eq!(topology.external[0].name, "shared");
+    let [six, opts] = topology.networks.as_slice() else { panic!("{:?}", topology.networks) };
+    assert!(!six.ipv4 && six.ipv6);
+    assert!(opts.ipv4 && opts.ipv6 && !opts.peers);
+    assert_eq!(
+        (opts.mtu, opts.labels["a"].as_str(), opts.labels["b"].as_str()),
+        (Some(9000), "1", "")
+    );
+    assert_eq!(opts.bridge.as_ref().map(InterfaceName::as_str), Some("br0"));
+    let w = &topology.endpoints[0];
+    assert_eq!(w.name.as_deref(), Some("web"));
+    let service = w.service.as_ref().unwrap();
+    assert_eq!(service.command, ["sh", "-c", "exit $X"]);
+    assert_eq!(service.environment["VERSION"], "1.10");
+    assert_eq!(service.environment["YES"], "yes");
+    assert_eq!(service.environment["EMPTY"], "");
+    assert_eq!(w.networks[0].network, "shared");
+    assert_eq!(w.networks[0].interface.as_ref().map(InterfaceName::as_str), Some("lan0"));
+    assert_eq!((w.networks[0].gateway_priority, w.networks[0].priority), (5, -1));
+    assert_eq!(w.publish.len(), 3);
+    assert_eq!(w.publish[0].host_port, HostPort::Any);
+    assert_eq!(w.publish[2].host_port, HostPort::Within(8000, 8001));
+}
+
+#[test]
+fn aliases_that_unfold_to_too_much_are_refused() {
+    let mut bomb = String::from("x-0: &a0 [l, l, l, l, l, l, l, l, l]\n");
+    for level in 1..10 {
+        let alias = format!("*a{}", level - 1);
+        let list = vec![alias; 9].join(", ");
+        bomb.push_str(&format!("x-{level}: &a{level} [{list}]\n"));
+    }
+    let error = parse(&bomb, "a/f").unwrap_err().to_string();
+    assert!(error.contains("limit") || error.contains("unfolds"), "{error}");
+    let deep = format!("x-a: {}{}", "[".repeat(5000), "]".repeat(5000));
+    let error = parse(&deep, "a/f").unwrap_err().to_string();
+    assert!(error.contains("nested"), "{error}");
+    let error = parse(&" ".repeat(MAX_BYTES + 1), "a/f").unwrap_err().to_string();
+    assert_eq!(error, "a/f:1:1: the file has 4194305 bytes; 4194304 are read at most");
+}
+
+#[test]
+fn the_schema_knows_every_key() {
+    let schema = schema().to_string();
+    for key in ["aux_addresses", "gw_priority", "netns", "host_ip", "depends_on", "^x-"] {
+        assert!(schema.contains(key), "{key} is not in {schema}");
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
     ipam::{Taken, check_address, choose_address},
     model::{
         Attachment, Endpoint, Id, InterfaceName, MacText, Namespace, Network,
-        requests::{AttachmentRequest, EndpointRequest, check_name},
+        requests::{AttachmentRequest, EndpointRequest, PublishSpec, check_name},
     },
 };
 use std::{
@@ -123,6 +123,7 @@ impl<'a> Resolver<'a> {
         if let Some(other) = self.desired.endpoints.get(&draft.name) {
             return Err(self.name_taken(&draft, &other.origin));
         }
+        check_request(request).map_err(|problem| draft.error(problem))?;
         let mut requests: Vec<&AttachmentRequest> = request.networks.iter().collect();
         requests.sort_by(|a, b| (b.priority, &a.network).cmp(&(a.priority, &b.network)));
         for request in requests {
@@ -213,6 +214,28 @@ impl<'a> Resolver<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// What types alone do not say of a request that came over the API.
+fn check_request(request: &EndpointRequest) -> Result<(), EndpointProblem> {
+    if let Some(path) = request.netns.as_ref().filter(|path| !path.is_absolute()) {
+        return Err(EndpointProblem::RelativePath(path.clone()));
+    }
+    if request.service.as_ref().is_some_and(|service| service.command.is_empty()) {
+        return Err(EndpointProblem::EmptyCommand);
+    }
+    if !request.publish.iter().all(PublishSpec::is_valid) {
+        return Err(EndpointProblem::PortRange);
+    }
+    for attachment in &request.networks {
+        for alias in &attachment.aliases {
+            check_name(alias).map_err(|error| {
+                let network = attachment.network.clone();
+                EndpointProblem::Alias { network, error }
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes the addresses that the user chose.

@@ -165,9 +165,17 @@ pub enum NetworkProblem {
         /// Whose it is.
         network: String,
     },
-    /// Too short packets for IPv6.
-    #[error("mtu {0} is less than 1280, which IPv6 needs")]
-    Mtu(u32),
+    /// Packets that a family cannot live with.
+    #[error("mtu {mtu}: a number of bytes from {least} to 65535 is meant")]
+    Mtu {
+        /// What was asked for.
+        mtu: u32,
+        /// 68 for IPv4 (RFC 791), 1280 for IPv6 (RFC 8200 §5).
+        least: u32,
+    },
+    /// Host bits in a subnet.
+    #[error("subnet {0} has host bits set; {right} is meant", right = .0.trunc())]
+    HostBits(IpNet),
 }
 
 /// Why an endpoint cannot be.
@@ -209,6 +217,23 @@ pub enum EndpointProblem {
         /// Whose it is.
         owner: String,
     },
+    /// An alias that is no name.
+    #[error("network {network:?}: alias {error}")]
+    Alias {
+        /// The network.
+        network: String,
+        /// Why not.
+        error: NameError,
+    },
+    /// A namespace by a relative path.
+    #[error("namespace {0:?} is wrong; a path that begins with / is meant")]
+    RelativePath(PathBuf),
+    /// A service that runs nothing.
+    #[error("its command is empty; leave it out for a namespace to work in")]
+    EmptyCommand,
+    /// Port 0 or a range that runs backwards.
+    #[error("a published port is 0, or a range of them runs backwards; 1 to 65535 are meant")]
+    PortRange,
     /// Two interfaces of one name.
     #[error("two interfaces named {0}")]
     InterfaceTwice(InterfaceName),

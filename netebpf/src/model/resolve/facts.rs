@@ -1,6 +1,6 @@
 //! What a resolution has to know of the host. `kernel` gathers it.
 
-use crate::model::{Origin, Transport};
+use crate::model::Transport;
 use ipnet::IpNet;
 use std::net::IpAddr;
 
@@ -53,14 +53,4 @@ pub struct HostSocket {
     pub address: Option<IpAddr>,
     /// The port.
     pub port: u16,
-}
-
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Topology(name) => write!(f, "the topology {name:?}"),
-            Self::CommandLine => f.write_str("the command line"),
-            Self::Engine(name) => f.write_str(name),
-        }
-    }
 }

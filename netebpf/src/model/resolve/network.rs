@@ -131,8 +131,9 @@ impl<'a> Resolver<'a> {
         if !request.ipv4 && !request.ipv6 {
             return Err(draft.error(NetworkProblem::NoFamily));
         }
-        if let Some(mtu) = request.mtu.filter(|mtu| request.ipv6 && *mtu < 1280) {
-            return Err(draft.error(NetworkProblem::Mtu(mtu)));
+        let least = if request.ipv6 { 1280 } else { 68 };
+        if let Some(mtu) = request.mtu.filter(|mtu| !(least..=65535).contains(mtu)) {
+            return Err(draft.error(NetworkProblem::Mtu { mtu, least }));
         }
         for subnet in &request.subnets {
             let at = |problem| ResolveError {
@@ -141,6 +142,9 @@ impl<'a> Resolver<'a> {
             };
             let net = subnet.net;
             let v6 = net.addr().is_ipv6();
+            if net.trunc() != net {
+                return Err(at(NetworkProblem::HostBits(net)));
+            }
             if !draft.wants(v6) {
                 return Err(at(NetworkProblem::Surplus(net)));
             }
