@@ -36,6 +36,10 @@ pub trait Family: sealed::Sealed {
     /// Reads the header at `at`. `quoted` packets, in ICMP errors, may be longer than what is there.
     fn read<P: Packet + ?Sized>(packet: &mut P, at: usize, quoted: bool) -> Result<Layer3, Fault>;
 
+    /// The source address and the protocol (or first extension header) of the header at `at`: the little
+    /// that tells the host's own packets from all others.
+    fn source<P: Packet + ?Sized>(packet: &mut P, at: usize) -> Option<(Address, u8)>;
+
     /// What an ICMP message is.
     fn message(kind: u8) -> icmp::Message;
 
@@ -88,6 +92,12 @@ impl Family for V4 {
             length: if total == 0 { room } else { total } as u32,
             payload: at + header_length,
         })
+    }
+
+    #[inline(always)]
+    fn source<P: Packet + ?Sized>(packet: &mut P, at: usize) -> Option<(Address, u8)> {
+        let header = ipv4::Ipv4(packet.window::<{ ipv4::MINIMUM }>(at)?);
+        Some((Address::v4(header.source()), header.protocol()))
     }
 
     #[inline(always)]
@@ -158,6 +168,12 @@ impl Family for V6 {
             length: if payload_length == 0 { room } else { payload_length + ipv6::LENGTH } as u32,
             payload: chain.payload,
         })
+    }
+
+    #[inline(always)]
+    fn source<P: Packet + ?Sized>(packet: &mut P, at: usize) -> Option<(Address, u8)> {
+        let header = ipv6::Ipv6(packet.window::<{ ipv6::LENGTH }>(at)?);
+        Some((Address(header.source()), header.next_header()))
     }
 
     #[inline(always)]

@@ -14,7 +14,7 @@ use super::{
     FamilyId, Step,
     conntrack::{self, Opening, SECOND, Seen, WayTo},
     datagram::{self, Datagram, Fault, Kind},
-    family::{V4, V6},
+    family::{Family as _, V4, V6},
     guard,
     host::{Host, Route},
     isolation, nat,
@@ -28,7 +28,10 @@ use crate::{
         PublishedPorts,
     },
     verdict::{DeliverReason, DropReason, PassReason, Verdict},
-    wire::ethernet::{self, Ethernet, ether_type},
+    wire::{
+        ethernet::{self, Ethernet, ether_type},
+        protocol,
+    },
 };
 
 /// Room to work in, which a program's stack of 512 bytes has not.
@@ -314,17 +317,16 @@ fn host_sends<P: Packet + ?Sized, S: State, H: Host>(
 ) -> Step<Verdict> {
     let not_ours = Verdict::Pass(PassReason::NotOurs);
     let frame = frame(packet).ok_or(not_ours)?;
+    if is_hosts_own(packet, &frame, uplink) {
+        return Ok(not_ours);
+    }
     let Scratch { datagram, reply } = scratch;
     if understand(packet, &frame, datagram).is_err() {
         return Ok(not_ours);
     }
     let datagram = &*datagram;
     let error = matches!(datagram.kind, Kind::Error { .. });
-    let from_host = datagram.source == own_address(uplink, datagram.family);
-    if from_host && !error {
-        return Ok(not_ours);
-    }
-    let private = !from_host && state.network_of(&datagram.source).is_some();
+    let private = state.network_of(&datagram.source).is_some();
     if !private && !error {
         return Ok(not_ours);
     }
@@ -335,6 +337,20 @@ fn host_sends<P: Packet + ?Sized, S: State, H: Host>(
     };
     translate(packet, host, datagram, &seen)?;
     Ok(Verdict::Pass(PassReason::Translated))
+}
+
+/// Sent by the host itself and no ICMP, which is nearly everything: what we redirected here has the
+/// uplink's address, too.
+#[inline(always)]
+fn is_hosts_own<P: Packet + ?Sized>(packet: &mut P, frame: &Ethernet, uplink: &Interface) -> bool {
+    let (sent, own) = match frame.ether_type {
+        ether_type::IPV4 => (V4::source(packet, ethernet::LENGTH), uplink.v4),
+        ether_type::IPV6 => (V6::source(packet, ethernet::LENGTH), uplink.v6),
+        _ => return true,
+    };
+    sent.is_some_and(|(source, protocol)| {
+        source == own && matches!(protocol, protocol::TCP | protocol::UDP)
+    })
 }
 
 /// Opens the flow of an endpoint's packet that came by the host's stack.
