@@ -117,7 +117,12 @@ impl Reader {
         let names = NetworkNames::new(self, file.networks.unwrap_or_default().0, &services)?;
         let mut endpoints = Vec::new();
         for (key, service) in services {
-            endpoints.push(self.service(&key, service, &names)?);
+            let endpoint = self.service(&key, service, &names)?;
+            if !endpoint.publish.is_empty() && names.all_internal(&endpoint) {
+                let text = "its networks are all internal: its published ports have no effect";
+                self.warn(&key, format!("service {:?}: {text}", key.value));
+            }
+            endpoints.push(endpoint);
         }
         Ok(Topology { name, networks: names.networks, external: names.external, endpoints })
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::{
     InterfaceName,
-    requests::{NetworkRequest, SubnetRequest, check_network_name},
+    requests::{EndpointRequest, NetworkRequest, SubnetRequest, check_network_name},
 };
 use ipnet::IpNet;
 use std::{collections::BTreeMap, str::FromStr};
@@ -58,6 +58,13 @@ impl NetworkNames {
             });
         }
         Ok(names)
+    }
+
+    /// Whether nothing from outside reaches any network that an endpoint joins.
+    pub(super) fn all_internal(&self, endpoint: &EndpointRequest) -> bool {
+        endpoint.networks.iter().all(|joined| {
+            self.networks.iter().any(|network| network.internal && network.name == joined.network)
+        })
     }
 
     fn add(&mut self, of: &mut Of, key: &Text, raw: raw::Network) -> Result<(), ConfigError> {

@@ -308,7 +308,7 @@ fn a_file_without_a_name_has_its_directorys() {
 fn what_has_no_effect_is_a_warning() {
     let (_, warnings) = parsed(
         "version: '3'\nx-common: &c {image: alpine}\nvolumes: {v: }\nservices:\n  w:\n    <<: *c\n    \
-         depends_on: [x]\n    ports: [{target: 80, mode: host}]\n  x: {x-note: 1}\n",
+         depends_on: [x]\n    ports: [{target: 80, mode: host}]\n  x: {x-note: 1, networks: [i], ports: [80]}\nnetworks: {i: {internal: true}}\n",
     );
     assert_eq!(
         warnings,
@@ -320,6 +320,8 @@ fn what_has_no_effect_is_a_warning() {
             "demo/netebpf.yaml:2:15: service \"w\": \"image\" has no effect here",
             "demo/netebpf.yaml:8:26: service \"w\": ports: \"mode\" has no effect here",
             "demo/netebpf.yaml:9:7: service \"x\": \"x-note\" has no effect here",
+            "demo/netebpf.yaml:9:3: service \"x\": its networks are all internal: its published \
+             ports have no effect",
         ]
     );
 }

@@ -271,8 +271,17 @@ pub enum EndpointProblem {
         range: HostPort,
     },
     /// A host address of a family that the endpoint does not have.
-    #[error("port {0}: the endpoint has no address of this family; give its network one")]
-    PortFamily(PublishedPort),
+    #[error(
+        "port {port} cannot be published on {address}: the endpoint has no {family} address; give its \
+         network {family}, or publish it on another address",
+        family = if address.is_ipv6() { "IPv6" } else { "IPv4" }
+    )]
+    PortFamily {
+        /// The endpoint's port.
+        port: u16,
+        /// The host's address.
+        address: IpAddr,
+    },
 }
 
 /// The host's side of a mapping, as people write it.

@@ -117,4 +117,6 @@ pub fn add_network(
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -58,6 +58,14 @@ impl Ports {
         &mut self,
         drafts: &[Draft<'_>],
     ) -> Result<Vec<Vec<PortMapping>>, ResolveError> {
+        for draft in drafts {
+            for spec in &draft.request.publish {
+                if let Some(address) = spec.host_address.filter(|a| !draft.has(a.is_ipv6())) {
+                    let port = spec.endpoint_port;
+                    return Err(draft.error(EndpointProblem::PortFamily { port, address }));
+                }
+            }
+        }
         let mut decided: Vec<Vec<Option<PortMapping>>> =
             drafts.iter().map(|draft| vec![None; draft.request.publish.len()]).collect();
         for step in [Self::chosen, Self::kept, Self::open] {
@@ -85,11 +93,6 @@ impl Ports {
     ) -> Result<Option<PortMapping>, EndpointProblem> {
         let HostPort::One(port) = spec.host_port else { return Ok(None) };
         let mapping = mapping(spec, port);
-        if let Some(address) = spec.host_address
-            && !draft.has(address.is_ipv6())
-        {
-            return Err(EndpointProblem::PortFamily(PublishedPort(mapping)));
-        }
         if let Some((endpoint, other)) = self.claimed(&mapping) {
             let (port, other) = (PublishedPort(mapping), PublishedPort(other.clone()));
             return Err(EndpointProblem::PortAllocated { port, other, endpoint: endpoint.clone() });
@@ -139,11 +142,6 @@ impl Ports {
             transport: spec.transport,
             range: HostPort::Within(first, last),
         })?;
-        if let Some(address) = spec.host_address
-            && !draft.has(address.is_ipv6())
-        {
-            return Err(EndpointProblem::PortFamily(PublishedPort(free)));
-        }
         self.claim(&draft.name, free.clone());
         Ok(Some(free))
     }
