@@ -1,10 +1,14 @@
 //! The user side of netebpf: reads what the user wants, compares it with what the kernel has, and makes
 //! the difference; the packets themselves never come here.
 //!
-//! **Invariant**: `model`, `config`, `ipam` and `plan` do no I/O (but for reading the file of settings); `kernel` is the only room that talks
-//! to the kernel; dependence goes cli → daemon → plan, apply → model.
+//! **Invariant**: `model`, `config`, `ipam` and `plan` do no I/O (but for reading the file of settings);
+//! `kernel` is the only room that talks to the kernel; dependence goes cli → daemon → plan, apply →
+//! model.
 
+pub mod apply;
 pub mod config;
 pub mod ipam;
+pub mod kernel;
 pub mod model;
+pub mod plan;
 pub mod state;

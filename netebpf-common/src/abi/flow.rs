@@ -212,8 +212,9 @@ pub struct Flow {
     pub owner: u32,
     /// The owner's generation when the flow was opened.
     pub owner_generation: u32,
-    /// Zero.
-    pub padding: u32,
+    /// The user side's own: 1 from when it ended the flow until it gives the place back, so that the
+    /// next process knows which places to give back. The kernel side leaves it alone.
+    pub retired: u32,
     /// The tuple of [`Direction::Original`].
     pub original: FlowKey,
     /// The tuple of [`Direction::Reply`].

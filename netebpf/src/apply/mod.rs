@@ -1,0 +1,191 @@
+//! Performing plans: all of it or nothing.
+//!
+//! **Invariant**: a plan that fails half-way is taken back, in reverse, before the error is reported. What
+//! a plan removes it removes first where it stands in the way and last where it does not, and what was
+//! removed is not remembered here: whoever wants it back reconciles with what was desired before.
+//! Taking down goes on after a failure and returns the list.
+
+mod perform;
+
+use crate::{
+    kernel::{Kernel, KernelError},
+    model::Desired,
+    plan::{self, Action, PlanError},
+};
+use std::{collections::BTreeMap, fmt, io};
+
+/// Where values of sysctls from before our changes are kept: in the state, on disk before the change.
+pub trait Journal: Send {
+    /// All that are kept, by their path below `/proc/sys`.
+    fn saved_sysctls(&self) -> BTreeMap<String, String>;
+    /// Keeps one; returns when it is on disk. One that is kept already stays as it is.
+    fn save_sysctl(&mut self, name: &str, value: &str) -> io::Result<()>;
+    /// Forgets one.
+    fn forget_sysctl(&mut self, name: &str) -> io::Result<()>;
+}
+
+/// Whether the plan is performed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// It is.
+    Apply,
+    /// It is only made.
+    DryRun,
+}
+
+/// What a plan did, or would do.
+#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize)]
+pub struct Report {
+    /// The steps, in order; each reads as a sentence.
+    pub actions: Vec<Action>,
+    /// What was refused and could be done without.
+    pub notes: Vec<String>,
+}
+
+/// The host does not match what is desired.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// It cannot: nothing was changed.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The kernel could not be read: nothing was changed.
+    #[error("read what the kernel has: {0}")]
+    Observe(#[source] KernelError),
+    /// A step failed; what came before it was taken back, but for what `left` lists.
+    #[error("{action}: {source}{left}")]
+    Step {
+        /// The step.
+        action: Box<Action>,
+        /// Why it failed.
+        source: StepError,
+        /// What could not be taken back.
+        left: Left,
+    },
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The kernel refused.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// An earlier value could not be written down, so it was not changed.
+    #[error("write down the earlier value: {0}")]
+    Journal(#[from] io::Error),
+}
+
+impl From<crate::kernel::SysctlError> for StepError {
+    fn from(error: crate::kernel::SysctlError) -> Self {
+        Self::Kernel(error.into())
+    }
+}
+
+/// Steps that could not be taken back.
+#[derive(Debug, Default)]
+pub struct Left(pub Vec<(Action, StepError)>);
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (action, error) in &self.0 {
+            write!(f, "; then {action}: {error}")?;
+        }
+        Ok(())
+    }
+}
+
+async fn make_plan(
+    kernel: &Kernel,
+    desired: &Desired,
+    journal: &dyn Journal,
+) -> Result<Vec<Action>, ApplyError> {
+    let observed =
+        kernel.observe(desired, journal.saved_sysctls()).await.map_err(ApplyError::Observe)?;
+    Ok(plan::plan(desired, &observed)?)
+}
+
+/// Makes the host match `desired`.
+pub async fn reconcile(
+    kernel: &mut Kernel,
+    desired: &Desired,
+    journal: &mut dyn Journal,
+    mode: Mode,
+) -> Result<Report, ApplyError> {
+    let actions = make_plan(kernel, desired, journal).await?;
+    let mut notes = Vec::new();
+    if mode == Mode::DryRun {
+        return Ok(Report { actions, notes });
+    }
+    for (position, action) in actions.iter().enumerate() {
+        tracing::debug!(%action);
+        match perform::perform(kernel, action, journal).await {
+            Ok(None) => {}
+            Ok(Some(note)) => notes.push(note),
+            Err(source) => {
+                // The step itself may have got half-way, so it is taken back too.
+                let done = actions.iter().take(position + 1).rev();
+                let left = take_back(kernel, done, journal).await;
+                return Err(ApplyError::Step { action: Box::new(action.clone()), source, left });
+            }
+        }
+    }
+    Ok(Report { actions, notes })
+}
+
+async fn take_back<'a>(
+    kernel: &mut Kernel,
+    done: impl Iterator<Item = &'a Action>,
+    journal: &mut dyn Journal,
+) -> Left {
+    let mut left = Left::default();
+    for undo in done.filter_map(Action::undo) {
+        if let Err(error) = perform::perform(kernel, &undo, journal).await {
+            left.0.push((undo, error));
+        }
+    }
+    left
+}
+
+/// Takes away everything of the instance; what failed is listed, and the rest is gone.
+pub async fn teardown(kernel: &mut Kernel, journal: &mut dyn Journal) -> Vec<ApplyError> {
+    match make_plan(kernel, &Desired::default(), journal).await {
+        Ok(actions) => perform_all(kernel, &actions, journal).await,
+        Err(error) => vec![error],
+    }
+}
+
+async fn perform_all(
+    kernel: &mut Kernel,
+    actions: &[Action],
+    journal: &mut dyn Journal,
+) -> Vec<ApplyError> {
+    let mut errors = Vec::new();
+    for action in actions {
+        if let Err(source) = perform::perform(kernel, action, journal).await {
+            let (action, left) = (Box::new(action.clone()), Left::default());
+            errors.push(ApplyError::Step { action, source, left });
+        }
+    }
+    errors
+}
+
+/// What is there and not accounted for by `desired`: the steps that would take it away.
+pub async fn orphans(
+    kernel: &Kernel,
+    desired: &Desired,
+    journal: &dyn Journal,
+) -> Result<Vec<Action>, ApplyError> {
+    let mut actions = make_plan(kernel, desired, journal).await?;
+    actions.retain(Action::is_removal);
+    Ok(actions)
+}
+
+/// Takes away what `desired` does not account for; returns what went and what could not.
+pub async fn collect(
+    kernel: &mut Kernel,
+    desired: &Desired,
+    journal: &mut dyn Journal,
+) -> Result<(Vec<Action>, Vec<ApplyError>), ApplyError> {
+    let actions = orphans(kernel, desired, journal).await?;
+    let errors = perform_all(kernel, &actions, journal).await;
+    Ok((actions, errors))
+}

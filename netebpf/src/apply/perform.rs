@@ -1,0 +1,67 @@
+//! One step, on the kernel.
+
+use super::{Journal, StepError};
+use crate::{
+    kernel::{Kernel, KernelError, sysctl},
+    plan::Action,
+};
+
+/// Performs a step; what was refused and can be done without is returned as a note.
+pub(super) async fn perform(
+    kernel: &mut Kernel,
+    action: &Action,
+    journal: &mut dyn Journal,
+) -> Result<Option<String>, StepError> {
+    match action {
+        Action::DiscardPins { .. } | Action::Unload => kernel.unload()?,
+        Action::LoadPrograms { .. } => kernel.load()?,
+        Action::SaveSysctl { name, value } => journal.save_sysctl(name, value)?,
+        Action::SetSysctl { name, value, earlier, save } => {
+            if let (true, Some(earlier)) = (save, earlier) {
+                journal.save_sysctl(name, earlier)?;
+            }
+            // An interface that was just made may lack what one of another kernel has.
+            if earlier.is_some() || sysctl::read(name)?.is_some() {
+                sysctl::write(name, value)?;
+            }
+        }
+        Action::RestoreSysctl { name, value } => {
+            // With an interface its sysctls are gone.
+            if sysctl::read(name)?.is_some() {
+                sysctl::write(name, value)?;
+            }
+            journal.forget_sysctl(name)?;
+        }
+        Action::CreateBridge(spec) => kernel.create_bridge(spec).await?,
+        Action::ChangeLink { index, name, change, .. } => {
+            kernel.change_link(*index, name, change).await?;
+        }
+        Action::SetAddress { index, address, present, .. } => {
+            kernel.set_address(*index, *address, *present).await?;
+        }
+        Action::CreateNamespace { path } => kernel.create_namespace(path)?,
+        Action::CreateVeth { spec, namespace } => kernel.create_veth(spec, namespace).await?,
+        Action::Configure(spec) => spec.configure().await?,
+        Action::SetInterface { new, earlier, .. } => kernel.set_interface(*new, *earlier)?,
+        Action::SetEndpoint { address, new, .. } => kernel.set_endpoint(*address, *new)?,
+        Action::SetNetwork { prefix, new, .. } => kernel.set_network(*prefix, *new)?,
+        Action::Publish(changes) => kernel.publish(changes)?,
+        Action::Attach { index, name, hook, mechanism, optional, .. } => {
+            match kernel.attach(*index, name, *hook, *mechanism).await {
+                Err(error @ KernelError::Bpf(_)) if *optional => {
+                    kernel.remember_refusal(*index, &error);
+                    return Ok(Some(format!("{name}: no {mechanism}: {error}")));
+                }
+                attached => attached?,
+            }
+        }
+        Action::Detach { index, name, hook, mechanism } => {
+            kernel.detach(*index, name, *hook, *mechanism).await?;
+        }
+        Action::RemovePin { path } => kernel.remove_pin(path)?,
+        Action::ForgetOldPrograms => kernel.forget_old_programs()?,
+        Action::DeleteLink { index, name } => kernel.delete_link(*index, name).await?,
+        Action::RemoveNamespace { path } => kernel.remove_namespace(path)?,
+    }
+    Ok(None)
+}

@@ -1,0 +1,227 @@
+//! Programs on interfaces.
+
+use super::{Bpf, BpfError, Loaded, sys};
+use crate::{
+    kernel::{
+        Hook,
+        netlink::{Netlink, NetlinkError},
+    },
+    plan::{Attached, Mechanism},
+};
+use aya::programs::{
+    LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp,
+    links::{FdLink, PinnedLink},
+    tc::{SchedClassifierLink, TcAttachOptions},
+    xdp::{XdpLink, XdpMode},
+};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+};
+
+/// A program could not be attached.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AttachError {
+    /// As a link.
+    #[error(transparent)]
+    Bpf(#[from] BpfError),
+    /// As a filter.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+}
+
+impl Bpf {
+    pub(super) fn links_dir(&self) -> PathBuf {
+        self.pins.join("links")
+    }
+
+    /// The pin of a link: by index, because names of interfaces may have dots, which bpffs refuses.
+    fn link_path(&self, index: u32, hook: Hook, mechanism: Mechanism) -> PathBuf {
+        let mode = match mechanism {
+            Mechanism::XdpNative => "-native",
+            Mechanism::XdpGeneric => "-generic",
+            Mechanism::Tcx | Mechanism::Clsact => "",
+        };
+        self.links_dir().join(format!("{index}-{hook}{mode}"))
+    }
+
+    /// Hangs a program on an interface, before everybody else's; one of ours that hangs there already
+    /// is replaced without a packet going past it.
+    pub(crate) async fn attach(
+        &mut self,
+        netlink: &Netlink,
+        (index, name): (u32, &str),
+        hook: Hook,
+        mechanism: Mechanism,
+    ) -> Result<(), AttachError> {
+        let path = self.link_path(index, hook, mechanism);
+        let object = format!("program {hook} on {name} by {mechanism}");
+        let program = self.programs.get_mut(&hook).ok_or(BpfError::NotLoaded)?;
+        if mechanism == Mechanism::Clsact {
+            let Loaded::Tc(program) = &program.loaded else {
+                return Err(BpfError::NoProgram(hook.program()).into());
+            };
+            let fd = program.fd().map_err(failed("attach", &object))?;
+            return Ok(netlink.attach_filter(index, name, hook, fd.as_fd()).await?);
+        }
+        let pinned = match sys::pinned_link(&path) {
+            Ok(facts) if facts.ifindex == index => true,
+            // Of an interface that is gone and whose index was given again.
+            Ok(_) => {
+                fs::remove_file(&path).map_err(BpfError::file("remove", &path))?;
+                false
+            }
+            Err(_) => false,
+        };
+        let existing = pinned
+            .then(|| PinnedLink::from_pin(&path).map(FdLink::from))
+            .transpose()
+            .map_err(link_failed("open", &object))?;
+        let link = match &mut program.loaded {
+            Loaded::Tc(program) => attach_tcx(program, name, hook, existing),
+            Loaded::Xdp(program) => attach_xdp(program, index, mechanism, existing),
+        };
+        let link = link.map_err(|error| match error {
+            Refused::Program(error) => failed("attach", &object)(error),
+            Refused::Link(error) => link_failed("attach", &object)(error),
+        })?;
+        if !pinned {
+            link.pin(&path).map_err(|source| BpfError::Pin { path, source })?;
+        }
+        Ok(())
+    }
+
+    /// Takes a program off an interface; done already is done.
+    pub(crate) async fn detach(
+        &self,
+        netlink: &Netlink,
+        (index, name): (u32, &str),
+        hook: Hook,
+        mechanism: Mechanism,
+    ) -> Result<(), AttachError> {
+        if mechanism == Mechanism::Clsact {
+            return Ok(netlink.detach_filter(index, name, hook).await?);
+        }
+        Ok(remove_pin(&self.link_path(index, hook, mechanism))?)
+    }
+
+    /// Our programs on interfaces, and the pins of links whose interface is gone.
+    #[allow(clippy::type_complexity, reason = "two lists, used once")]
+    pub(crate) async fn attached(
+        &self,
+        netlink: &Netlink,
+        interfaces: impl Iterator<Item = u32>,
+    ) -> Result<(BTreeMap<(u32, Hook), Attached>, Vec<PathBuf>), AttachError> {
+        let (mut found, mut dead) = (BTreeMap::new(), Vec::new());
+        let current = |hook: Hook, id: u32| self.programs.get(&hook).is_some_and(|p| p.id == id);
+        if let Ok(entries) = fs::read_dir(self.links_dir()) {
+            for path in entries.flatten().map(|entry| entry.path()) {
+                match (parse_pin(&path), sys::pinned_link(&path)) {
+                    (Some((index, hook, mechanism)), Ok(facts)) if facts.ifindex == index => {
+                        let current = current(hook, facts.program);
+                        found.insert((index, hook), Attached { mechanism, current });
+                    }
+                    _ => dead.push(path),
+                }
+            }
+        }
+        for index in interfaces {
+            for hook in Hook::ALL.into_iter().filter(|hook| *hook != Hook::UplinkXdp) {
+                if found.contains_key(&(index, hook)) {
+                    continue;
+                }
+                if let Some(id) = netlink.attached_filter(index, hook).await? {
+                    let current = current(hook, id);
+                    found.insert((index, hook), Attached { mechanism: Mechanism::Clsact, current });
+                }
+            }
+        }
+        Ok((found, dead))
+    }
+}
+
+/// Removes a pin; done already is done.
+pub(crate) fn remove_pin(path: &Path) -> Result<(), BpfError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(BpfError::file("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+enum Refused {
+    Program(ProgramError),
+    Link(aya::programs::links::LinkError),
+}
+
+impl From<ProgramError> for Refused {
+    fn from(error: ProgramError) -> Self {
+        Self::Program(error)
+    }
+}
+
+impl From<aya::programs::links::LinkError> for Refused {
+    fn from(error: aya::programs::links::LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+fn attach_tcx(
+    program: &mut SchedClassifier,
+    name: &str,
+    hook: Hook,
+    existing: Option<FdLink>,
+) -> Result<FdLink, Refused> {
+    let side = if hook.is_egress() { TcAttachType::Egress } else { TcAttachType::Ingress };
+    let id = match existing {
+        Some(link) => program.attach_to_link(SchedClassifierLink::try_from(link)?)?,
+        None => {
+            let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+            program.attach_with_options(name, side, options)?
+        }
+    };
+    Ok(program.take_link(id)?.try_into()?)
+}
+
+fn attach_xdp(
+    program: &mut Xdp,
+    index: u32,
+    mechanism: Mechanism,
+    existing: Option<FdLink>,
+) -> Result<FdLink, Refused> {
+    let mode = if mechanism == Mechanism::XdpGeneric { XdpMode::Skb } else { XdpMode::Driver };
+    let id = match existing {
+        Some(link) => program.attach_to_link(XdpLink::try_from(link)?)?,
+        None => program.attach_to_if_index(index, mode)?,
+    };
+    Ok(program.take_link(id)?.try_into()?)
+}
+
+fn failed(operation: &'static str, object: &str) -> impl Fn(ProgramError) -> BpfError {
+    let object = object.to_owned();
+    move |source| BpfError::Program { operation, object: object.clone(), source: Box::new(source) }
+}
+
+fn link_failed(
+    operation: &'static str,
+    object: &str,
+) -> impl Fn(aya::programs::links::LinkError) -> BpfError {
+    let object = object.to_owned();
+    move |source| BpfError::Link { operation, object: object.clone(), source }
+}
+
+fn parse_pin(path: &Path) -> Option<(u32, Hook, Mechanism)> {
+    let mut parts = path.file_name()?.to_str()?.split('-');
+    let index = parts.next()?.parse().ok()?;
+    let hook = Hook::of_program(parts.next()?)?;
+    let mechanism = match parts.next() {
+        None => Mechanism::Tcx,
+        Some("native") => Mechanism::XdpNative,
+        Some("generic") => Mechanism::XdpGeneric,
+        Some(_) => return None,
+    };
+    Some((index, hook, mechanism))
+}

@@ -1,0 +1,194 @@
+//! The maps, as the user side holds them.
+
+use super::{layout, mapping::Mapping};
+use aya::{
+    Pod,
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, Queue, lpm_trie},
+};
+use netebpf_common::{
+    abi::{self, FlowKey, FlowRef, Interface, NetworkRange, Prefix, PublishedPorts, map},
+    verdict::{COUNTER_COUNT, Counters},
+};
+use std::{collections::BTreeMap, path::Path};
+
+/// A type of the shared layouts, as aya wants it: `Pod` is aya's trait, the type is another crate's, so
+/// neither can be told of the other without this.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub(crate) struct Shared<T>(pub T);
+
+/// The types of `abi` that stand in maps by value.
+trait Layout: Copy + 'static {}
+impl Layout for abi::Address {}
+impl Layout for abi::Endpoint {}
+impl Layout for FlowKey {}
+impl Layout for FlowRef {}
+impl Layout for Interface {}
+impl Layout for NetworkRange {}
+impl Layout for abi::Published {}
+impl Layout for abi::PublishedKey {}
+impl Layout for abi::Settings {}
+
+// SAFETY: every type with the private trait `Layout` is `repr(C)`, its size is asserted to have no
+// hidden padding, and its fields are integers and byte arrays: every bit pattern is a value.
+unsafe impl<T: Layout> Pod for Shared<T> {}
+
+type Key = lpm_trie::Key<[u8; 16]>;
+
+/// Handles of all maps.
+pub(crate) struct Maps {
+    pub(crate) interfaces: Array<MapData, Shared<Interface>>,
+    pub(crate) endpoints: HashMap<MapData, Shared<abi::Address>, Shared<abi::Endpoint>>,
+    networks: lpm_trie::LpmTrie<MapData, [u8; 16], Shared<NetworkRange>>,
+    pub(crate) published: HashMap<MapData, Shared<abi::PublishedKey>, Shared<abi::Published>>,
+    published_ports: Array<MapData, u64>,
+    pub(crate) flow_index: HashMap<MapData, Shared<FlowKey>, Shared<FlowRef>>,
+    pub(crate) flows: Mapping<abi::Flow>,
+    pub(crate) free_flows: Queue<MapData, u32>,
+    settings: Array<MapData, Shared<abi::Settings>>,
+    pub(crate) usage: Mapping<abi::Usage>,
+    counters: PerCpuArray<MapData, Counters>,
+}
+
+/// Why the maps cannot be used.
+pub(crate) enum Unusable {
+    /// A pin is not the map that it should be.
+    Foreign(String),
+    /// The kernel refused.
+    Kernel(MapError),
+}
+
+impl From<MapError> for Unusable {
+    fn from(error: MapError) -> Self {
+        Self::Kernel(error)
+    }
+}
+
+impl Maps {
+    /// The names of all maps.
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        map::ALL.into_iter()
+    }
+
+    /// Opens the maps pinned in `directory`; `None` where there is none, or not all.
+    pub(crate) fn open(directory: &Path) -> Result<Option<Self>, Unusable> {
+        if !Self::names().all(|name| directory.join(name).exists()) {
+            return Ok(None);
+        }
+        let data =
+            |name: &str| layout::open(&directory.join(name), name)?.map_err(Unusable::Foreign);
+        let take = |name: &str| -> Result<Map, Unusable> { Ok(Map::from_map_data(data(name)?)?) };
+        Ok(Some(Self {
+            interfaces: take(map::INTERFACES)?.try_into()?,
+            endpoints: take(map::ENDPOINTS)?.try_into()?,
+            networks: take(map::NETWORKS)?.try_into()?,
+            published: take(map::PUBLISHED)?.try_into()?,
+            published_ports: take(map::PUBLISHED_PORTS)?.try_into()?,
+            flow_index: take(map::FLOW_INDEX)?.try_into()?,
+            flows: Mapping::of(&data(map::FLOWS)?)?,
+            free_flows: take(map::FREE_FLOWS)?.try_into()?,
+            settings: take(map::SETTINGS)?.try_into()?,
+            usage: Mapping::of(&data(map::USAGE)?)?,
+            counters: take(map::COUNTERS)?.try_into()?,
+        }))
+    }
+
+    /// Every interface that stands in the table, by its index.
+    pub(crate) fn read_interfaces(&self) -> Result<BTreeMap<u32, Interface>, MapError> {
+        let mut found = BTreeMap::new();
+        for entry in self.interfaces.iter() {
+            let Shared(entry) = entry?;
+            if entry.ifindex != 0 {
+                found.insert(entry.ifindex, entry);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Every range.
+    pub(crate) fn read_networks(
+        &self,
+    ) -> Result<std::collections::HashMap<Prefix, NetworkRange>, MapError> {
+        let entry = |entry: Result<(Key, Shared<NetworkRange>), MapError>| {
+            let (key, Shared(range)) = entry?;
+            Ok((Prefix { length: key.prefix_len(), address: abi::Address(key.data()) }, range))
+        };
+        self.networks.iter().map(entry).collect()
+    }
+
+    /// Puts or removes a range.
+    pub(crate) fn set_network(
+        &mut self,
+        prefix: Prefix,
+        range: Option<NetworkRange>,
+    ) -> Result<(), MapError> {
+        let key = Key::new(prefix.length, prefix.address.0);
+        match range {
+            Some(range) => self.networks.insert(&key, Shared(range), 0),
+            None => gone(self.networks.remove(&key)),
+        }
+    }
+
+    /// Sets a port's bit in the bitmap, or clears it.
+    pub(crate) fn set_port_bit(
+        &mut self,
+        key: &abi::PublishedKey,
+        on: bool,
+    ) -> Result<(), MapError> {
+        let protocol = abi::Protocol::from_number(key.protocol);
+        let port = u16::from_be_bytes(key.port);
+        let Some((word, mask)) = protocol.and_then(|p| PublishedPorts::place(p, port)) else {
+            return Ok(());
+        };
+        let old = self.published_ports.get(&word, 0)?;
+        let new = if on { old | mask } else { old & !mask };
+        if new == old { Ok(()) } else { self.published_ports.set(word, new, 0) }
+    }
+
+    /// What the programs are told.
+    pub(crate) fn settings(&self) -> Result<abi::Settings, MapError> {
+        Ok(self.settings.get(&0, 0)?.0)
+    }
+
+    /// Tells the programs.
+    pub(crate) fn set_settings(&mut self, settings: abi::Settings) -> Result<(), MapError> {
+        self.settings.set(0, Shared(settings), 0)
+    }
+
+    /// Makes every place of the table of flows a free one: for a table that was just made.
+    pub(crate) fn free_all_flows(&mut self) -> Result<(), MapError> {
+        (0..self.flows.len()).try_for_each(|place| self.free_flows.push(place, 0))
+    }
+
+    /// The counters of a slot, summed over the CPUs.
+    pub(crate) fn counters(&self, slot: u32) -> Result<Counters, MapError> {
+        let mut sum = [0; COUNTER_COUNT];
+        for cpu in self.counters.get(&slot, 0)?.iter() {
+            for (total, count) in sum.iter_mut().zip(cpu) {
+                *total += count;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Sets the counters of a slot to zero, for a new owner.
+    pub(crate) fn clear_counters(&mut self, slot: u32) -> Result<(), MapError> {
+        let cpus = self.counters.get(&slot, 0)?.len();
+        let zero = aya::maps::PerCpuValues::try_from(vec![[0; COUNTER_COUNT]; cpus])
+            .map_err(|source| MapError::from(std::io::Error::other(source)))?;
+        self.counters.set(slot, zero, 0)
+    }
+}
+
+/// Removed already is removed.
+pub(crate) fn gone(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error))
+            if error.io_error.kind() == std::io::ErrorKind::NotFound =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}

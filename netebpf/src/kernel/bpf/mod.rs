@@ -1,0 +1,386 @@
+//! The programs and maps in the kernel: loading, pinning, taking over.
+//!
+//! **Invariant**: what runs is what is pinned. Every handle here is opened from a pin, so that a process
+//! that starts, one that takes over and one that just loaded everything are in the same state, and
+//! nothing that this process drops takes a program off an interface.
+//!
+//! ```text
+//! /sys/fs/bpf/netebpf/INSTANCE/vABI/
+//!     maps/NAME                        shared by every version of the programs with this layout
+//!     programs-HASH/NAME               of the object with this hash
+//!     links/IFINDEX-PROGRAM[-MODE]     what hangs on an interface
+//! ```
+
+mod attach;
+mod layout;
+mod mapping;
+mod maps;
+mod sys;
+
+pub(crate) use attach::{AttachError, remove_pin};
+pub(crate) use maps::{Maps, Shared, gone};
+
+use super::Hook;
+use crate::state::Instance;
+use aya::{
+    EbpfLoader,
+    maps::MapError,
+    pin::PinError,
+    programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, links::LinkError},
+};
+use aya_obj::programs::XdpAttachType;
+use maps::Unusable;
+use netebpf_common::abi::{self, map};
+use rustix::mount::{MountFlags, mount};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// The kernel object, built by `build.rs`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netebpf-ebpf"));
+
+/// Where the BPF file system belongs.
+pub(crate) const BPFFS: &str = "/sys/fs/bpf";
+const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+
+/// Something of BPF failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BpfError {
+    /// The object was refused: by aya or by the kernel's verifier.
+    #[error("load the programs: {0}")]
+    Load(#[source] Box<aya::EbpfError>),
+    /// The object lacks a program: the build and the user side disagree.
+    #[error("the kernel object has no program {0}")]
+    NoProgram(&'static str),
+    /// A program was refused, or could not be attached.
+    #[error("{operation} {object}: {source}")]
+    Program {
+        /// What was tried.
+        operation: &'static str,
+        /// With which program, on what.
+        object: String,
+        /// Why not.
+        source: Box<ProgramError>,
+    },
+    /// A link could not be taken over.
+    #[error("{operation} {object}: {source}")]
+    Link {
+        /// What was tried.
+        operation: &'static str,
+        /// Which link.
+        object: String,
+        /// Why not.
+        source: LinkError,
+    },
+    /// A pin could not be made.
+    #[error("pin {path}: {source}")]
+    Pin {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: PinError,
+    },
+    /// A map could not be read or written.
+    #[error("{operation} {map}: {source}")]
+    Map {
+        /// What was tried.
+        operation: &'static str,
+        /// Which map.
+        map: &'static str,
+        /// Why not.
+        source: MapError,
+    },
+    /// A pin is not the map that it should be.
+    #[error("foreign pin: {0}; `netebpf down --all` removes it, and the next `up` makes it new")]
+    ForeignPin(String),
+    /// Nothing is loaded.
+    #[error("the programs are not loaded")]
+    NotLoaded,
+    /// A file operation below the BPF file system failed.
+    #[error("{operation} {path}: {source}")]
+    File {
+        /// What was tried.
+        operation: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl BpfError {
+    pub(crate) fn map(operation: &'static str, map: &'static str) -> impl Fn(MapError) -> Self {
+        move |source| Self::Map { operation, map, source }
+    }
+
+    fn file(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> Self {
+        let path = path.to_owned();
+        move |error| Self::File {
+            operation,
+            path: path.clone(),
+            source: io::Error::new(error.kind(), error.to_string()),
+        }
+    }
+}
+
+/// A loaded program.
+enum Loaded {
+    Tc(SchedClassifier),
+    Xdp(Xdp),
+}
+
+/// A loaded program and its id in the kernel.
+struct Program {
+    loaded: Loaded,
+    id: u32,
+}
+
+/// What is in the kernel.
+pub(crate) struct Bpf {
+    pins: PathBuf,
+    root: PathBuf,
+    maps: Option<Maps>,
+    programs: BTreeMap<Hook, Program>,
+    foreign: Option<String>,
+    tcx: bool,
+}
+
+impl Bpf {
+    /// Takes over what is pinned.
+    pub(crate) fn open(instance: &Instance) -> Result<Self, BpfError> {
+        let mut bpf = Self {
+            pins: instance.pin_dir(),
+            root: instance.pin_root(),
+            maps: None,
+            programs: BTreeMap::new(),
+            foreign: None,
+            tcx: tcx_supported(),
+        };
+        bpf.adopt()?;
+        Ok(bpf)
+    }
+
+    fn adopt(&mut self) -> Result<(), BpfError> {
+        match Maps::open(&self.pins.join("maps")) {
+            Ok(maps) => self.maps = maps,
+            Err(Unusable::Foreign(what)) => self.foreign = Some(what),
+            Err(Unusable::Kernel(source)) => {
+                return Err(BpfError::Map { operation: "open", map: "pins", source });
+            }
+        }
+        let directory = self.program_dir();
+        if self.maps.is_none()
+            || !Hook::ALL.iter().all(|hook| directory.join(hook.program()).exists())
+        {
+            return Ok(());
+        }
+        for hook in Hook::ALL {
+            let program = open_program(&directory, hook).map_err(program_error("open", hook))?;
+            self.programs.insert(hook, program);
+        }
+        Ok(())
+    }
+
+    /// Whether the programs of this version are in the kernel.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.maps.is_some() && !self.programs.is_empty()
+    }
+
+    /// Whether anything is pinned, of this layout or another.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.root.exists()
+    }
+
+    /// What is wrong with the pinned maps.
+    pub(crate) fn foreign(&self) -> Option<&str> {
+        self.foreign.as_deref()
+    }
+
+    /// Whether TC programs are attached as TCX links.
+    pub(crate) fn has_tcx(&self) -> bool {
+        self.tcx
+    }
+
+    /// Attaches by clsact although the kernel may have TCX.
+    pub(crate) fn avoid_tcx(&mut self) {
+        self.tcx = false;
+    }
+
+    /// The maps.
+    pub(crate) fn maps(&self) -> Result<&Maps, BpfError> {
+        self.maps.as_ref().ok_or(BpfError::NotLoaded)
+    }
+
+    /// The maps, to write.
+    pub(crate) fn maps_mut(&mut self) -> Result<&mut Maps, BpfError> {
+        self.maps.as_mut().ok_or(BpfError::NotLoaded)
+    }
+
+    fn program_dir(&self) -> PathBuf {
+        let hash = Sha256::digest(OBJECT);
+        let hash: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        self.pins.join(format!("programs-{hash}"))
+    }
+
+    /// Loads and pins the programs of this version, with the maps that are pinned already or new ones.
+    /// What hangs on interfaces stays until each link is replaced (see [`Bpf::attach`]).
+    pub(crate) fn load(&mut self, settings: abi::Settings) -> Result<(), BpfError> {
+        if let Some(what) = &self.foreign {
+            return Err(BpfError::ForeignPin(what.clone()));
+        }
+        mount_bpffs()?;
+        let (maps, programs) = (self.pins.join("maps"), self.program_dir());
+        for directory in [&maps, &programs, &self.links_dir()] {
+            fs::create_dir_all(directory).map_err(BpfError::file("create", directory))?;
+        }
+        let mut loader = EbpfLoader::new();
+        loader
+            .map_max_entries(map::FLOWS, settings.flow_capacity)
+            .map_max_entries(map::FREE_FLOWS, settings.flow_capacity)
+            .map_max_entries(map::FLOW_INDEX, settings.flow_capacity.saturating_mul(2));
+        for name in Maps::names() {
+            loader.map_pin_path(name, maps.join(name));
+        }
+        let new = self.start_afresh()?;
+        let mut object = loader.load(OBJECT).map_err(|error| BpfError::Load(Box::new(error)))?;
+        if new {
+            let filled = match Maps::open(&maps) {
+                Ok(Some(mut maps)) => maps.free_all_flows(),
+                Ok(None) => return Err(BpfError::NotLoaded),
+                Err(Unusable::Foreign(what)) => return Err(BpfError::ForeignPin(what)),
+                Err(Unusable::Kernel(error)) => Err(error),
+            };
+            filled.map_err(BpfError::map("fill", map::FREE_FLOWS))?;
+        }
+        for hook in Hook::ALL {
+            let program =
+                object.program_mut(hook.program()).ok_or(BpfError::NoProgram(hook.program()))?;
+            load_program(program).map_err(program_error("load", hook))?;
+            let path = programs.join(hook.program());
+            // Left by a load that broke off.
+            if path.exists() {
+                fs::remove_file(&path).map_err(BpfError::file("remove", &path))?;
+            }
+            program.pin(&path).map_err(|source| BpfError::Pin { path, source })?;
+        }
+        self.adopt()?;
+        if let Some(what) = &self.foreign {
+            return Err(BpfError::ForeignPin(what.clone()));
+        }
+        self.configure(settings)
+    }
+
+    /// Whether the maps are to be made new. They are complete when programs are pinned beside them,
+    /// which comes last; maps without programs were left by a load that broke off.
+    fn start_afresh(&self) -> Result<bool, BpfError> {
+        let entries = fs::read_dir(&self.pins).map_err(BpfError::file("read", &self.pins))?;
+        let complete = entries.flatten().any(|entry| {
+            let name = entry.file_name();
+            let last = entry.path().join(Hook::UplinkXdp.program());
+            name.to_string_lossy().starts_with("programs-") && last.exists()
+        });
+        if complete {
+            return Ok(false);
+        }
+        for path in Maps::names().map(|name| self.pins.join("maps").join(name)) {
+            attach::remove_pin(&path)?;
+        }
+        Ok(true)
+    }
+
+    /// Tells the programs their settings. The table of flows keeps the size that it was made with.
+    pub(crate) fn configure(&mut self, settings: abi::Settings) -> Result<(), BpfError> {
+        let maps = self.maps_mut()?;
+        let settings = abi::Settings { flow_capacity: maps.flows.len(), ..settings };
+        let error = BpfError::map("write", map::SETTINGS);
+        if maps.settings().map_err(&error)? == settings {
+            return Ok(());
+        }
+        maps.set_settings(settings).map_err(error)
+    }
+
+    /// Unpins everything, of every layout: programs come off their TCX and XDP links with it.
+    pub(crate) fn unload(&mut self) -> Result<(), BpfError> {
+        self.programs.clear();
+        self.maps = None;
+        self.foreign = None;
+        match fs::remove_dir_all(&self.root) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(BpfError::file("remove", &self.root)(error));
+            }
+            _ => {}
+        }
+        // The last instance takes the common directory with it; it stays while there are others.
+        if let Some(common) = self.root.parent() {
+            let _ = fs::remove_dir(common);
+        }
+        Ok(())
+    }
+
+    /// Unpins the programs of earlier versions, when nothing runs them any more.
+    pub(crate) fn forget_old_programs(&self) -> Result<(), BpfError> {
+        let current = self.program_dir();
+        let Ok(entries) = fs::read_dir(&self.pins) else { return Ok(()) };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with("programs-") && path != current {
+                fs::remove_dir_all(&path).map_err(BpfError::file("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn program_error(operation: &'static str, hook: Hook) -> impl Fn(ProgramError) -> BpfError {
+    move |source| BpfError::Program {
+        operation,
+        object: format!("program {hook}"),
+        source: Box::new(source),
+    }
+}
+
+fn load_program(program: &mut aya::programs::Program) -> Result<(), ProgramError> {
+    match program {
+        aya::programs::Program::SchedClassifier(program) => program.load(),
+        aya::programs::Program::Xdp(program) => program.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+fn open_program(directory: &Path, hook: Hook) -> Result<Program, ProgramError> {
+    let path = directory.join(hook.program());
+    let (loaded, id) = if hook == Hook::UplinkXdp {
+        let program = Xdp::from_pin(path, XdpAttachType::Interface)?;
+        let id = program.info()?.id();
+        (Loaded::Xdp(program), id)
+    } else {
+        let program = SchedClassifier::from_pin(path)?;
+        let id = program.info()?.id();
+        (Loaded::Tc(program), id)
+    };
+    Ok(Program { loaded, id })
+}
+
+/// Asks by trying: a kernel without TCX does not know the question.
+pub(crate) fn tcx_supported() -> bool {
+    SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_ok()
+}
+
+/// Whether the BPF file system is where it belongs.
+pub(crate) fn bpffs_mounted() -> bool {
+    #[allow(clippy::unnecessary_cast, reason = "the field's type differs between C libraries")]
+    rustix::fs::statfs(BPFFS).is_ok_and(|facts| facts.f_type as u64 == BPF_FS_MAGIC)
+}
+
+fn mount_bpffs() -> Result<(), BpfError> {
+    if bpffs_mounted() {
+        return Ok(());
+    }
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("bpf", BPFFS, "bpf", flags, None).map_err(|errno| {
+        BpfError::file("mount the BPF file system on", Path::new(BPFFS))(errno.into())
+    })
+}

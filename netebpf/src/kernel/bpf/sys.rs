@@ -1,0 +1,73 @@
+//! The one question to bpf(2) that aya does not ask: what a pinned link hangs on.
+
+use rustix::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::{ffi::CString, io, mem::size_of, os::unix::ffi::OsStrExt, path::Path};
+
+const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+
+/// # Safety
+///
+/// `attributes` must be the members of `union bpf_attr` that `command` reads, and every address in it
+/// valid for what the kernel does there.
+unsafe fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<i32> {
+    let size = size_of::<T>();
+    // SAFETY: `attributes` is `size` bytes long; the rest is the caller's promise.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size) };
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        value => Ok(value as i32),
+    }
+}
+
+/// What a link hangs on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct LinkFacts {
+    /// The interface, 0 when it is gone.
+    pub(super) ifindex: u32,
+    /// The program's id.
+    pub(super) program: u32,
+}
+
+/// Reads a pinned link of a kind whose first fact is an interface: TCX or XDP.
+pub(super) fn pinned_link(path: &Path) -> io::Result<LinkFacts> {
+    #[repr(C)]
+    struct Get {
+        path: u64,
+        fd: u32,
+        flags: u32,
+    }
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let mut get = Get { path: name.as_ptr() as u64, fd: 0, flags: 0 };
+    // SAFETY: the path is a C string that outlives the call.
+    let fd = unsafe { bpf(BPF_OBJ_GET, &mut get) }?;
+    // SAFETY: the kernel just made this descriptor for us.
+    let link = unsafe { OwnedFd::from_raw_fd(fd) };
+
+    // struct bpf_link_info of TCX and XDP links, as long as we read it.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        kind: u32,
+        id: u32,
+        program: u32,
+        padding: u32,
+        ifindex: u32,
+        attach_type: u32,
+    }
+    #[repr(C)]
+    struct GetInfo {
+        fd: u32,
+        length: u32,
+        info: u64,
+    }
+    let mut info = Info::default();
+    let mut get = GetInfo {
+        fd: link.as_raw_fd() as u32,
+        length: size_of::<Info>() as u32,
+        info: &raw mut info as u64,
+    };
+    // SAFETY: the kernel writes `length` bytes at most, all of them in `info`.
+    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut get) }?;
+    Ok(LinkFacts { ifindex: info.ifindex, program: info.program })
+}

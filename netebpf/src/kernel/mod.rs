@@ -1,0 +1,73 @@
+//! The kernel, as the user side sees it: the only room with I/O on it.
+//!
+//! **Invariant**: everything is done in the network namespace of the thread that opened the [`Kernel`],
+//! which all threads of the process share, save the short-lived ones of [`netns`]. Nothing here decides:
+//! `plan` does.
+
+mod bpf;
+mod error;
+mod hook;
+mod inside;
+mod netlink;
+pub mod netns;
+mod observe;
+mod ownership;
+mod perform;
+pub mod sysctl;
+mod uplinks;
+
+pub use bpf::BpfError;
+pub use error::KernelError;
+pub use hook::Hook;
+pub use inside::InterfaceSpec;
+pub use netlink::{BridgeSpec, LinkChange, NetlinkError, VethSpec};
+pub use netns::NetnsError;
+pub use sysctl::SysctlError;
+pub use uplinks::HostFacts;
+
+use crate::state::Instance;
+use bpf::{AttachError, Bpf};
+use netebpf_common::abi::Settings;
+use netlink::Netlink;
+use std::collections::BTreeMap;
+
+/// One instance's hold on the kernel.
+pub struct Kernel {
+    instance: Instance,
+    netlink: Netlink,
+    bpf: Bpf,
+    settings: Settings,
+    /// Why native XDP was refused, by the index of the interface.
+    xdp_refused: BTreeMap<u32, String>,
+}
+
+impl Kernel {
+    /// Opens netlink and takes over what is pinned; changes nothing. Needs the runtime, and a thread in
+    /// the host's network namespace.
+    pub fn open(instance: &Instance) -> Result<Self, KernelError> {
+        Ok(Self {
+            instance: instance.clone(),
+            netlink: Netlink::here().map_err(KernelError::Socket)?,
+            bpf: Bpf::open(instance)?,
+            settings: Settings::default(),
+            xdp_refused: BTreeMap::new(),
+        })
+    }
+
+    /// What the programs are told: now, when they are loaded, and when they will be. The number of
+    /// flows is decided when the tables are made.
+    pub fn configure(&mut self, settings: Settings) -> Result<(), KernelError> {
+        self.settings = settings;
+        if self.bpf.is_loaded() { Ok(self.bpf.configure(settings)?) } else { Ok(()) }
+    }
+
+    /// Attaches TC programs by clsact even where the kernel has TCX: what kernels before 6.6 do.
+    pub fn avoid_tcx(&mut self) {
+        self.bpf.avoid_tcx();
+    }
+
+    /// The instance.
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+}

@@ -1,0 +1,216 @@
+//! Reading links, addresses and routes.
+
+use super::{Netlink, NetlinkError, mac_of};
+use crate::plan::{Link, Uplink};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use ipnet::IpNet;
+use rtnetlink::{
+    RouteMessageBuilder,
+    packet_route::{
+        address::{AddressAttribute, AddressFlags, AddressMessage},
+        link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
+        route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
+    },
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+/// An address on a link, as the kernel tells of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct AddressFact {
+    pub(crate) index: u32,
+    pub(crate) net: IpNet,
+    /// Still being asked for, or found to be somebody else's.
+    pub(crate) unusable: bool,
+    /// Not for new connections: deprecated, secondary or temporary.
+    pub(crate) second_choice: bool,
+}
+
+impl AddressFact {
+    fn of(message: &AddressMessage) -> Option<Self> {
+        let (mut local, mut peer, mut flags) = (None, None, AddressFlags::empty());
+        for attribute in &message.attributes {
+            match attribute {
+                AddressAttribute::Local(address) => local = Some(*address),
+                AddressAttribute::Address(address) => peer = Some(*address),
+                AddressAttribute::Flags(found) => flags = *found,
+                _ => {}
+            }
+        }
+        // On a point-to-point link `Address` is the other end; elsewhere only it may be there.
+        let net = IpNet::new(local.or(peer)?, message.header.prefix_len).ok()?;
+        Some(Self {
+            index: message.header.index,
+            net,
+            unusable: flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed),
+            second_choice: flags.intersects(AddressFlags::Deprecated | AddressFlags::Secondary),
+        })
+    }
+}
+
+/// A route of the main tables, as far as it matters here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct RouteFact {
+    pub(crate) destination: IpNet,
+    pub(crate) index: Option<u32>,
+    pub(crate) gateway: Option<IpAddr>,
+}
+
+impl RouteFact {
+    fn of(message: &RouteMessage) -> Option<Self> {
+        if message.header.kind != RouteType::Unicast {
+            return None;
+        }
+        let unspecified: IpAddr = match message.header.address_family {
+            rtnetlink::packet_route::AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
+            rtnetlink::packet_route::AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
+            _ => return None,
+        };
+        let (mut destination, mut index, mut gateway) = (unspecified, None, None);
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Destination(address) => destination = ip(address)?,
+                RouteAttribute::Oif(oif) => index = Some(*oif),
+                RouteAttribute::Gateway(address) => gateway = ip(address),
+                _ => {}
+            }
+        }
+        let destination = IpNet::new(destination, message.header.destination_prefix_length).ok()?;
+        Some(Self { destination, index, gateway })
+    }
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(v4) => Some((*v4).into()),
+        RouteAddress::Inet6(v6) => Some((*v6).into()),
+        _ => None,
+    }
+}
+
+fn link_of(message: &LinkMessage) -> Link {
+    let mut link = Link {
+        index: message.header.index,
+        up: message.header.flags.contains(LinkFlags::Up),
+        ethernet: message.header.link_layer_type == LinkLayerType::Ether
+            && !message.header.flags.contains(LinkFlags::Loopback),
+        ..Link::default()
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
+            LinkAttribute::Address(bytes) => link.mac = mac_of(bytes),
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Controller(master) => link.master = Some(*master),
+            LinkAttribute::Link(peer) => link.peer = Some(*peer),
+            LinkAttribute::LinkInfo(infos) => {
+                link.kind = infos.iter().find_map(|info| match info {
+                    LinkInfo::Kind(kind) => Some(InfoKind::to_string(kind)),
+                    _ => None,
+                });
+            }
+            _ => {}
+        }
+    }
+    link
+}
+
+/// What one namespace has.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) links: BTreeMap<String, Link>,
+    pub(crate) addresses: Vec<AddressFact>,
+    pub(crate) routes: Vec<RouteFact>,
+}
+
+impl Netlink {
+    /// Reads everything.
+    pub(crate) async fn facts(&self) -> Result<Facts, NetlinkError> {
+        let read = |what| move |error| NetlinkError::new("read", what, error);
+        let messages: Vec<_> =
+            self.handle.link().get().execute().try_collect().await.map_err(read("interfaces"))?;
+        let mut by_index: BTreeMap<u32, Link> =
+            messages.iter().map(link_of).map(|link| (link.index, link)).collect();
+        let messages: Vec<_> =
+            self.handle.address().get().execute().try_collect().await.map_err(read("addresses"))?;
+        let addresses: Vec<_> = messages.iter().filter_map(AddressFact::of).collect();
+        let v4 = self.handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build());
+        let v6 = self.handle.route().get(RouteMessageBuilder::<Ipv6Addr>::new().build());
+        let messages: Vec<_> =
+            stream::iter([v4.execute().left_stream(), v6.execute().right_stream()])
+                .flatten()
+                .try_collect()
+                .await
+                .map_err(read("routes"))?;
+        let routes: Vec<_> = messages.iter().filter_map(RouteFact::of).collect();
+
+        for fact in &addresses {
+            if let Some(link) = by_index.get_mut(&fact.index)
+                && !is_link_local_v6(fact.net.addr())
+            {
+                link.addresses.insert(fact.net);
+            }
+        }
+        for route in routes.iter().filter(|route| route.destination.prefix_len() == 0) {
+            if let (Some(index), Some(gateway)) = (route.index, route.gateway)
+                && let Some(link) = by_index.get_mut(&index)
+            {
+                link.gateways.insert(gateway);
+            }
+        }
+        let links = by_index.into_values().map(|link| (link.name.clone(), link)).collect();
+        Ok(Facts { links, addresses, routes })
+    }
+}
+
+impl Facts {
+    /// A link as an uplink, with the addresses that it masquerades with and answers on; `None` for one
+    /// without any.
+    pub(crate) fn uplink(&self, link: &Link) -> Option<Uplink> {
+        let usable: Vec<_> = self
+            .addresses
+            .iter()
+            .filter(|fact| fact.index == link.index && !fact.unusable)
+            .filter(|fact| !fact.net.addr().is_loopback() && !is_link_local_v6(fact.net.addr()))
+            .collect();
+        let primary = |v6: bool| {
+            let mut candidates = usable.iter().filter(|fact| fact.net.addr().is_ipv6() == v6);
+            candidates
+                .clone()
+                .find(|fact| !fact.second_choice)
+                .or_else(|| candidates.next())
+                .map(|fact| fact.net.addr())
+        };
+        let addresses: BTreeSet<_> = usable.iter().map(|fact| fact.net.addr()).collect();
+        if addresses.is_empty() {
+            return None;
+        }
+        Some(Uplink {
+            name: link.name.clone(),
+            index: link.index,
+            mac: link.mac?,
+            mtu: link.mtu,
+            kind: link.kind.clone(),
+            v4: primary(false).and_then(|address| match address {
+                IpAddr::V4(v4) => Some(v4),
+                IpAddr::V6(_) => None,
+            }),
+            v6: primary(true).and_then(|address| match address {
+                IpAddr::V6(v6) => Some(v6),
+                IpAddr::V4(_) => None,
+            }),
+            addresses,
+            default_route: self
+                .routes
+                .iter()
+                .any(|r| r.destination.prefix_len() == 0 && r.index == Some(link.index)),
+        })
+    }
+}
+
+fn is_link_local_v6(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}

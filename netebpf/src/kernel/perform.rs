@@ -1,0 +1,189 @@
+//! The steps of a plan, one call each; writes to the maps in an order that no packet minds.
+
+use super::{
+    BpfError, BridgeSpec, Hook, Kernel, KernelError, LinkChange, VethSpec,
+    bpf::{Shared, gone, remove_pin},
+    netns,
+};
+use crate::plan::{Mechanism, PublishChange};
+use ipnet::IpNet;
+use netebpf_common::abi::{
+    self, Address, INTERFACE_TABLE_SIZE, Interface, NetworkRange, Prefix, map,
+};
+use std::{collections::HashSet, os::fd::AsFd, path::Path};
+
+impl Kernel {
+    /// Writes an interface's entry, or removes it.
+    ///
+    /// The owner's generation is raised before the entry appears and again when it goes, so that no
+    /// flow of an earlier owner of the slot is ever taken for one of the next.
+    pub(crate) fn set_interface(
+        &mut self,
+        new: Option<Interface>,
+        earlier: Option<Interface>,
+    ) -> Result<(), KernelError> {
+        let maps = self.bpf.maps_mut()?;
+        let error = BpfError::map("write", map::INTERFACES);
+        let place = |entry: &Interface| entry.ifindex % INTERFACE_TABLE_SIZE;
+        match (new, earlier) {
+            (Some(entry), _) => {
+                let usage = maps.usage(entry.slot);
+                let generation = u64::from(entry.generation);
+                if let Some(usage) = usage
+                    && usage.generation.load() != generation
+                {
+                    usage.generation.store(generation);
+                    maps.clear_counters(entry.slot)
+                        .map_err(BpfError::map("clear", map::COUNTERS))?;
+                }
+                maps.interfaces.set(place(&entry), Shared(entry), 0).map_err(error)?;
+            }
+            (None, Some(entry)) => {
+                maps.interfaces.set(place(&entry), Shared(Interface::FREE), 0).map_err(error)?;
+                if let Some(usage) = maps.usage(entry.slot) {
+                    let next = u64::from(entry.generation.wrapping_add(1));
+                    usage.generation.store(next);
+                }
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    /// Writes an endpoint's entry, or removes it.
+    pub(crate) fn set_endpoint(
+        &mut self,
+        address: Address,
+        entry: Option<abi::Endpoint>,
+    ) -> Result<(), KernelError> {
+        let endpoints = &mut self.bpf.maps_mut()?.endpoints;
+        let written = match entry {
+            Some(entry) => endpoints.insert(Shared(address), Shared(entry), 0),
+            None => gone(endpoints.remove(&Shared(address))),
+        };
+        Ok(written.map_err(BpfError::map("write", map::ENDPOINTS))?)
+    }
+
+    /// Writes the network that a range belongs to, or removes it.
+    pub(crate) fn set_network(
+        &mut self,
+        prefix: Prefix,
+        range: Option<NetworkRange>,
+    ) -> Result<(), KernelError> {
+        let written = self.bpf.maps_mut()?.set_network(prefix, range);
+        Ok(written.map_err(BpfError::map("write", map::NETWORKS))?)
+    }
+
+    /// Publishes ports and takes others back. The bitmap says "maybe": a bit is set after the entry
+    /// that it announces, and cleared after the last one is gone.
+    pub(crate) fn publish(&mut self, changes: &[PublishChange]) -> Result<(), KernelError> {
+        let maps = self.bpf.maps_mut()?;
+        let error = BpfError::map("write", map::PUBLISHED);
+        for change in changes {
+            let key = Shared(change.key);
+            match change.new {
+                Some(value) => maps.published.insert(key, Shared(value), 0),
+                None => gone(maps.published.remove(&key)),
+            }
+            .map_err(&error)?;
+        }
+        let (new, old): (Vec<&PublishChange>, Vec<_>) =
+            changes.iter().partition(|change| change.new.is_some());
+        let bits = BpfError::map("write", map::PUBLISHED_PORTS);
+        for change in new {
+            maps.set_port_bit(&change.key, true).map_err(&bits)?;
+        }
+        if old.is_empty() {
+            return Ok(());
+        }
+        let left: Result<HashSet<_>, _> =
+            maps.published.keys().map(|key| key.map(|key| (key.0.protocol, key.0.port))).collect();
+        let left = left.map_err(BpfError::map("read", map::PUBLISHED))?;
+        for change in old.iter().filter(|c| !left.contains(&(c.key.protocol, c.key.port))) {
+            maps.set_port_bit(&change.key, false).map_err(&bits)?;
+        }
+        Ok(())
+    }
+}
+
+/// Links, namespaces and programs: each step of a plan is one call.
+impl Kernel {
+    pub(crate) async fn create_bridge(&self, spec: &BridgeSpec) -> Result<(), KernelError> {
+        Ok(self.netlink.create_bridge(spec).await?)
+    }
+
+    pub(crate) async fn create_veth(
+        &self,
+        spec: &VethSpec,
+        namespace: &Path,
+    ) -> Result<(), KernelError> {
+        let namespace = netns::open(namespace)?;
+        Ok(self.netlink.create_veth(spec, namespace.as_fd()).await?)
+    }
+
+    pub(crate) async fn change_link(
+        &self,
+        index: u32,
+        name: &str,
+        change: &LinkChange,
+    ) -> Result<(), KernelError> {
+        Ok(self.netlink.change_link(index, name, change).await?)
+    }
+
+    pub(crate) async fn delete_link(&self, index: u32, name: &str) -> Result<(), KernelError> {
+        Ok(self.netlink.delete_link(index, name).await?)
+    }
+
+    pub(crate) async fn set_address(
+        &self,
+        index: u32,
+        address: IpNet,
+        present: bool,
+    ) -> Result<(), KernelError> {
+        if present {
+            Ok(self.netlink.add_address(index, address).await?)
+        } else {
+            Ok(self.netlink.remove_address(index, address).await?)
+        }
+    }
+
+    pub(crate) async fn attach(
+        &mut self,
+        index: u32,
+        name: &str,
+        hook: Hook,
+        mechanism: Mechanism,
+    ) -> Result<(), KernelError> {
+        Ok(self.bpf.attach(&self.netlink, (index, name), hook, mechanism).await?)
+    }
+
+    pub(crate) async fn detach(
+        &self,
+        index: u32,
+        name: &str,
+        hook: Hook,
+        mechanism: Mechanism,
+    ) -> Result<(), KernelError> {
+        Ok(self.bpf.detach(&self.netlink, (index, name), hook, mechanism).await?)
+    }
+
+    pub(crate) fn remember_refusal(&mut self, index: u32, error: &KernelError) {
+        self.xdp_refused.insert(index, error.to_string());
+    }
+
+    pub(crate) fn load(&mut self) -> Result<(), KernelError> {
+        Ok(self.bpf.load(self.settings)?)
+    }
+
+    pub(crate) fn unload(&mut self) -> Result<(), KernelError> {
+        Ok(self.bpf.unload()?)
+    }
+
+    pub(crate) fn forget_old_programs(&self) -> Result<(), KernelError> {
+        Ok(self.bpf.forget_old_programs()?)
+    }
+
+    pub(crate) fn remove_pin(&self, path: &Path) -> Result<(), KernelError> {
+        Ok(remove_pin(path)?)
+    }
+}

@@ -1,0 +1,345 @@
+//! The steps from what is observed to the target, in an order that is safe at every point.
+
+use super::{
+    Action, Observed, PublishChange,
+    sysctls::{self, ALL_V6},
+    target::{Bridge, Target, Veth},
+};
+use crate::kernel::LinkChange;
+use std::collections::BTreeSet;
+
+/// The steps. First what stands in the way goes, then everything new is made, from the inside out;
+/// what nobody needs any more goes last.
+pub(super) fn diff(target: &Target, observed: &Observed) -> Vec<Action> {
+    let mut steps = Steps { target, observed, actions: Vec::new() };
+    steps.programs();
+    steps.unpublish_and_disconnect();
+    steps.sysctls();
+    steps.registrations();
+    steps.bridges();
+    steps.hooks();
+    steps.endpoints();
+    steps.publish();
+    steps.clean_up();
+    steps.actions
+}
+
+struct Steps<'a> {
+    target: &'a Target,
+    observed: &'a Observed,
+    actions: Vec<Action>,
+}
+
+impl Steps<'_> {
+    fn push(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    fn programs(&mut self) {
+        if let Some(reason) = &self.observed.foreign_pin {
+            self.push(Action::DiscardPins { reason: reason.clone() });
+        }
+        if self.target.programs && (!self.observed.loaded || self.observed.foreign_pin.is_some()) {
+            let first = !self.observed.pinned || self.observed.foreign_pin.is_some();
+            self.push(Action::LoadPrograms { first });
+        }
+    }
+
+    /// Ports first, so that no new connection comes; then addresses; then the veths. A veth goes
+    /// before its entry, so that its program stands guard until the end.
+    fn unpublish_and_disconnect(&mut self) {
+        let (target, observed) = (self.target, self.observed);
+        let gone: Vec<_> = observed
+            .tables
+            .published
+            .iter()
+            .filter(|(key, _)| !target.tables.published.contains_key(*key))
+            .map(|(key, value)| PublishChange { key: *key, new: None, earlier: Some(*value) })
+            .collect();
+        self.push_publish(gone);
+        for (address, entry) in &observed.tables.endpoints {
+            if !target.tables.endpoints.contains_key(address) {
+                let earlier = Some(*entry);
+                self.push(Action::SetEndpoint { address: *address, new: None, earlier });
+            }
+        }
+        let keep: BTreeSet<_> =
+            target.veths.iter().filter(|veth| veth.exists).map(|veth| &veth.spec.name).collect();
+        let wanted: BTreeSet<_> = target.veths.iter().map(|veth| &veth.spec.name).collect();
+        for link in observed.links.values() {
+            let ours = observed.is_ours(link) || wanted.contains(&link.name);
+            if ours && link.kind.as_deref() == Some("veth") && !keep.contains(&link.name) {
+                self.push(Action::DeleteLink { index: link.index, name: link.name.clone() });
+            }
+        }
+    }
+
+    fn push_publish(&mut self, mut changes: Vec<PublishChange>) {
+        if !changes.is_empty() {
+            changes
+                .sort_by_key(|change| (change.key.address, change.key.protocol, change.key.port));
+            self.push(Action::Publish(changes));
+        }
+    }
+
+    fn sysctls(&mut self) {
+        let (target, observed) = (self.target, self.observed);
+        for (name, value) in &target.host_sysctls {
+            let Some(earlier) = observed.sysctls.get(name).filter(|found| *found != value) else {
+                continue;
+            };
+            if name == ALL_V6 {
+                for (name, value) in sysctls::overwritten_by_all(observed) {
+                    self.push(Action::SaveSysctl { name: name.clone(), value: value.clone() });
+                }
+            }
+            self.push(Action::SetSysctl {
+                name: name.clone(),
+                value: value.clone(),
+                earlier: Some(earlier.clone()),
+                save: true,
+            });
+        }
+    }
+
+    /// Networks, uplinks and gateways: entries before programs.
+    fn registrations(&mut self) {
+        let (target, observed) = (self.target, self.observed);
+        for (prefix, range) in &target.tables.networks {
+            let earlier = observed.tables.networks.get(prefix).copied();
+            if earlier != Some(*range) {
+                self.push(Action::SetNetwork { prefix: *prefix, new: Some(*range), earlier });
+            }
+        }
+        let endpoints: BTreeSet<_> = target.veths.iter().map(|veth| veth.spec.index).collect();
+        for index in target.tables.interfaces.keys().filter(|index| !endpoints.contains(index)) {
+            self.register(*index);
+        }
+    }
+
+    fn register(&mut self, index: u32) {
+        let new = self.target.tables.interfaces.get(&index).copied();
+        let earlier = self.observed.tables.interfaces.get(&index).copied();
+        if new != earlier {
+            let name = self.name_of(index);
+            self.push(Action::SetInterface { name, new, earlier });
+        }
+    }
+
+    fn name_of(&self, index: u32) -> String {
+        let observed = || {
+            let link = self.observed.links.values().find(|link| link.index == index)?;
+            Some(link.name.clone())
+        };
+        let known = self.target.names.get(&index).cloned().or_else(observed);
+        known.unwrap_or_else(|| format!("interface {index}, which is gone"))
+    }
+
+    fn bridges(&mut self) {
+        for (name, bridge) in &self.target.bridges {
+            let Bridge { spec, addresses, .. } = bridge;
+            let link = self.observed.links.get(name);
+            if link.is_none() {
+                self.push(Action::CreateBridge(spec.clone()));
+            }
+            let prefix = format!("/{name}/");
+            let sysctls = self.target.own_sysctls.iter().filter(|(path, _)| path.contains(&prefix));
+            for (path, value) in sysctls {
+                let earlier = link.and_then(|_| self.observed.sysctls.get(path).cloned());
+                // A kernel without IPv6 has nothing to switch.
+                let absent = link.is_some() && earlier.is_none();
+                if !absent && earlier.as_ref() != Some(value) {
+                    let (name, value) = (path.clone(), value.clone());
+                    self.push(Action::SetSysctl { name, value, earlier, save: false });
+                }
+            }
+            let none = BTreeSet::new();
+            let present = link.map_or(&none, |link| &link.addresses);
+            for (address, present) in addresses
+                .difference(present)
+                .map(|address| (*address, true))
+                .chain(present.difference(addresses).map(|address| (*address, false)))
+            {
+                let (index, name) = (spec.index, name.clone());
+                self.push(Action::SetAddress { index, name, address, present });
+            }
+            let wanted = LinkChange {
+                up: Some(true),
+                mtu: Some(spec.mtu),
+                mac: Some(spec.mac),
+                alias: Some(spec.alias.clone()),
+                master: None,
+            };
+            self.change_link(spec.index, name, wanted);
+        }
+    }
+
+    /// Changes what differs; on a link that was just made only the switch is left.
+    fn change_link(&mut self, index: u32, name: &str, wanted: LinkChange) {
+        let (change, earlier) = match self.observed.links.get(name).filter(|l| l.index == index) {
+            Some(link) => wanted.against(link),
+            None => (
+                LinkChange { up: wanted.up, ..LinkChange::default() },
+                LinkChange { up: Some(false), ..LinkChange::default() },
+            ),
+        };
+        if change != LinkChange::default() {
+            self.push(Action::ChangeLink { index, name: name.to_owned(), change, earlier });
+        }
+    }
+
+    fn endpoints(&mut self) {
+        let (target, observed) = (self.target, self.observed);
+        for path in target.namespaces.iter().filter(|p| !observed.namespaces.contains_key(*p)) {
+            self.push(Action::CreateNamespace { path: path.clone() });
+        }
+        for veth in &target.veths {
+            self.endpoint(veth);
+        }
+    }
+
+    fn endpoint(&mut self, veth: &Veth) {
+        let Veth { spec, inside, exists, .. } = veth;
+        let namespace = inside.namespace.clone();
+        if !exists {
+            let spec = spec.clone();
+            self.push(Action::CreateVeth { spec, namespace: namespace.clone() });
+        }
+        self.register(spec.index);
+        let entries = self.target.tables.endpoints.iter().filter(|(_, e)| e.ifindex == spec.index);
+        for (address, new) in entries {
+            let earlier = self.observed.tables.endpoints.get(address).copied();
+            if earlier != Some(*new) {
+                self.push(Action::SetEndpoint { address: *address, new: Some(*new), earlier });
+            }
+        }
+        self.attach_at(spec.index);
+        let wanted = LinkChange {
+            up: Some(true),
+            mtu: Some(spec.mtu),
+            mac: None,
+            alias: Some(spec.alias.clone()),
+            master: Some(spec.bridge),
+        };
+        self.change_link(spec.index, &spec.name, wanted);
+        let links = self.observed.namespaces.get(&namespace);
+        let found = links.and_then(|links| links.get(&spec.peer_name));
+        let loopback = links.and_then(|links| links.get("lo")).is_some_and(|lo| lo.up);
+        if !(*exists && loopback && found.is_some_and(|link| inside.is_met_by(link))) {
+            self.push(Action::Configure(inside.clone()));
+        }
+    }
+
+    fn hooks(&mut self) {
+        let indices: BTreeSet<_> = self.target.hooks.keys().map(|(index, _)| *index).collect();
+        let endpoints: BTreeSet<_> = self.target.veths.iter().map(|veth| veth.spec.index).collect();
+        for index in indices.difference(&endpoints) {
+            self.attach_at(*index);
+        }
+    }
+
+    fn attach_at(&mut self, index: u32) {
+        for ((_, hook), wanted) in self.target.hooks.iter().filter(|((i, _), _)| *i == index) {
+            let found = self.observed.hooks.get(&(index, *hook));
+            let same = found.filter(|found| found.mechanism == wanted.mechanism);
+            // New programs are loaded in this very plan: whatever hangs there is an earlier one's.
+            let current = same.is_some_and(|found| found.current)
+                && self.observed.loaded
+                && self.observed.foreign_pin.is_none();
+            if current {
+                continue;
+            }
+            let name = wanted.interface.clone();
+            if let Some(found) = found.filter(|found| found.mechanism != wanted.mechanism) {
+                let (name, mechanism) = (name.clone(), found.mechanism);
+                self.push(Action::Detach { index, name, hook: *hook, mechanism });
+            }
+            self.push(Action::Attach {
+                index,
+                name,
+                hook: *hook,
+                mechanism: wanted.mechanism,
+                replaces: same.is_some() && self.observed.foreign_pin.is_none(),
+                optional: wanted.optional,
+            });
+        }
+    }
+
+    fn publish(&mut self) {
+        let observed = &self.observed.tables.published;
+        let changes: Vec<_> = self
+            .target
+            .tables
+            .published
+            .iter()
+            .filter(|(key, value)| observed.get(*key) != Some(*value))
+            .map(|(key, value)| PublishChange {
+                key: *key,
+                new: Some(*value),
+                earlier: observed.get(key).copied(),
+            })
+            .collect();
+        self.push_publish(changes);
+    }
+
+    fn clean_up(&mut self) {
+        let (target, observed) = (self.target, self.observed);
+        for link in observed.links.values().filter(|link| observed.is_ours(link)) {
+            let bridge = link.kind.as_deref() == Some("bridge");
+            if bridge && !target.bridges.contains_key(&link.name) {
+                self.push(Action::DeleteLink { index: link.index, name: link.name.clone() });
+            }
+        }
+        for path in observed.own_namespaces.difference(&target.namespaces) {
+            self.push(Action::RemoveNamespace { path: path.clone() });
+        }
+        let deleted: BTreeSet<_> = self
+            .actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::DeleteLink { index, .. } => Some(*index),
+                _ => None,
+            })
+            .collect();
+        for ((index, hook), found) in &observed.hooks {
+            // A filter goes with its interface; the pin of a link stays.
+            let with_interface =
+                deleted.contains(index) && found.mechanism == super::Mechanism::Clsact;
+            if !target.hooks.contains_key(&(*index, *hook)) && !with_interface {
+                let (index, hook, mechanism) = (*index, *hook, found.mechanism);
+                self.push(Action::Detach { index, name: self.name_of(index), hook, mechanism });
+            }
+        }
+        for path in &observed.dead_pins {
+            self.push(Action::RemovePin { path: path.clone() });
+        }
+        for (index, entry) in &observed.tables.interfaces {
+            if !target.tables.interfaces.contains_key(index) {
+                let name = self.name_of(*index);
+                self.push(Action::SetInterface { name, new: None, earlier: Some(*entry) });
+            }
+        }
+        for (prefix, range) in &observed.tables.networks {
+            if !target.tables.networks.contains_key(prefix) {
+                let earlier = Some(*range);
+                self.push(Action::SetNetwork { prefix: *prefix, new: None, earlier });
+            }
+        }
+        let mut saved: Vec<_> = observed
+            .saved_sysctls
+            .iter()
+            .filter(|(name, _)| !sysctls::still_wanted(target, name))
+            .collect();
+        // The switch for all interfaces overwrites theirs, so it goes first.
+        saved.sort_by_key(|(name, _)| *name != ALL_V6);
+        for (name, value) in saved {
+            self.push(Action::RestoreSysctl { name: name.clone(), value: value.clone() });
+        }
+        if target.programs && !observed.loaded && observed.pinned {
+            self.push(Action::ForgetOldPrograms);
+        }
+        if !target.programs && observed.pinned && observed.foreign_pin.is_none() {
+            self.push(Action::Unload);
+        }
+    }
+}

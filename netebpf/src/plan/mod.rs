@@ -1,0 +1,96 @@
+//! The difference between what is desired and what the kernel has, as a list of actions.
+//!
+//! **Invariant**: pure. The same input gives the same plan, a plan that was performed leaves an empty
+//! one, and what somebody broke by hand is a difference like any other: `up`, start-up, recovery and
+//! repair are one and the same.
+//!
+//! Deliberately absent: knowing what an object was made for. What carries the instance's mark and is
+//! not desired goes; what is desired and not there is made.
+
+mod action;
+mod diff;
+mod observed;
+mod places;
+mod published;
+pub(crate) mod sysctls;
+mod target;
+mod xdp;
+
+pub use action::{Action, PublishChange};
+pub use observed::{Attached, Link, Mechanism, Observed, Tables, Uplink};
+pub use xdp::XdpChoice;
+
+use target::Target;
+
+use crate::model::Desired;
+use std::path::PathBuf;
+
+/// What is desired cannot be had: nothing was changed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PlanError {
+    /// An interface of our name that we did not make.
+    #[error(
+        "interface {name} is there already and was not made by this instance: remove or rename it"
+    )]
+    NotOurs {
+        /// Its name.
+        name: String,
+    },
+    /// The endpoint's namespace is somebody else's.
+    #[error(
+        "endpoint {endpoint:?}: {path} is there already and was not made by this instance; \
+         `netns: {path}` uses it as it is, another name for the endpoint avoids it",
+        path = .path.display()
+    )]
+    NamespaceExists {
+        /// The endpoint.
+        endpoint: String,
+        /// The namespace.
+        path: PathBuf,
+    },
+    /// The endpoint's namespace is not there, and not ours to make.
+    #[error(
+        "endpoint {endpoint:?}: there is no network namespace at {path}; \
+         `ip netns add` makes one under /run/netns",
+        path = .path.display()
+    )]
+    NamespaceMissing {
+        /// The endpoint.
+        endpoint: String,
+        /// The namespace.
+        path: PathBuf,
+    },
+    /// The endpoint's namespace has an interface of that name.
+    #[error(
+        "endpoint {endpoint:?}: its namespace has an interface {name} already, not made by this instance"
+    )]
+    InterfaceExists {
+        /// The endpoint.
+        endpoint: String,
+        /// The interface.
+        name: String,
+    },
+    /// Every place in the table of interfaces is taken.
+    #[error(
+        "the host has too many interfaces: no index is left that the packet path can tell apart"
+    )]
+    NoPlace,
+    /// Two interfaces fall on one place; only an uplink that came later can.
+    #[error(
+        "interfaces {name} and {other} have indices that the packet path cannot tell apart; make {other} again"
+    )]
+    PlaceTaken {
+        /// One.
+        name: String,
+        /// The other.
+        other: String,
+    },
+    /// Every slot is taken.
+    #[error("the instance has too many interfaces: {} at most", netebpf_common::abi::MAX_SLOTS - 1)]
+    NoSlot,
+}
+
+/// Makes the plan.
+pub fn plan(desired: &Desired, observed: &Observed) -> Result<Vec<Action>, PlanError> {
+    Ok(diff::diff(&Target::new(desired, observed)?, observed))
+}

@@ -1,0 +1,153 @@
+//! What the kernel has: read by `kernel`, compared by `plan`.
+
+use crate::kernel::Hook;
+use ipnet::IpNet;
+use netebpf_common::abi::{self, Address, Interface, Mac, NetworkRange, Prefix};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+};
+
+/// A network interface.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Link {
+    /// Its index in its namespace.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// `bridge`, `veth`, `wireguard` …; absent for hardware and loopback.
+    pub kind: Option<String>,
+    /// Whether its frames have Ethernet headers, and it is not the loopback.
+    pub ethernet: bool,
+    /// Its Ethernet address.
+    pub mac: Option<Mac>,
+    /// The longest IP packet, in bytes.
+    pub mtu: u32,
+    /// Whether it was switched on.
+    pub up: bool,
+    /// The bridge or bond that it is a port of.
+    pub master: Option<u32>,
+    /// A veth's peer: its index in the peer's namespace.
+    pub peer: Option<u32>,
+    /// What is written on it.
+    pub alias: Option<String>,
+    /// Its addresses, but for those that the kernel made up by itself (link-local IPv6).
+    pub addresses: BTreeSet<IpNet>,
+    /// Gateways of default routes that leave by it.
+    pub gateways: BTreeSet<IpAddr>,
+}
+
+/// An interface to the outside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Uplink {
+    /// Its name.
+    pub name: String,
+    /// Its index.
+    pub index: u32,
+    /// Its Ethernet address.
+    pub mac: Mac,
+    /// The longest IP packet, in bytes.
+    pub mtu: u32,
+    /// Its kind, as in [`Link::kind`].
+    pub kind: Option<String>,
+    /// The IPv4 address to masquerade with.
+    pub v4: Option<Ipv4Addr>,
+    /// The IPv6 address to masquerade with.
+    pub v6: Option<Ipv6Addr>,
+    /// Every address that a published port answers on.
+    pub addresses: BTreeSet<IpAddr>,
+    /// Whether a default route leaves by it.
+    pub default_route: bool,
+}
+
+/// What stands in the maps.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tables {
+    /// By the index of the interface.
+    pub interfaces: BTreeMap<u32, Interface>,
+    /// By address.
+    pub endpoints: BTreeMap<Address, abi::Endpoint>,
+    /// By range.
+    pub networks: HashMap<Prefix, NetworkRange>,
+    /// By the host's address, port and protocol.
+    pub published: HashMap<abi::PublishedKey, abi::Published>,
+}
+
+/// A program of ours on an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Attached {
+    /// How it was attached.
+    pub mechanism: Mechanism,
+    /// Whether it is the program of this version, and not one of an earlier that still runs.
+    pub current: bool,
+}
+
+/// How a program hangs on an interface.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Mechanism {
+    /// A TCX link, pinned.
+    Tcx,
+    /// A filter of the clsact queueing discipline.
+    Clsact,
+    /// XDP in the driver, a pinned link.
+    XdpNative,
+    /// XDP in the stack, a pinned link.
+    XdpGeneric,
+}
+
+impl std::fmt::Display for Mechanism {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Tcx => "TCX",
+            Self::Clsact => "clsact",
+            Self::XdpNative => "XDP native",
+            Self::XdpGeneric => "XDP generic",
+        })
+    }
+}
+
+/// Everything that a plan depends on, besides what is desired.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The instance's mark: what the alias of each interface of ours begins with.
+    pub mark: String,
+    /// Whether the programs of this version are loaded and pinned.
+    pub loaded: bool,
+    /// Whether anything of ours is pinned.
+    pub pinned: bool,
+    /// What is wrong with the pinned maps, so that they have to go before anything is loaded.
+    pub foreign_pin: Option<String>,
+    /// Whether TC programs are attached as TCX links.
+    pub tcx: bool,
+    /// The host's interfaces, by name.
+    pub links: BTreeMap<String, Link>,
+    /// Those that are uplinks.
+    pub uplinks: Vec<Uplink>,
+    /// The namespaces that are there, and their interfaces by name.
+    pub namespaces: BTreeMap<PathBuf, BTreeMap<String, Link>>,
+    /// The namespaces that we made.
+    pub own_namespaces: BTreeSet<PathBuf>,
+    /// What stands in the maps.
+    pub tables: Tables,
+    /// Generation of each slot's last owner, indexed by slot.
+    pub generations: Vec<u32>,
+    /// Programs of ours, by the index of their interface.
+    pub hooks: BTreeMap<(u32, Hook), Attached>,
+    /// Pins of links whose interface is gone.
+    pub dead_pins: Vec<PathBuf>,
+    /// Sysctls of the host that may matter, by their path below `/proc/sys`; absent where the kernel
+    /// has none of that name.
+    pub sysctls: BTreeMap<String, String>,
+    /// Values from before our change.
+    pub saved_sysctls: BTreeMap<String, String>,
+    /// Why native XDP was refused, by the index of the interface.
+    pub xdp_refused: BTreeMap<u32, String>,
+}
+
+impl Observed {
+    /// Whether a link carries our mark.
+    pub fn is_ours(&self, link: &Link) -> bool {
+        link.alias.as_deref().is_some_and(|alias| alias.starts_with(&self.mark))
+    }
+}

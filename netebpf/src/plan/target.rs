@@ -1,0 +1,367 @@
+//! What the kernel should have: every index, entry and attachment decided.
+
+use super::{
+    Attached, Mechanism, Observed, PlanError, Tables, Uplink, places::Places, published, sysctls,
+    xdp::XdpChoice,
+};
+use crate::{
+    kernel::{BridgeSpec, Hook, InterfaceSpec, VethSpec},
+    model::{Attachment, Desired, Endpoint, Namespace, Network},
+};
+use ipnet::IpNet;
+use netebpf_common::abi::{self, Address, Interface, InterfaceKind, InterfaceOptions, Mac, Prefix};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::PathBuf,
+};
+
+/// A bridge as it should be.
+#[derive(Clone, Debug)]
+pub(super) struct Bridge {
+    pub(super) spec: BridgeSpec,
+    pub(super) addresses: BTreeSet<IpNet>,
+    /// Whether the host forwards for it.
+    pub(super) routed: bool,
+}
+
+impl Bridge {
+    pub(super) fn has_family(&self, v6: bool) -> bool {
+        self.addresses.iter().any(|address| address.addr().is_ipv6() == v6)
+    }
+}
+
+/// A veth pair as it should be, and the endpoint's side of it.
+#[derive(Clone, Debug)]
+pub(super) struct Veth {
+    pub(super) spec: VethSpec,
+    pub(super) inside: InterfaceSpec,
+    /// Whether the pair is there already, as it should be.
+    pub(super) exists: bool,
+}
+
+/// A program on an interface as it should be.
+#[derive(Clone, Debug)]
+pub(super) struct HookTarget {
+    pub(super) interface: String,
+    pub(super) mechanism: Mechanism,
+    /// Whether the kernel may refuse.
+    pub(super) optional: bool,
+}
+
+/// Everything.
+#[derive(Debug, Default)]
+pub(super) struct Target {
+    pub(super) programs: bool,
+    pub(super) bridges: BTreeMap<String, Bridge>,
+    pub(super) namespaces: BTreeSet<PathBuf>,
+    pub(super) veths: Vec<Veth>,
+    pub(super) tables: Tables,
+    /// Names of the interfaces in `tables`, for people.
+    pub(super) names: BTreeMap<u32, String>,
+    pub(super) hooks: BTreeMap<(u32, Hook), HookTarget>,
+    pub(super) host_sysctls: BTreeMap<String, String>,
+    pub(super) own_sysctls: BTreeMap<String, String>,
+}
+
+impl Target {
+    pub(super) fn new(desired: &Desired, observed: &Observed) -> Result<Self, PlanError> {
+        let mut target = Self { programs: !desired.networks.is_empty(), ..Self::default() };
+        let mut places = Places::new(observed);
+        let default_mtu = default_mtu(&observed.uplinks);
+        if target.programs {
+            for uplink in &observed.uplinks {
+                target.add_uplink(desired, observed, uplink, &mut places)?;
+            }
+        }
+        for network in desired.networks.values() {
+            target.add_network(observed, network, default_mtu, &mut places)?;
+        }
+        for endpoint in desired.endpoints.values() {
+            target.add_namespace(observed, endpoint)?;
+            for attachment in &endpoint.attachments {
+                if let Some(network) = desired.networks.get(&attachment.network) {
+                    target.add_attachment(observed, endpoint, attachment, network, &mut places)?;
+                }
+            }
+        }
+        target.tables.published = published::expand(desired, &observed.uplinks);
+        sysctls::fill(&mut target, observed);
+        Ok(target)
+    }
+
+    fn add_interface(
+        &mut self,
+        name: &str,
+        entry: Interface,
+        places: &mut Places<'_>,
+    ) -> Result<Interface, PlanError> {
+        let entry = places.settle(name, entry)?;
+        self.tables.interfaces.insert(entry.ifindex, entry);
+        self.names.insert(entry.ifindex, name.to_owned());
+        Ok(entry)
+    }
+
+    fn add_hook(
+        &mut self,
+        index: u32,
+        name: &str,
+        hook: Hook,
+        mechanism: Mechanism,
+        optional: bool,
+    ) {
+        let interface = name.to_owned();
+        self.hooks.insert((index, hook), HookTarget { interface, mechanism, optional });
+    }
+
+    fn add_uplink(
+        &mut self,
+        desired: &Desired,
+        observed: &Observed,
+        uplink: &Uplink,
+        places: &mut Places<'_>,
+    ) -> Result<(), PlanError> {
+        let entry = Interface {
+            ifindex: uplink.index,
+            kind: InterfaceKind::Uplink as u32,
+            mtu: uplink.mtu,
+            v4: uplink.v4.map_or(Address::NONE, Into::into),
+            v6: uplink.v6.map_or(Address::NONE, Into::into),
+            mac: uplink.mac,
+            ..Interface::FREE
+        };
+        self.add_interface(&uplink.name, entry, places)?;
+        for hook in [Hook::UplinkIngress, Hook::UplinkEgress] {
+            self.add_hook(
+                uplink.index,
+                &uplink.name,
+                hook,
+                tc_mechanism(observed, uplink.index, hook),
+                false,
+            );
+        }
+        let refused = observed.xdp_refused.get(&uplink.index).map(String::as_str);
+        let choice = XdpChoice::new(desired.xdp, uplink, refused);
+        if let Some(mechanism) = choice.mechanism {
+            self.add_hook(uplink.index, &uplink.name, Hook::UplinkXdp, mechanism, choice.optional);
+        }
+        Ok(())
+    }
+
+    fn add_network(
+        &mut self,
+        observed: &Observed,
+        network: &Network,
+        default_mtu: u32,
+        places: &mut Places<'_>,
+    ) -> Result<(), PlanError> {
+        let name = network.bridge.as_str();
+        let existing = observed.links.get(name);
+        if let Some(link) = existing
+            && (link.kind.as_deref() != Some("bridge")
+                || (link.alias.is_some() && !observed.is_ours(link)))
+        {
+            return Err(PlanError::NotOurs { name: name.to_owned() });
+        }
+        let index = match existing {
+            Some(link) => link.index,
+            None => places.index()?,
+        };
+        let mtu = network.mtu.unwrap_or(default_mtu);
+        let addresses: BTreeSet<_> = network
+            .subnets
+            .iter()
+            .filter_map(|subnet| IpNet::new(subnet.gateway, subnet.net.prefix_len()).ok())
+            .collect();
+        let spec = BridgeSpec {
+            name: name.to_owned(),
+            index,
+            mac: network.mac.0,
+            mtu,
+            alias: format!("{}network:{}:{}", observed.mark, network.name, network.id.short()),
+        };
+        let gateway = |v6| network.subnet(v6).map_or(Address::NONE, |subnet| subnet.gateway.into());
+        let entry = Interface {
+            kind: InterfaceKind::Gateway as u32,
+            v4: gateway(false),
+            v6: gateway(true),
+            mac: network.mac.0,
+            ..member(network, index, mtu)
+        };
+        self.add_interface(name, entry, places)?;
+        let mechanism = tc_mechanism(observed, index, Hook::GatewayEgress);
+        self.add_hook(index, name, Hook::GatewayEgress, mechanism, false);
+        for subnet in &network.subnets {
+            let prefix = Prefix::new(subnet.net.network(), subnet.net.prefix_len());
+            self.tables.networks.insert(prefix, abi::NetworkRange { network: network.number });
+        }
+        let bridge = Bridge { spec, addresses, routed: !network.internal };
+        self.bridges.insert(name.to_owned(), bridge);
+        Ok(())
+    }
+
+    fn add_namespace(&mut self, observed: &Observed, endpoint: &Endpoint) -> Result<(), PlanError> {
+        let path = endpoint.namespace.path().to_owned();
+        let exists = observed.namespaces.contains_key(&path);
+        match &endpoint.namespace {
+            Namespace::Own(_) if exists && !observed.own_namespaces.contains(&path) => {
+                Err(PlanError::NamespaceExists { endpoint: endpoint.name.clone(), path })
+            }
+            Namespace::Own(_) => {
+                self.namespaces.insert(path);
+                Ok(())
+            }
+            Namespace::Existing(_) if !exists => {
+                Err(PlanError::NamespaceMissing { endpoint: endpoint.name.clone(), path })
+            }
+            Namespace::Existing(_) => Ok(()),
+        }
+    }
+
+    fn add_attachment(
+        &mut self,
+        observed: &Observed,
+        endpoint: &Endpoint,
+        attachment: &Attachment,
+        network: &Network,
+        places: &mut Places<'_>,
+    ) -> Result<(), PlanError> {
+        let name = attachment.host_interface.as_str();
+        let namespace = endpoint.namespace.path().to_owned();
+        let Mac(gateway_mac) = network.mac.0;
+        let (bridge_index, mtu) = match self.bridges.get(network.bridge.as_str()) {
+            Some(bridge) => (bridge.spec.index, bridge.spec.mtu),
+            None => return Ok(()),
+        };
+        let existing = observed.links.get(name);
+        if let Some(link) = existing
+            && (link.kind.as_deref() != Some("veth")
+                || (link.alias.is_some() && !observed.is_ours(link)))
+        {
+            return Err(PlanError::NotOurs { name: name.to_owned() });
+        }
+        // Healthy: both sides are there, belong together, and the inner one is where it should be.
+        let inside = observed
+            .namespaces
+            .get(&namespace)
+            .and_then(|links| links.get(attachment.interface.as_str()));
+        let healthy = existing.filter(|host| {
+            inside.is_some_and(|inside| {
+                inside.peer == Some(host.index) && inside.mac == Some(attachment.mac.0)
+            })
+        });
+        if healthy.is_none()
+            && let Some(inside) = inside
+            && !(existing.is_some() && observed.is_ours(inside))
+        {
+            return Err(PlanError::InterfaceExists {
+                endpoint: endpoint.name.clone(),
+                name: attachment.interface.to_string(),
+            });
+        }
+        let index = match healthy {
+            Some(link) => link.index,
+            None => places.index()?,
+        };
+        let (v4, v6) = (attachment.v4.map(IpAddr::from), attachment.v6.map(IpAddr::from));
+        let addresses: BTreeSet<_> = [v4, v6]
+            .into_iter()
+            .flatten()
+            .filter_map(|address| {
+                let subnet = network.subnet(address.is_ipv6())?;
+                IpNet::new(address, subnet.net.prefix_len()).ok()
+            })
+            .collect();
+        let gateways: BTreeSet<_> = addresses
+            .iter()
+            .filter(|_| attachment.default_route && !network.internal)
+            .filter_map(|address| Some(network.subnet(address.addr().is_ipv6())?.gateway))
+            .collect();
+        let alias = format!("{}endpoint:{}:{}", observed.mark, endpoint.name, network.name);
+        let entry = Interface {
+            kind: InterfaceKind::Endpoint as u32,
+            v4: v4.map_or(Address::NONE, Into::into),
+            v6: v6.map_or(Address::NONE, Into::into),
+            mac: attachment.mac.0,
+            gateway_mac: Mac(gateway_mac),
+            gateway_ifindex: bridge_index,
+            ..member(network, index, mtu)
+        };
+        let entry = self.add_interface(name, entry, places)?;
+        for address in [v4, v6].into_iter().flatten() {
+            let value = abi::Endpoint {
+                ifindex: index,
+                network: network.number,
+                slot: entry.slot,
+                generation: entry.generation,
+                mtu,
+                mac: attachment.mac.0,
+                gateway_mac: Mac(gateway_mac),
+            };
+            self.tables.endpoints.insert(address.into(), value);
+        }
+        let mechanism = tc_mechanism(observed, index, Hook::EndpointIngress);
+        self.add_hook(index, name, Hook::EndpointIngress, mechanism, false);
+        self.veths.push(Veth {
+            spec: VethSpec {
+                name: name.to_owned(),
+                index,
+                bridge: bridge_index,
+                mtu,
+                alias: alias.clone(),
+                peer_name: attachment.interface.to_string(),
+                peer_mac: attachment.mac.0,
+            },
+            inside: InterfaceSpec {
+                namespace,
+                name: attachment.interface.to_string(),
+                alias,
+                mtu,
+                addresses,
+                gateways,
+            },
+            exists: healthy.is_some(),
+        });
+        Ok(())
+    }
+}
+
+/// What the entries of all interfaces of a network have in common.
+fn member(network: &Network, ifindex: u32, mtu: u32) -> Interface {
+    let prefix = |v6| network.subnet(v6).map_or(0, |subnet| subnet.net.prefix_len());
+    let mut options = InterfaceOptions::default();
+    if network.internal {
+        options = options.with(InterfaceOptions::INTERNAL);
+    }
+    if !network.peers {
+        options = options.with(InterfaceOptions::NO_PEERS);
+    }
+    Interface {
+        ifindex,
+        network: network.number,
+        mtu,
+        options,
+        prefix_v4: prefix(false),
+        prefix_v6: prefix(true),
+        ..Interface::FREE
+    }
+}
+
+/// How a TC program is attached: what is there stays as it is, the rest as the kernel can.
+fn tc_mechanism(observed: &Observed, index: u32, hook: Hook) -> Mechanism {
+    match observed.hooks.get(&(index, hook)) {
+        Some(Attached { mechanism: Mechanism::Clsact, .. }) => Mechanism::Clsact,
+        _ if observed.tcx => Mechanism::Tcx,
+        _ => Mechanism::Clsact,
+    }
+}
+
+/// The uplinks' MTU: of those with a default route the smallest, so that no packet of an endpoint is
+/// too long for the way out.
+fn default_mtu(uplinks: &[Uplink]) -> u32 {
+    const ETHERNET: u32 = 1500;
+    let smallest = |default_route: bool| {
+        uplinks.iter().filter(|u| u.default_route || !default_route).map(|u| u.mtu).min()
+    };
+    smallest(true).or_else(|| smallest(false)).unwrap_or(ETHERNET)
+}

@@ -1,0 +1,40 @@
+//! Where the uplinks' program runs.
+
+use super::{Mechanism, Uplink};
+use crate::model::XdpMode;
+
+/// What was chosen for an uplink, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct XdpChoice {
+    /// The mode; `None` leaves everything to TC.
+    pub mechanism: Option<Mechanism>,
+    /// Whether the driver may refuse, and TC then carries everything.
+    pub optional: bool,
+    /// Why, in words.
+    pub reason: String,
+}
+
+impl XdpChoice {
+    /// Chooses; `refused` is what the driver answered when it was asked before.
+    pub fn new(mode: XdpMode, uplink: &Uplink, refused: Option<&str>) -> Self {
+        let choice = |mechanism, optional, reason: &str| Self {
+            mechanism,
+            optional,
+            reason: reason.to_owned(),
+        };
+        match mode {
+            XdpMode::Off => choice(None, false, "switched off"),
+            XdpMode::Generic => choice(Some(Mechanism::XdpGeneric), false, "asked for"),
+            XdpMode::Native => choice(Some(Mechanism::XdpNative), false, "asked for"),
+            XdpMode::Auto => match (uplink.kind.as_deref(), refused) {
+                (Some("veth"), _) => choice(
+                    None,
+                    true,
+                    "a veth: XDP there takes segmentation offload from the sender",
+                ),
+                (_, Some(answer)) => choice(None, true, &format!("the driver refused: {answer}")),
+                _ => choice(Some(Mechanism::XdpNative), true, "the driver has it"),
+            },
+        }
+    }
+}

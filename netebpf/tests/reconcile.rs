@@ -1,0 +1,206 @@
+//! Desired state onto a real kernel, and everything that somebody may break on it.
+
+mod support;
+
+use netebpf::{
+    apply::{self, ApplyError, Mode, Report},
+    kernel::{Kernel, sysctl},
+    model::{Desired, Namespace},
+    state::Instance,
+};
+use support::{Memory, desired, on_a_host, run};
+
+async fn up(kernel: &mut Kernel, desired: &Desired, journal: &mut Memory) -> Report {
+    apply::reconcile(kernel, desired, journal, Mode::Apply).await.unwrap()
+}
+
+/// Brings the desired state back, and checks that nothing is left to do.
+async fn settles(kernel: &mut Kernel, desired: &Desired, journal: &mut Memory) -> Vec<String> {
+    let report = up(kernel, desired, journal).await;
+    let again = up(kernel, desired, journal).await;
+    let text = |report: &Report| -> Vec<String> {
+        report.actions.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(text(&again), Vec::<String>::new(), "after {:#?}", text(&report));
+    text(&report)
+}
+
+fn links() -> Vec<String> {
+    let text = run("ip -o link");
+    text.lines().filter_map(|l| Some(l.split(": ").nth(1)?.to_owned())).collect()
+}
+
+fn ping(from: &std::path::Path, to: &str) {
+    let from = from.display();
+    run(&format!("nsenter --net={from} ping -c 1 -W 3 {to}"));
+}
+
+async fn down(kernel: &mut Kernel, journal: &mut Memory, instance: &Instance) {
+    let errors: Vec<String> =
+        apply::teardown(kernel, journal).await.iter().map(ToString::to_string).collect();
+    assert_eq!(errors, Vec::<String>::new());
+    assert_eq!(journal.saved, Default::default());
+    assert!(links().iter().all(|link| !link.starts_with('n')), "{:?}", links());
+    for name in ["web", "app", "db"] {
+        assert!(!instance.namespace(name).exists());
+    }
+    assert!(!instance.pin_root().exists());
+}
+
+#[test]
+fn makes_everything_and_takes_everything_away() {
+    on_a_host(|instance| async move {
+        let (wanted, mut journal) = (desired(&instance), Memory::default());
+        let before = (sysctl::read("net/ipv4/conf/up0/forwarding").unwrap(), links());
+        let mut kernel = Kernel::open(&instance).unwrap();
+        let dry = apply::reconcile(&mut kernel, &wanted, &mut journal, Mode::DryRun).await.unwrap();
+        assert!(!dry.actions.is_empty());
+        assert_eq!(before.1, links());
+        settles(&mut kernel, &wanted, &mut journal).await;
+        assert_eq!(sysctl::read("net/ipv4/conf/up0/forwarding").unwrap().as_deref(), Some("1"));
+        let web = instance.namespace("web");
+        for to in ["10.97.1.1", "10.97.1.11", "fd97:1::1", "fd97:1::11"] {
+            ping(&web, to);
+        }
+
+        // Another process takes over: nothing to do, and the programs stay where they are.
+        drop(kernel);
+        let mut kernel = Kernel::open(&instance).unwrap();
+        assert_eq!(settles(&mut kernel, &wanted, &mut journal).await, Vec::<String>::new());
+        ping(&web, "10.97.1.11");
+
+        down(&mut kernel, &mut journal, &instance).await;
+        down(&mut kernel, &mut journal, &instance).await;
+        assert_eq!(before, (sysctl::read("net/ipv4/conf/up0/forwarding").unwrap(), links()));
+    });
+}
+
+#[test]
+fn repairs_what_was_broken_by_hand() {
+    on_a_host(|instance| async move {
+        let (wanted, mut journal) = (desired(&instance), Memory::default());
+        let mut kernel = Kernel::open(&instance).unwrap();
+        settles(&mut kernel, &wanted, &mut journal).await;
+        let bridge = wanted.networks["front"].bridge.to_string();
+        let veth = wanted.endpoints["web"].attachments[0].host_interface.to_string();
+        let web = instance.namespace("web");
+        let app = instance.namespace("app");
+        let links_dir = instance.pin_dir().join("links");
+        let damage: [(&str, Box<dyn Fn()>); 8] = [
+            ("bridge deleted", Box::new(|| drop(run(&format!("ip link del {bridge}"))))),
+            ("bridge down", Box::new(|| drop(run(&format!("ip link set {bridge} down"))))),
+            (
+                "gateway's address gone",
+                Box::new(|| {
+                    run(&format!("ip addr del 10.97.1.1/24 dev {bridge}"));
+                }),
+            ),
+            ("veth deleted", Box::new(|| drop(run(&format!("ip link del {veth}"))))),
+            (
+                "namespace gone",
+                Box::new(|| {
+                    netebpf::kernel::netns::remove(&instance.namespace("web")).unwrap();
+                }),
+            ),
+            (
+                "out of the bridge",
+                Box::new(|| {
+                    run(&format!("ip link set {veth} nomaster"));
+                }),
+            ),
+            (
+                "default route gone",
+                Box::new(|| {
+                    run(&format!("nsenter --net={} ip route del default", web.display()));
+                }),
+            ),
+            (
+                "programs detached",
+                Box::new(|| {
+                    for pin in std::fs::read_dir(&links_dir).unwrap().flatten() {
+                        std::fs::remove_file(pin.path()).unwrap();
+                    }
+                }),
+            ),
+        ];
+        for (what, harm) in damage {
+            harm();
+            let steps = settles(&mut kernel, &wanted, &mut journal).await;
+            assert!(!steps.is_empty(), "{what} was not noticed");
+            ping(&web, "10.97.1.1");
+            ping(&app, "10.97.1.10");
+        }
+        down(&mut kernel, &mut journal, &instance).await;
+    });
+}
+
+#[test]
+fn a_failure_half_way_leaves_nothing() {
+    on_a_host(|instance| async move {
+        let wanted = desired(&instance);
+        let mut journal = Memory { broken: true, ..Memory::default() };
+        let before = links();
+        let mut kernel = Kernel::open(&instance).unwrap();
+        let error = apply::reconcile(&mut kernel, &wanted, &mut journal, Mode::Apply).await;
+        let error = error.unwrap_err();
+        assert!(error.to_string().contains("write down the earlier value"), "{error}");
+        assert_eq!(before, links());
+        assert!(!instance.pin_root().exists());
+
+        // At the last step but one: the endpoint's interface cannot be had under its name.
+        let mut journal = Memory::default();
+        let mut wanted = desired(&instance);
+        let path = instance.namespace("taken");
+        netebpf::kernel::netns::create(&path).unwrap();
+        run(&format!("nsenter --net={} ip link add eth0 type bridge", path.display()));
+        let taken = wanted.endpoints.get_mut("web").unwrap();
+        taken.namespace = Namespace::Existing(path.clone());
+        let error =
+            apply::reconcile(&mut kernel, &wanted, &mut journal, Mode::Apply).await.unwrap_err();
+        assert!(matches!(error, ApplyError::Plan(_)), "{error}");
+        netebpf::kernel::netns::remove(&path).unwrap();
+        assert_eq!(before, links());
+        assert!(!instance.namespace("app").exists());
+    });
+}
+
+#[test]
+fn clsact_serves_kernels_without_tcx() {
+    on_a_host(|instance| async move {
+        let (wanted, mut journal) = (desired(&instance), Memory::default());
+        let mut kernel = Kernel::open(&instance).unwrap();
+        kernel.avoid_tcx();
+        settles(&mut kernel, &wanted, &mut journal).await;
+        assert!(run("tc filter show dev up0 ingress").contains("uplink_ingress"));
+        drop(kernel);
+        // The next process finds them, TCX or not.
+        let mut kernel = Kernel::open(&instance).unwrap();
+        assert_eq!(settles(&mut kernel, &wanted, &mut journal).await, Vec::<String>::new());
+        ping(&instance.namespace("web"), "10.97.1.11");
+        down(&mut kernel, &mut journal, &instance).await;
+        assert!(!run("tc qdisc show dev up0").contains("clsact"));
+    });
+}
+
+#[test]
+fn an_endpoint_comes_and_goes_while_the_others_stay() {
+    on_a_host(|instance| async move {
+        let (mut wanted, mut journal) = (desired(&instance), Memory::default());
+        let mut kernel = Kernel::open(&instance).unwrap();
+        settles(&mut kernel, &wanted, &mut journal).await;
+        let web = wanted.endpoints.remove("web").unwrap();
+        settles(&mut kernel, &wanted, &mut journal).await;
+        assert!(!instance.namespace("web").exists());
+        wanted.endpoints.insert("web".to_owned(), web);
+        settles(&mut kernel, &wanted, &mut journal).await;
+        ping(&instance.namespace("web"), "10.97.1.11");
+        // The uplink gets another address, then goes.
+        run("ip addr add 192.0.2.77/24 dev up0");
+        let steps = settles(&mut kernel, &wanted, &mut journal).await.join("\n");
+        assert!(steps.contains("192.0.2.77:8010"), "{steps}");
+        run("ip link del up0");
+        settles(&mut kernel, &wanted, &mut journal).await;
+        ping(&instance.namespace("web"), "10.97.1.11");
+        down(&mut kernel, &mut journal, &instance).await;
+    });
+}
