@@ -6,7 +6,9 @@
 //! model.
 
 pub mod apply;
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod ipam;
 pub mod kernel;
 pub mod model;

@@ -1,3 +1,5 @@
 //! `netebpf`: see `netebpf help`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    netebpf::cli::main()
+}

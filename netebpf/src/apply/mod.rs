@@ -15,7 +15,7 @@ use crate::{
 use std::{collections::BTreeMap, fmt, io};
 
 /// Where values of sysctls from before our changes are kept: in the state, on disk before the change.
-pub trait Journal: Send {
+pub trait Journal: Send + Sync {
     /// All that are kept, by their path below `/proc/sys`.
     fn saved_sysctls(&self) -> BTreeMap<String, String>;
     /// Keeps one; returns when it is on disk. One that is kept already stays as it is.

@@ -1,12 +1,11 @@
 //! Raw frames in and out of an interface (AF_PACKET), and sniffers that watch one all the time.
 
-use super::{Ns, family::is_private, frame::Seen};
+use super::{Ns, frame::Seen};
 use std::{
-    collections::VecDeque,
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -15,8 +14,8 @@ use std::{
 
 /// How many bytes of a frame are kept: enough for an ICMPv6 error and what it quotes.
 const KEPT: usize = 192;
-/// How many frames a sniffer keeps: the last ones, and as many that tell a private address.
-const MOST: usize = 20_000;
+/// How many frames a sniffer keeps.
+const MOST: usize = 50_000;
 
 /// A raw socket on one interface.
 #[derive(Debug)]
@@ -96,34 +95,10 @@ pub(super) fn set_option<T>(
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// What a sniffer has seen.
-#[derive(Debug, Default)]
-struct Book {
-    last: VecDeque<Seen>,
-    private: VecDeque<Seen>,
-}
-
-impl Book {
-    fn note(&mut self, frame: Seen) {
-        let is_private = |pair: &(_, _)| is_private(pair.0) || is_private(pair.1);
-        if frame.addresses.iter().chain(&frame.quoted).any(is_private) {
-            push(&mut self.private, frame.clone());
-        }
-        push(&mut self.last, frame);
-    }
-}
-
-fn push(list: &mut VecDeque<Seen>, frame: Seen) {
-    if list.len() == MOST {
-        list.pop_front();
-    }
-    list.push_back(frame);
-}
-
 /// Watches an interface from the moment that it is made.
 #[derive(Debug)]
 pub struct Sniffer {
-    book: Arc<Mutex<Book>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -132,47 +107,39 @@ impl Sniffer {
     /// Starts one.
     pub fn start(ns: &Ns, interface: &str) -> Self {
         let wire = Wire::open(ns, interface);
-        let book = Arc::new(Mutex::new(Book::default()));
+        let seen = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
-        let (notes, stopped) = (Arc::clone(&book), Arc::clone(&stop));
+        let (list, stopped) = (Arc::clone(&seen), Arc::clone(&stop));
         let watch = move || {
             while !stopped.load(Ordering::Relaxed) {
-                if let Some(frame) = wire.receive(Duration::from_millis(50)) {
-                    notes.lock().expect("nobody panics with it").note(frame);
+                let Some(frame) = wire.receive(Duration::from_millis(50)) else { continue };
+                let mut list = list.lock().expect("nobody panics with it");
+                if list.len() < MOST {
+                    list.push(frame);
                 }
             }
         };
-        Self { book, stop, thread: Some(thread::spawn(watch)) }
+        Self { seen, stop, thread: Some(thread::spawn(watch)) }
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().expect("nobody panics with it")
-    }
-
-    /// The last frames up to now.
+    /// What was seen up to now.
     pub fn frames(&self) -> Vec<Seen> {
-        self.book().last.iter().cloned().collect()
+        self.seen.lock().expect("nobody panics with it").clone()
     }
 
-    /// Every frame up to now that tells a private address.
-    pub fn private(&self) -> Vec<Seen> {
-        self.book().private.iter().cloned().collect()
-    }
-
-    /// Whether such a frame was seen lately.
+    /// Whether such a frame was seen.
     pub fn saw(&self, wanted: impl Fn(&Seen) -> bool) -> bool {
-        self.book().last.iter().any(wanted)
+        self.seen.lock().expect("nobody panics with it").iter().any(wanted)
     }
 
     /// Waits for such a frame, which must come.
-    #[track_caller]
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Seen) -> bool) {
         super::eventually(what, || self.saw(&wanted));
     }
 
-    /// Forgets the last frames.
+    /// Forgets what was seen.
     pub fn clear(&self) {
-        self.book().last.clear();
+        self.seen.lock().expect("nobody panics with it").clear();
     }
 }
 

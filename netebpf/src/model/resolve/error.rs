@@ -257,7 +257,7 @@ pub enum EndpointProblem {
     },
     /// A socket of the host holds the port.
     #[error(
-        "port {0} is already in use by a socket of the host; choose another one, or stop what holds it"
+        "port {0} is already allocated: a socket of the host holds it; choose another one, or stop what holds it"
     )]
     PortInUse(PublishedPort),
     /// No port is free.

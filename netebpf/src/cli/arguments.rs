@@ -1,0 +1,160 @@
+//! Arguments that several commands have.
+
+use super::CliError;
+use crate::{
+    config::ports,
+    daemon::api::HostChoice,
+    model::{
+        InterfaceName, InterfaceNameError, MacText, XdpMode,
+        requests::{AttachmentRequest, DEFAULT_NETWORK, EndpointRequest, PublishSpec, check_name},
+    },
+};
+use clap::Args;
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+/// What the user says about the host.
+#[derive(Debug, Args)]
+pub(super) struct HostArguments {
+    /// An interface to the outside; every one with an address when none is named
+    #[arg(long = "uplink", value_name = "IF", value_parser = interface)]
+    uplinks: Vec<InterfaceName>,
+    /// Where the uplinks' program runs: auto, native, generic or off
+    #[arg(long, value_name = "MODE", value_parser = xdp_mode)]
+    xdp: Option<XdpMode>,
+}
+
+impl HostArguments {
+    pub(super) fn choice(self) -> HostChoice {
+        HostChoice { uplinks: (!self.uplinks.is_empty()).then_some(self.uplinks), xdp: self.xdp }
+    }
+}
+
+/// An endpoint to make.
+#[derive(Debug, Args)]
+pub(super) struct EndpointArguments {
+    /// A network to join, with what is asked for there
+    #[arg(long = "network", visible_alias = "net", value_name = "NET[:ip=…,ip6=…,alias=…,mac=…]", value_parser = network)]
+    networks: Vec<AttachmentRequest>,
+    /// The IPv4 address on the first network
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<Ipv4Addr>,
+    /// The IPv6 address on the first network
+    #[arg(long, value_name = "ADDRESS")]
+    ip6: Option<Ipv6Addr>,
+    /// A further name on the first network
+    #[arg(long = "network-alias", value_name = "NAME")]
+    aliases: Vec<String>,
+    /// The Ethernet address on the first network
+    #[arg(long = "mac-address", value_name = "MAC")]
+    mac: Option<MacText>,
+    /// A port to publish: 8080:80, 80, 127.0.0.1:8080:80/tcp, [::1]:53:53/udp, 8000-8010:80-90
+    #[arg(short, long = "publish", value_name = "PORT")]
+    publish: Vec<String>,
+    /// A label
+    #[arg(short, long = "label", value_name = "KEY[=VALUE]", value_parser = pair)]
+    labels: Vec<(String, String)>,
+    #[command(flatten)]
+    host: HostArguments,
+}
+
+impl EndpointArguments {
+    /// The request, and what was said about the host.
+    pub(super) fn request(
+        self,
+        name: Option<String>,
+    ) -> Result<(EndpointRequest, HostChoice), CliError> {
+        if let Some(name) = &name {
+            check_name(name)?;
+        }
+        let mut networks = self.networks;
+        if networks.is_empty() {
+            networks.push(AttachmentRequest::new(DEFAULT_NETWORK));
+        }
+        let first = &mut networks[0];
+        first.v4 = self.ip.or(first.v4);
+        first.v6 = self.ip6.or(first.v6);
+        first.mac = self.mac.or(first.mac);
+        first.aliases.extend(self.aliases);
+        let mut publish: Vec<PublishSpec> = Vec::new();
+        for text in &self.publish {
+            publish.extend(ports::parse(text)?);
+        }
+        let labels = self.labels.into_iter().collect();
+        let request = EndpointRequest { name, networks, publish, labels, ..Default::default() };
+        Ok((request, self.host.choice()))
+    }
+}
+
+/// Environment of a command.
+pub(super) fn environment(variables: Vec<String>) -> BTreeMap<String, String> {
+    let pair = |variable: String| match variable.split_once('=') {
+        Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+        // As Docker: a name alone takes our own value, if there is one.
+        None => std::env::var(&variable).ok().map(|value| (variable, value)),
+    };
+    variables.into_iter().filter_map(pair).collect()
+}
+
+/// `KEY` or `KEY=VALUE`.
+pub(super) fn pair(text: &str) -> Result<(String, String), &'static str> {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    if key.is_empty() { Err("the key is empty") } else { Ok((key.to_owned(), value.to_owned())) }
+}
+
+fn interface(text: &str) -> Result<InterfaceName, InterfaceNameError> {
+    InterfaceName::new(text)
+}
+
+fn xdp_mode(text: &str) -> Result<XdpMode, &'static str> {
+    Ok(match text {
+        "auto" => XdpMode::Auto,
+        "native" => XdpMode::Native,
+        "generic" => XdpMode::Generic,
+        "off" => XdpMode::Off,
+        _ => return Err("auto, native, generic or off would be right"),
+    })
+}
+
+/// `NET[:KEY=VALUE,…]`.
+fn network(text: &str) -> Result<AttachmentRequest, String> {
+    let (name, options) = text.split_once(':').unwrap_or((text, ""));
+    if matches!(name, "none" | "host" | "container") {
+        return Err(format!("{name:?} is no bridge network, the only kind that there is"));
+    }
+    let mut request = AttachmentRequest::new(name);
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let (key, value) = option.split_once('=').unwrap_or((option, ""));
+        let wrong = |error: &dyn std::fmt::Display| format!("{key}={value}: {error}");
+        match key {
+            "ip" => request.v4 = Some(value.parse().map_err(|error| wrong(&error))?),
+            "ip6" => request.v6 = Some(value.parse().map_err(|error| wrong(&error))?),
+            "mac" => request.mac = Some(value.parse().map_err(|error| wrong(&error))?),
+            "alias" if !value.is_empty() => request.aliases.push(value.to_owned()),
+            _ => return Err(format!("{option:?}: ip=, ip6=, alias= and mac= are understood")),
+        }
+    }
+    Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_with_and_without_options() {
+        assert_eq!(network("front"), Ok(AttachmentRequest::new("front")));
+        let full = network("front:ip=10.0.0.2,ip6=fd00::2,alias=a,alias=b,mac=02:42:0a:00:00:02");
+        let full = full.unwrap();
+        assert_eq!(full.network, "front");
+        assert_eq!(full.v4, Some(Ipv4Addr::new(10, 0, 0, 2)));
+        assert_eq!(full.v6, Some("fd00::2".parse().unwrap()));
+        assert_eq!(full.aliases, ["a", "b"]);
+        assert_eq!(full.mac.unwrap().to_string(), "02:42:0a:00:00:02");
+        for wrong in ["host", "none", "container:web", "a:ip=x", "a:colour=red", "a:alias="] {
+            assert!(network(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! temp
+use super::{CliError, Context};
+use clap::Args;
+#[derive(Debug, Args)]
+pub(super) struct Conntrack {}
+impl Conntrack {
+    pub(super) async fn run(self, _: &Context) -> Result<u8, CliError> {
+        Ok(0)
+    }
+}

@@ -1,0 +1,97 @@
+//! The instance that a command is about, and its daemon, started when there is none.
+
+use super::{
+    CliError,
+    client::{Client, ClientError},
+};
+use crate::{
+    daemon::{
+        self, Kind, Started,
+        api::{EndpointView, NetworkView, path},
+        find,
+    },
+    state::Instance,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// How often a daemon that is just ending is asked again.
+const ATTEMPTS: u32 = 50;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) instance: Instance,
+    pub(super) client: Client,
+}
+
+impl Context {
+    pub(super) fn new(instance: Instance) -> Self {
+        Self { client: Client::new(&instance), instance }
+    }
+
+    /// Has something done, by a daemon that is started when none runs.
+    pub(super) async fn change<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<T, CliError> {
+        for _ in 0..ATTEMPTS {
+            match self.client.post(path, request).await {
+                Err(ClientError::NoDaemon { .. }) => match daemon::start(&self.instance)? {
+                    Started::Ready => continue,
+                    Started::Other => {}
+                },
+                Err(ClientError::Ending(_)) => {}
+                answer => return Ok(answer?),
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        Err(CliError::Restless(self.instance.clone()))
+    }
+
+    /// Looks at something. Of an instance that does not exist there is nothing to see.
+    pub(super) async fn look<T: DeserializeOwned + Default>(
+        &self,
+        path: &str,
+    ) -> Result<T, CliError> {
+        match self.client.get(path).await {
+            Err(ClientError::NoDaemon { .. } | ClientError::Ending(_)) if !self.exists() => {
+                Ok(T::default())
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    /// Whether there is anything of the instance, whether or not a daemon runs.
+    pub(super) fn exists(&self) -> bool {
+        self.instance.state_dir().exists() || self.instance.pin_root().exists()
+    }
+
+    pub(super) async fn endpoints(&self) -> Result<Vec<EndpointView>, CliError> {
+        self.look(path::ENDPOINTS).await
+    }
+
+    pub(super) async fn networks(&self) -> Result<Vec<NetworkView>, CliError> {
+        self.look(path::NETWORKS).await
+    }
+
+    /// The endpoint that the user means.
+    pub(super) async fn endpoint(&self, query: &str) -> Result<EndpointView, CliError> {
+        let mut all = self.endpoints().await?;
+        let names = all.iter().map(|view| (view.endpoint.name.as_str(), &view.endpoint.id));
+        let name = find(Kind::Endpoint, query, names)?.to_owned();
+        all.retain(|view| view.endpoint.name == name);
+        Ok(all.remove(0))
+    }
+
+    /// The network that the user means.
+    pub(super) async fn network(&self, query: &str) -> Result<NetworkView, CliError> {
+        let mut all = self.networks().await?;
+        let names = all.iter().map(|view| (view.network.name.as_str(), &view.network.id));
+        let name = find(Kind::Network, query, names)?.to_owned();
+        all.retain(|view| view.network.name == name);
+        Ok(all.remove(0))
+    }
+}

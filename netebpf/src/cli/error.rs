@@ -1,0 +1,74 @@
+//! What ends a command.
+
+use super::{client::ClientError, output::TemplateError, privilege::Missing};
+use crate::{
+    config::{ports::PortError, topology::ConfigError},
+    daemon::{DaemonError, LaunchError, LookupError, StartError},
+    model::requests::NameError,
+    state::Instance,
+};
+use std::io;
+
+/// One line for the user.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Daemon(#[from] Box<DaemonError>),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("-p: {0}")]
+    Port(#[from] PortError),
+    #[error("--name: {0}")]
+    Name(#[from] NameError),
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    /// No topology file where one is looked for.
+    #[error(
+        "no topology file: netebpf.yaml, compose.yaml and docker-compose.yml are looked for in this directory: -f names another"
+    )]
+    NoFile,
+    /// An endpoint that publishes no such port.
+    #[error("endpoint {endpoint:?}: port {port}: not published")]
+    NotPublished { endpoint: String, port: String },
+    /// Not the first address.
+    #[error("--subnet {net}: it has host bits: {} would be right", net.trunc())]
+    HostBits { net: ipnet::IpNet },
+    /// Which subnet would it be in?
+    #[error("--gateway {0}: there is no subnet of its family: --subnet gives one")]
+    GatewayWithoutSubnet(std::net::IpAddr),
+    /// Nothing to show.
+    #[error("endpoint {0:?}: it has no log: nothing of its own runs, or ran, in it")]
+    NoLog(String),
+    /// The daemon keeps ending before it can be asked.
+    #[error("instance {:?}: its daemon ends whenever it is asked: try again", .0.name())]
+    Restless(Instance),
+    #[error("{what}: {source}")]
+    Io { what: String, source: io::Error },
+}
+
+impl CliError {
+    /// The exit code, where it is not the command's usual one.
+    pub(super) fn code(&self) -> Option<u8> {
+        match self {
+            Self::Launch(LaunchError::NotFound(_)) => Some(127),
+            Self::Launch(LaunchError::NotExecutable(..)) => Some(126),
+            _ => None,
+        }
+    }
+
+    /// Names what was tried.
+    pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}

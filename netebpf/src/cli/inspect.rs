@@ -1,0 +1,137 @@
+//! `netebpf inspect`.
+
+use super::{
+    CliError, Context, network,
+    output::{self, Format, rfc3339},
+    ps::{host_sides, state},
+};
+use crate::daemon::{LookupError, api::EndpointView};
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+/// Print all about endpoints and networks, in Docker's shape
+#[derive(Debug, Args)]
+pub(super) struct Inspect {
+    /// Names or identifiers
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+    /// json or a template
+    #[arg(short, long, default_value = "json")]
+    format: Format,
+}
+
+impl Inspect {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
+        let mut objects = Vec::new();
+        for name in &self.names {
+            objects.push(match context.endpoint(name).await {
+                Ok(view) => shape(&view),
+                // As Docker: an endpoint, else a network; what is neither is told of as an endpoint.
+                Err(missing @ CliError::Lookup(LookupError::NotFound { .. })) => {
+                    network::shape(&context.network(name).await.map_err(|_| missing)?)
+                }
+                Err(error) => return Err(error),
+            });
+        }
+        print(objects, &self.format)
+    }
+}
+
+/// Objects as an array, or each by a template.
+pub(super) fn print(objects: Vec<Value>, format: &Format) -> Result<u8, CliError> {
+    let text = match format {
+        Format::Table | Format::Json => output::pretty(&Value::Array(objects)),
+        Format::Template(template) => {
+            let mut text = String::new();
+            for object in &objects {
+                text.push_str(&template.render(object)?);
+                text.push('\n');
+            }
+            text
+        }
+    };
+    output::print(&text).map_err(CliError::io("standard output"))?;
+    Ok(0)
+}
+
+/// An endpoint as `docker inspect` shows a container, as far as it is one.
+fn shape(view: &EndpointView) -> Value {
+    let endpoint = &view.endpoint;
+    let process = view.process.as_ref();
+    let exit = process.and_then(|process| process.exit.as_ref());
+    let running = process.filter(|process| process.exit.is_none());
+    let service = endpoint.service.as_ref();
+    json!({
+        "Id": endpoint.id.as_str(),
+        "Name": endpoint.name,
+        "Created": rfc3339(endpoint.created),
+        "State": {
+            "Status": state(view),
+            "Running": running.is_some(),
+            "Pid": running.map_or(0, |process| process.pid),
+            "ExitCode": exit.map_or(Some(0), |exit| exit.code),
+            "StartedAt": process.map(|process| rfc3339(process.started)),
+            "FinishedAt": exit.map(|exit| rfc3339(exit.at)),
+        },
+        "Config": {
+            "Cmd": service.map(|service| &service.command),
+            "Env": service.map(|service| {
+                let pairs = service.environment.iter();
+                pairs.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+            }),
+            "WorkingDir": service.and_then(|service| service.working_dir.as_ref()),
+            "Labels": endpoint.labels,
+        },
+        "HostConfig": { "AutoRemove": endpoint.remove_on_exit },
+        "LogPath": view.log,
+        "NetworkSettings": {
+            "SandboxKey": endpoint.namespace.path(),
+            "Networks": networks(view),
+            "Ports": ports(view),
+        },
+    })
+}
+
+fn networks(view: &EndpointView) -> Map<String, Value> {
+    let attachments = view.endpoint.attachments.iter();
+    attachments
+        .map(|attachment| {
+            let network = view.networks.get(&attachment.network);
+            let subnet = |v6| network.and_then(|network| network.subnet(v6));
+            let length = |v6| subnet(v6).map_or(0, |subnet| subnet.net.prefix_len());
+            let gateway = |v6| {
+                let subnet = subnet(v6).filter(|_| attachment.default_route);
+                subnet.map(|subnet| subnet.gateway.to_string()).unwrap_or_default()
+            };
+            let text = |address: Option<String>| address.unwrap_or_default();
+            let value = json!({
+                "NetworkID": network.map(|network| network.id.as_str()),
+                "IPAddress": text(attachment.v4.map(|address| address.to_string())),
+                "IPPrefixLen": if attachment.v4.is_some() { length(false) } else { 0 },
+                "Gateway": gateway(false),
+                "GlobalIPv6Address": text(attachment.v6.map(|address| address.to_string())),
+                "GlobalIPv6PrefixLen": if attachment.v6.is_some() { length(true) } else { 0 },
+                "IPv6Gateway": gateway(true),
+                "MacAddress": attachment.mac.to_string(),
+                "Aliases": attachment.aliases,
+                "Interface": attachment.interface.as_str(),
+                "HostInterface": attachment.host_interface.as_str(),
+            });
+            (attachment.network.clone(), value)
+        })
+        .collect()
+}
+
+fn ports(view: &EndpointView) -> Map<String, Value> {
+    let mut ports = Map::new();
+    for mapping in &view.endpoint.ports {
+        let inside = format!("{}/{}", mapping.endpoint_port, mapping.transport);
+        let list = ports.entry(inside).or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(list) = list {
+            list.extend(host_sides(mapping).into_iter().map(|host| {
+                json!({"HostIp": host.ip().to_string(), "HostPort": host.port().to_string()})
+            }));
+        }
+    }
+    ports
+}

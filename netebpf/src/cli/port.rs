@@ -1,0 +1,41 @@
+//! `netebpf port`.
+
+use super::{CliError, Context, output, ps::host_sides};
+use clap::Args;
+use std::fmt::Write as _;
+
+/// List the published ports of an endpoint
+#[derive(Debug, Args)]
+pub(super) struct Port {
+    /// The endpoint
+    #[arg(value_name = "ENDPOINT")]
+    name: String,
+    /// Only what leads to this port of it: 80, 80/tcp
+    #[arg(value_name = "PORT[/PROTOCOL]")]
+    port: Option<String>,
+}
+
+impl Port {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
+        let view = context.endpoint(&self.name).await?;
+        let wanted = self.port.as_ref().map(|port| {
+            if port.contains('/') { port.to_ascii_lowercase() } else { format!("{port}/tcp") }
+        });
+        let mut text = String::new();
+        for mapping in &view.endpoint.ports {
+            let inside = format!("{}/{}", mapping.endpoint_port, mapping.transport);
+            for host in host_sides(mapping) {
+                let _ = match &wanted {
+                    None => writeln!(text, "{inside} -> {host}"),
+                    Some(wanted) if *wanted == inside => writeln!(text, "{host}"),
+                    Some(_) => Ok(()),
+                };
+            }
+        }
+        if let (Some(port), true) = (wanted, text.is_empty()) {
+            return Err(CliError::NotPublished { endpoint: view.endpoint.name, port });
+        }
+        output::print(&text).map_err(CliError::io("standard output"))?;
+        Ok(0)
+    }
+}

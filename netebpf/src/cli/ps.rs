@@ -1,0 +1,134 @@
+//! `netebpf ps`.
+
+use super::{
+    CliError, Context,
+    output::{self, Format, Listing, duration, rfc3339},
+};
+use crate::{
+    daemon::{api::EndpointView, now},
+    model::PortMapping,
+};
+use clap::Args;
+use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// List endpoints
+#[derive(Debug, Args)]
+pub(super) struct Ps {
+    /// Only identifiers
+    #[arg(short, long)]
+    quiet: bool,
+    /// Whole identifiers
+    #[arg(long)]
+    no_trunc: bool,
+    /// table, json or a template
+    #[arg(long, default_value = "table")]
+    format: Format,
+}
+
+impl Ps {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
+        let views = context.endpoints().await?;
+        let now = now();
+        let rows = views.iter().map(|view| row(view, now, self.no_trunc)).collect();
+        let listing = Listing {
+            columns: &[
+                ("ENDPOINT ID", "ID"),
+                ("NAME", "Name"),
+                ("NETWORKS", "Networks"),
+                ("ADDRESSES", "Addresses"),
+                ("PORTS", "Ports"),
+                ("STATUS", "Status"),
+                ("CREATED", "RunningFor"),
+            ],
+            rows,
+        };
+        let quiet = "{{.ID}}".parse().expect("a template of the subset");
+        let text = listing.render(if self.quiet { &quiet } else { &self.format })?;
+        output::print(&text).map_err(CliError::io("standard output"))?;
+        Ok(0)
+    }
+}
+
+/// The fields have Docker's names.
+fn row(view: &EndpointView, now: u64, whole: bool) -> Value {
+    let endpoint = &view.endpoint;
+    let labels: Vec<_> =
+        endpoint.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let command = endpoint.service.as_ref().map(|service| service.command.join(" "));
+    json!({
+        "ID": if whole { endpoint.id.as_str() } else { endpoint.id.short() },
+        "Name": endpoint.name,
+        "Names": endpoint.name,
+        "Networks": networks(view).join(","),
+        "Addresses": addresses(view).join(", "),
+        "Ports": ports(view).join(", "),
+        "Status": status(view, now),
+        "State": state(view),
+        "Command": command.unwrap_or_default(),
+        "Pid": view.process.as_ref().filter(|process| process.exit.is_none()).map(|process| process.pid),
+        "CreatedAt": rfc3339(endpoint.created),
+        "RunningFor": format!("{} ago", duration(now.saturating_sub(endpoint.created))),
+        "Labels": labels.join(","),
+    })
+}
+
+/// Docker's word for it.
+pub(super) fn state(view: &EndpointView) -> &'static str {
+    match &view.process {
+        None => "created",
+        Some(process) if process.exit.is_none() => "running",
+        Some(_) => "exited",
+    }
+}
+
+fn status(view: &EndpointView, now: u64) -> String {
+    let since = |at: u64| duration(now.saturating_sub(at));
+    match &view.process {
+        None => "Created".to_owned(),
+        Some(process) => match &process.exit {
+            None => format!("Up {}", since(process.started)),
+            Some(exit) => {
+                let code = exit.code.map_or("unknown".to_owned(), |code| code.to_string());
+                format!("Exited ({code}) {} ago", since(exit.at))
+            }
+        },
+    }
+}
+
+/// The networks' names.
+pub(super) fn networks(view: &EndpointView) -> Vec<String> {
+    view.endpoint.attachments.iter().map(|attachment| attachment.network.clone()).collect()
+}
+
+/// Every address.
+pub(super) fn addresses(view: &EndpointView) -> Vec<String> {
+    let attachments = view.endpoint.attachments.iter();
+    attachments
+        .flat_map(|attachment| {
+            let v4 = attachment.v4.map(|address| address.to_string());
+            v4.into_iter().chain(attachment.v6.map(|address| address.to_string()))
+        })
+        .collect()
+}
+
+/// `0.0.0.0:8080->80/tcp` for each.
+pub(super) fn ports(view: &EndpointView) -> Vec<String> {
+    let mappings = view.endpoint.ports.iter();
+    mappings
+        .flat_map(|mapping| {
+            host_sides(mapping)
+                .into_iter()
+                .map(move |host| format!("{host}->{}/{}", mapping.endpoint_port, mapping.transport))
+        })
+        .collect()
+}
+
+/// The host's side of a mapping: no address means every one of both families.
+pub(super) fn host_sides(mapping: &PortMapping) -> Vec<SocketAddr> {
+    let socket = |address: IpAddr| SocketAddr::new(address, mapping.host_port);
+    match mapping.host_address {
+        Some(address) => vec![socket(address)],
+        None => vec![socket(Ipv4Addr::UNSPECIFIED.into()), socket(Ipv6Addr::UNSPECIFIED.into())],
+    }
+}

@@ -1,0 +1,93 @@
+//! `netebpf up`.
+
+use super::{
+    CliError, Context,
+    arguments::HostArguments,
+    output::{self, table},
+    ps,
+};
+use crate::{
+    config::topology::{self, Problem, Topology},
+    daemon::api::{UpReply, UpRequest, path},
+};
+use clap::Args;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Make the host match a topology file
+#[derive(Debug, Args)]
+pub(super) struct Up {
+    /// The topology file, - for standard input; netebpf.yaml, compose.yaml or docker-compose.yml
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    host: HostArguments,
+}
+
+impl Up {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
+        let topology = read(self.file.as_deref())?;
+        let host = self.host.choice();
+        let request = UpRequest { topology, dry_run: self.dry_run, host };
+        let reply: UpReply = context.change(path::UP, &request).await?;
+        let mut text = String::new();
+        for change in &reply.changes {
+            text.push_str(change);
+            text.push('\n');
+        }
+        if reply.changes.is_empty() {
+            text.push_str("nothing to change\n");
+        }
+        if !reply.endpoints.is_empty() {
+            let rows = reply.endpoints.iter().map(|view| {
+                let joined = |values: Vec<String>| values.join(", ");
+                vec![
+                    view.endpoint.name.clone(),
+                    joined(ps::networks(view)),
+                    joined(ps::addresses(view)),
+                    joined(ps::ports(view)),
+                ]
+            });
+            text.push('\n');
+            text.push_str(&table(["ENDPOINT", "NETWORKS", "ADDRESSES", "PORTS"], rows));
+        }
+        output::print(&text).map_err(CliError::io("standard output"))?;
+        Ok(0)
+    }
+}
+
+/// Reads a topology file; what in it has no effect is said.
+pub(super) fn read(file: Option<&Path>) -> Result<Topology, CliError> {
+    let path = match file {
+        Some(path) => path.to_owned(),
+        None => ["netebpf.yaml", "compose.yaml", "docker-compose.yml"]
+            .into_iter()
+            .map(PathBuf::from)
+            .find(|path| path.exists())
+            .ok_or(CliError::NoFile)?,
+    };
+    let name = path.display().to_string();
+    let text = match path.as_os_str().as_encoded_bytes() {
+        b"-" => io::read_to_string(io::stdin()),
+        _ => fs::read_to_string(&path),
+    };
+    let text = text.map_err(CliError::io(format!("topology file {name}")))?;
+    let parsed = match topology::parse(&text, &name) {
+        // Its directory has a name that the file's own way of being named may not show.
+        Err(error) if matches!(error.problem, Problem::NoName) => {
+            let whole = std::path::absolute(&path).unwrap_or(path);
+            topology::parse(&text, &whole.display().to_string())
+        }
+        parsed => parsed,
+    };
+    let (topology, warnings) = parsed?;
+    for warning in warnings {
+        eprintln!("netebpf: warning: {warning}");
+    }
+    Ok(topology)
+}

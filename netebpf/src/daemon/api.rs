@@ -1,0 +1,201 @@
+//! What goes over the control socket: JSON over HTTP, one path an operation.
+//!
+//! **Invariant**: the command line and the daemon share these types and nothing else. Every operation
+//! that changes something answers after it is done, and either did all of it or nothing.
+
+use crate::{
+    config::topology::Topology,
+    model::{Endpoint, InterfaceName, Network, XdpMode},
+    state::Process,
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, path::PathBuf};
+
+pub use crate::model::requests::{EndpointRequest, NetworkRequest};
+
+/// The paths.
+pub mod path {
+    /// POST [`super::UpRequest`], answers [`super::UpReply`].
+    pub const UP: &str = "/v1/up";
+    /// POST [`super::DownRequest`], answers [`super::Changes`].
+    pub const DOWN: &str = "/v1/down";
+    /// GET, answers [`super::Status`].
+    pub const STATUS: &str = "/v1/status";
+    /// GET: a list of [`super::EndpointView`]. POST [`super::CreateRequest`], answers one.
+    pub const ENDPOINTS: &str = "/v1/endpoints";
+    /// POST [`super::RemoveRequest`], answers [`super::Changes`].
+    pub const ENDPOINTS_REMOVE: &str = "/v1/endpoints/remove";
+    /// POST [`super::ProcessReport`], answers nothing.
+    pub const ENDPOINTS_PROCESS: &str = "/v1/endpoints/process";
+    /// GET: a list of [`super::NetworkView`]. POST [`super::CreateNetworkRequest`], answers one.
+    pub const NETWORKS: &str = "/v1/networks";
+    /// POST [`super::RemoveRequest`], answers [`super::Changes`].
+    pub const NETWORKS_REMOVE: &str = "/v1/networks/remove";
+    /// GET: a list of [`super::FlowView`].
+    pub const FLOWS: &str = "/v1/flows";
+    /// POST [`super::FlowFilter`], answers [`super::FlowsRemoved`].
+    pub const FLOWS_REMOVE: &str = "/v1/flows/remove";
+    /// POST [`super::GcRequest`], answers [`super::Changes`].
+    pub const GC: &str = "/v1/gc";
+}
+
+/// A header of the last answer of a daemon: nothing is left of the instance, and it ends now. Whoever
+/// asked waits for that, so that a command that returned left nothing behind.
+pub const ENDED: &str = "netebpf-ended";
+
+/// Why an operation was refused: the body of every answer that is not 200.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// One line for the user: what, where, what would be right.
+    pub message: String,
+}
+
+/// What the user said about the host. What is absent stays as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct HostChoice {
+    /// The uplinks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uplinks: Option<Vec<InterfaceName>>,
+    /// Where their program runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xdp: Option<XdpMode>,
+}
+
+/// `up`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UpRequest {
+    /// The topology file, read and checked by itself.
+    pub topology: Topology,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// What the user said about the host.
+    pub host: HostChoice,
+}
+
+/// What `up` did.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UpReply {
+    /// What changed.
+    pub changes: Vec<String>,
+    /// The endpoints of the file.
+    pub endpoints: Vec<EndpointView>,
+}
+
+/// `down`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct DownRequest {
+    /// The topology to take away; what the command line made when absent.
+    #[serde(default)]
+    pub topology: Option<String>,
+    /// Everything.
+    #[serde(default)]
+    pub all: bool,
+}
+
+/// What an operation did.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Changes {
+    /// Each in plain words.
+    pub changes: Vec<String>,
+}
+
+/// `create`, `run`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CreateRequest {
+    /// The endpoint.
+    pub endpoint: EndpointRequest,
+    /// What the user said about the host.
+    #[serde(default)]
+    pub host: HostChoice,
+}
+
+/// `network create`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CreateNetworkRequest {
+    /// The network.
+    pub network: NetworkRequest,
+}
+
+/// `rm`, `network rm`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RemoveRequest {
+    /// Names, or unique beginnings of identifiers.
+    pub names: Vec<String>,
+    /// Also what runs.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// What the command of a foreground `run` does: the caller's child, so the caller tells.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProcessReport {
+    /// The endpoint's identifier.
+    pub endpoint: String,
+    /// Its process.
+    pub pid: u32,
+    /// Its exit code, once it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<i32>,
+}
+
+/// `gc`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct GcRequest {
+    /// Only say what would be removed.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// An endpoint as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EndpointView {
+    /// What it should be.
+    pub endpoint: Endpoint,
+    /// What runs, or ran, in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
+    /// The output of its service.
+    pub log: PathBuf,
+    /// Its networks, by name.
+    pub networks: BTreeMap<String, Network>,
+}
+
+/// A network as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NetworkView {
+    /// What it should be.
+    pub network: Network,
+    /// Who is on it.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// Which flows to remove; one that meets every part that is given.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct FlowFilter {
+    /// Every flow.
+    #[serde(default)]
+    pub all: bool,
+    /// `tcp`, `udp` or `icmp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// The endpoint's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// An address in either tuple.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<std::net::IpAddr>,
+    /// A port in either tuple.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+}
+
+/// How many flows were removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FlowsRemoved {
+    /// The number.
+    pub removed: usize,
+}
+#[derive(Serialize, Deserialize)]
+pub struct Status {}
+#[derive(Serialize, Deserialize)]
+pub struct FlowView {}

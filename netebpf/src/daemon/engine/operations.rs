@@ -1,0 +1,189 @@
+//! What can be asked for: each turns a request into what is desired next, then changes to it.
+
+use super::{Engine, StateJournal, sentences};
+use crate::{
+    apply::{self, Mode},
+    daemon::{
+        Error,
+        api::{
+            CreateRequest, DownRequest, EndpointView, HostChoice, NetworkView, UpReply, UpRequest,
+        },
+        lookup::{Kind, find},
+        process::now,
+        sockets,
+    },
+    model::{
+        Desired, Origin, UplinkChoice,
+        requests::NetworkRequest,
+        resolve::{self, Context, HostFacts, HostRoute},
+    },
+};
+
+impl Engine {
+    pub(in crate::daemon) async fn up(&mut self, request: &UpRequest) -> Result<UpReply, Error> {
+        let facts = self.facts().await?;
+        let mut next =
+            resolve::apply_topology(&self.state.desired, &request.topology, self.context(&facts))?;
+        choose(&mut next, &request.host);
+        if request.dry_run {
+            let changes = self.plan(&next).await?;
+            return Ok(UpReply { changes, endpoints: Vec::new() });
+        }
+        let origin = Origin::Topology(request.topology.name.clone());
+        // As with Compose, `up` starts again what has ended.
+        let ours = next.endpoints.values().filter(|endpoint| endpoint.origin == origin);
+        self.forget_ended(ours.map(|endpoint| endpoint.name.clone()));
+        let changes = self.change(next).await?;
+        let all = self.state.desired.endpoints.values();
+        let ours = all.filter(|endpoint| endpoint.origin == origin);
+        Ok(UpReply { changes, endpoints: ours.map(|endpoint| self.view(endpoint)).collect() })
+    }
+
+    pub(in crate::daemon) async fn down(
+        &mut self,
+        request: &DownRequest,
+    ) -> Result<Vec<String>, Error> {
+        let desired = &self.state.desired;
+        let next = match &request.topology {
+            _ if request.all => Desired::default(),
+            Some(name) => resolve::remove_topology(desired, name)?,
+            None => resolve::remove_command_line(desired)?,
+        };
+        self.change(next).await
+    }
+
+    pub(in crate::daemon) async fn create(
+        &mut self,
+        request: &CreateRequest,
+    ) -> Result<EndpointView, Error> {
+        let facts = self.facts().await?;
+        let before = self.state.desired.clone();
+        let mut next = resolve::add_endpoint(&before, &request.endpoint, self.context(&facts))?;
+        choose(&mut next, &request.host);
+        self.change(next).await?;
+        let mut endpoints = self.state.desired.endpoints.values();
+        let new = endpoints.find(|endpoint| !before.endpoints.contains_key(&endpoint.name));
+        Ok(self.view(new.expect("add_endpoint adds one")))
+    }
+
+    pub(in crate::daemon) async fn remove(
+        &mut self,
+        names: &[String],
+        force: bool,
+    ) -> Result<Vec<String>, Error> {
+        let mut found = Vec::new();
+        for query in names {
+            let name = self.endpoint_name(query)?;
+            if self.runs(&name) && !force {
+                return Err(Error::Running(name));
+            }
+            found.push(name);
+        }
+        self.remove_endpoints(&found).await
+    }
+
+    pub(super) async fn remove_endpoints(
+        &mut self,
+        names: &[String],
+    ) -> Result<Vec<String>, Error> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let next = resolve::remove_endpoints(&self.state.desired, names)?;
+        self.change(next).await
+    }
+
+    pub(in crate::daemon) async fn create_network(
+        &mut self,
+        request: &NetworkRequest,
+    ) -> Result<NetworkView, Error> {
+        let facts = self.facts().await?;
+        let next = resolve::add_network(&self.state.desired, request, self.context(&facts))?;
+        self.change(next).await?;
+        Ok(self.network_view(&self.state.desired.networks[&request.name]))
+    }
+
+    pub(in crate::daemon) async fn remove_networks(
+        &mut self,
+        names: &[String],
+    ) -> Result<Vec<String>, Error> {
+        let mut next = self.state.desired.clone();
+        for query in names {
+            let all = next.networks.values();
+            let all = all.map(|network| (network.name.as_str(), &network.id));
+            let name = find(Kind::Network, query, all)?.to_owned();
+            next = resolve::remove_network(&next, &name)?;
+        }
+        self.change(next).await
+    }
+
+    /// Removes what carries our mark and no state accounts for.
+    pub(in crate::daemon) async fn collect(&mut self, dry_run: bool) -> Result<Vec<String>, Error> {
+        let desired = self.state.desired.clone();
+        let mut journal = StateJournal { instance: &self.instance, state: &mut self.state };
+        if dry_run {
+            let actions = apply::orphans(&self.kernel, &desired, &journal).await?;
+            return Ok(actions.iter().map(ToString::to_string).collect());
+        }
+        let (actions, mut errors) =
+            apply::collect(&mut self.kernel, &desired, &mut journal).await?;
+        if !errors.is_empty() {
+            return Err(Error::Teardown(errors.swap_remove(0), errors.len()));
+        }
+        Ok(actions.iter().map(ToString::to_string).collect())
+    }
+
+    async fn plan(&mut self, next: &Desired) -> Result<Vec<String>, Error> {
+        let mut journal = StateJournal { instance: &self.instance, state: &mut self.state };
+        let report = apply::reconcile(&mut self.kernel, next, &mut journal, Mode::DryRun).await?;
+        Ok(sentences(&report))
+    }
+
+    async fn facts(&self) -> Result<HostFacts, Error> {
+        let facts = self.kernel.host_facts(&self.state.desired.uplinks).await?;
+        let route = |net| HostRoute { net, interface: None };
+        Ok(HostFacts {
+            now: now(),
+            routes: facts.routes.into_iter().map(route).collect(),
+            sockets: sockets::all(),
+        })
+    }
+
+    fn context<'a>(&'a self, facts: &'a HostFacts) -> Context<'a> {
+        Context { facts, settings: &self.settings, instance: &self.instance }
+    }
+
+    /// The name of the endpoint that the user means.
+    pub(super) fn endpoint_name(&self, query: &str) -> Result<String, Error> {
+        let all = self.state.desired.endpoints.values();
+        let all = all.map(|endpoint| (endpoint.name.as_str(), &endpoint.id));
+        Ok(find(Kind::Endpoint, query, all)?.to_owned())
+    }
+}
+
+/// What the user said about the host; what was not said stays.
+fn choose(next: &mut Desired, host: &HostChoice) {
+    if let Some(names) = &host.uplinks {
+        next.uplinks = UplinkChoice::Named(names.clone());
+    }
+    if let Some(xdp) = host.xdp {
+        next.xdp = xdp;
+    }
+}
+impl Engine {
+    pub(in crate::daemon) async fn status(&mut self) -> Result<crate::daemon::api::Status, Error> {
+        Ok(crate::daemon::api::Status {})
+    }
+    pub(in crate::daemon) fn flows(&mut self) -> Result<Vec<crate::daemon::api::FlowView>, Error> {
+        Ok(vec![])
+    }
+    pub(in crate::daemon) fn remove_flows(
+        &mut self,
+        _: &crate::daemon::api::FlowFilter,
+    ) -> Result<usize, Error> {
+        Ok(0)
+    }
+    pub(in crate::daemon) fn expire_flows(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+}

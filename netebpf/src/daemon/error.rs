@@ -1,0 +1,79 @@
+//! Why an operation was refused or failed.
+
+use super::{lookup::LookupError, ports::PortError, process::LaunchError, sockets};
+use crate::{
+    apply::ApplyError,
+    kernel::KernelError,
+    model::resolve::{EndpointProblem, PublishedPort, ResolveError, ResolveProblem},
+    state::StateError,
+};
+use axum::http::StatusCode;
+use std::net::Ipv4Addr;
+
+/// One line for the user.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request does not fit what there is.
+    #[error("{0}{holder}", holder = holder(.0))]
+    Resolve(#[from] ResolveError),
+    /// A host port cannot be had.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// A name leads nowhere.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// The state file.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The kernel refused; what had been done is undone.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The kernel lacks something, or refused.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// Something could not be taken down.
+    #[error("{0}{more}: \"down\" tries again", more = if *.1 == 0 { String::new() } else { format!(" (and {} more)", .1) })]
+    Teardown(#[source] ApplyError, usize),
+    /// A service does not start.
+    #[error("endpoint {endpoint:?}: {source}")]
+    Service {
+        /// Whose service.
+        endpoint: String,
+        /// Why.
+        source: LaunchError,
+    },
+    /// Not to be removed without force.
+    #[error("endpoint {0:?}: its process runs: \"rm -f\" ends it first")]
+    Running(String),
+    /// Too late.
+    #[error("daemon: it just takes the instance down: try again")]
+    Ending,
+}
+
+impl Error {
+    /// The answer's status.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Resolve(_) | Self::Port(_) | Self::Running(_) | Self::Service { .. } => {
+                StatusCode::CONFLICT
+            }
+            Self::Lookup(_) => StatusCode::NOT_FOUND,
+            Self::Ending => StatusCode::SERVICE_UNAVAILABLE,
+            Self::State(_) | Self::Apply(_) | Self::Kernel(_) | Self::Teardown(..) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        }
+    }
+}
+
+/// Whose socket is in the way, where one is.
+fn holder(error: &ResolveError) -> String {
+    let ResolveProblem::Endpoint {
+        problem: EndpointProblem::PortInUse(PublishedPort(port)), ..
+    } = &error.problem
+    else {
+        return String::new();
+    };
+    let address = port.host_address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    format!(" ({})", sockets::holder(port.transport, address, port.host_port))
+}

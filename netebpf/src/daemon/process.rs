@@ -1,0 +1,310 @@
+//! Processes of endpoints: started in their namespaces, found again, waited for, ended.
+//!
+//! **Invariant**: a process is known by its id and its start time together, never by the id alone, and
+//! signals go through a pidfd that was opened before the start time was read, so they never reach
+//! another process that got the same id.
+
+use crate::state::{Exit, Process};
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+    process::{
+        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+    },
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::{
+            fs::{MetadataExt as _, OpenOptionsExt as _},
+            process::CommandExt as _,
+        },
+    },
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::{io::unix::AsyncFd, time::timeout};
+
+/// How long a process has between SIGTERM and SIGKILL, as with Docker.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// This boot's identifier; empty where the kernel gives none.
+pub(crate) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// When a process started, in clock ticks since boot; `None` when there is none, or only its remains.
+pub(crate) fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    parse_stat(&stat)
+}
+
+/// The second field is the program's name in parentheses, and may hold anything.
+fn parse_stat(stat: &str) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    // Field 22; the state was field 3.
+    fields.nth(18)?.parse().ok()
+}
+
+/// Whether a process still runs.
+pub(crate) fn is_alive(process: &Process) -> bool {
+    process.exit.is_none()
+        && process.boot == boot_id()
+        && start_time(process.pid) == Some(process.start_time)
+}
+
+/// What to start, and where.
+#[derive(Debug)]
+pub(crate) struct Launch<'a> {
+    /// The program and its arguments.
+    pub(crate) command: &'a [String],
+    /// Added to our own environment.
+    pub(crate) environment: &'a BTreeMap<String, String>,
+    /// Where it starts; `/` when absent.
+    pub(crate) working_dir: Option<&'a Path>,
+    /// The network namespace to enter.
+    pub(crate) namespace: &'a Path,
+}
+
+/// Why a command does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// No such program.
+    #[error("command {0:?}: not found in PATH")]
+    NotFound(String),
+    /// The program is there and cannot be executed.
+    #[error("command {0:?}: cannot be executed: {1}")]
+    NotExecutable(String, io::Error),
+    /// The namespace is not there, or is none.
+    #[error("namespace {path}: cannot be entered: {source}", path = .path.display())]
+    Namespace {
+        /// The namespace.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The log file cannot be written.
+    #[error("log {path}: {source}", path = .path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The command line was empty.
+    #[error("no command given")]
+    Empty,
+}
+
+impl Launch<'_> {
+    /// The command, set up to enter the namespace between fork and exec: the caller's own threads
+    /// never leave theirs.
+    pub(crate) fn prepare(&self) -> Result<Command, LaunchError> {
+        let (program, arguments) = self.command.split_first().ok_or(LaunchError::Empty)?;
+        let namespace = self.open_namespace()?;
+        let mut command = Command::new(program);
+        command.args(arguments).envs(self.environment);
+        if let Some(directory) = self.working_dir {
+            command.current_dir(directory);
+        }
+        // SAFETY: the closure makes one system call on a descriptor that it owns, and allocates nothing.
+        unsafe {
+            command.pre_exec(move || {
+                let kind = Some(LinkNameSpaceType::Network);
+                Ok(move_into_link_name_space(namespace.as_fd(), kind)?)
+            });
+        }
+        Ok(command)
+    }
+
+    /// What a failed spawn means.
+    pub(crate) fn explain(&self, error: io::Error) -> LaunchError {
+        let program = self.command.first().cloned().unwrap_or_default();
+        match error.kind() {
+            io::ErrorKind::NotFound => LaunchError::NotFound(program),
+            _ => LaunchError::NotExecutable(program, error),
+        }
+    }
+
+    /// Starts it in the background: a session of its own, its output at the end of `log`.
+    pub(crate) fn spawn_detached(&self, log: &Path) -> Result<Process, LaunchError> {
+        let log_error = |source| LaunchError::Log { path: log.to_owned(), source };
+        if let Some(directory) = log.parent() {
+            fs::create_dir_all(directory).map_err(log_error)?;
+        }
+        let output = fs::File::options()
+            .append(true)
+            .create(true)
+            .mode(0o640)
+            .open(log)
+            .map_err(log_error)?;
+        let errors = output.try_clone().map_err(log_error)?;
+        let mut command = self.prepare()?;
+        command.stdin(Stdio::null()).stdout(output).stderr(errors);
+        if self.working_dir.is_none() {
+            command.current_dir("/");
+        }
+        // SAFETY: one system call.
+        unsafe {
+            command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?));
+        }
+        let child = command.spawn().map_err(|error| self.explain(error))?;
+        Ok(describe(child.id()))
+    }
+
+    fn open_namespace(&self) -> Result<OwnedFd, LaunchError> {
+        rustix::fs::open(self.namespace, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(
+            |errno| LaunchError::Namespace {
+                path: self.namespace.to_owned(),
+                source: errno.into(),
+            },
+        )
+    }
+}
+
+/// The record of a process that runs now. A start time of 0 is one that has ended already.
+pub(crate) fn describe(pid: u32) -> Process {
+    Process {
+        pid,
+        start_time: start_time(pid).unwrap_or(0),
+        boot: boot_id(),
+        started: now(),
+        exit: None,
+    }
+}
+
+/// A live process, held by a pidfd.
+#[derive(Debug)]
+pub(crate) struct Watched(AsyncFd<OwnedFd>);
+
+impl Watched {
+    /// Finds a process again; `None` when it has ended.
+    pub(crate) fn find(process: &Process) -> Option<Self> {
+        if process.exit.is_some() || process.boot != boot_id() {
+            return None;
+        }
+        let pid = Pid::from_raw(i32::try_from(process.pid).ok()?)?;
+        let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK).ok()?;
+        // After the pidfd, so that both speak of one process. Our own child may be a zombie whose code
+        // is still to be fetched.
+        let same = start_time(process.pid).is_none_or(|ticks| ticks == process.start_time);
+        if !same || (start_time(process.pid).is_none() && !is_our_child(&pidfd)) {
+            return None;
+        }
+        // SAFETY: an owned descriptor is the same one as long as it lives.
+        unsafe { AsyncFd::register(pidfd) }.ok().map(Self)
+    }
+
+    /// Waits for the end. The code is known only to the parent.
+    pub(crate) async fn wait(&self) -> Exit {
+        loop {
+            // An error says that the runtime is going down: nobody reads the answer then.
+            let Ok(mut ready) = self.0.readable().await else { break };
+            match waitid(
+                WaitId::PidFd(self.0.as_fd()),
+                WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+            ) {
+                Ok(None) => ready.clear_ready(),
+                Ok(Some(status)) => {
+                    let signal = status.terminating_signal().map(|signal| 128 + signal);
+                    return Exit { code: status.exit_status().or(signal), at: now() };
+                }
+                Err(Errno::AGAIN) => ready.clear_ready(),
+                Err(_) => break,
+            }
+        }
+        Exit { code: None, at: now() }
+    }
+
+    /// SIGTERM, and SIGKILL to what is still there after the grace.
+    pub(crate) async fn stop(&self) -> Exit {
+        self.signal(Signal::TERM);
+        if let Ok(exit) = timeout(GRACE, self.wait()).await {
+            return exit;
+        }
+        self.signal(Signal::KILL);
+        self.wait().await
+    }
+
+    fn signal(&self, signal: Signal) {
+        // ESRCH: it ended by itself.
+        let _ = pidfd_send_signal(self.0.get_ref(), signal);
+    }
+}
+
+/// Kills every process whose network namespace is the one mounted at `path`.
+pub(crate) fn evict(path: &Path) {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
+    let Some(wanted) = identity(path) else { return };
+    let Ok(processes) = fs::read_dir("/proc") else { return };
+    for process in processes.flatten() {
+        let pid = process.file_name().to_str().and_then(|name| name.parse().ok());
+        let Some(pid) = pid.and_then(Pid::from_raw) else { continue };
+        // The pidfd first: then both speak of one process.
+        if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty())
+            && identity(&process.path().join("ns/net")) == Some(wanted)
+            && pid != rustix::process::getpid()
+        {
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        }
+    }
+}
+
+fn is_our_child(pidfd: &OwnedFd) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    waitid(WaitId::PidFd(pidfd.as_fd()), options).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn launch(command: &[String]) -> Launch<'_> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        Launch {
+            command,
+            environment: &NONE,
+            working_dir: None,
+            namespace: Path::new("/proc/self/ns/net"),
+        }
+    }
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_program_name_cannot_shift_the_fields() {
+        let stat = "7 (a) R 1) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 0 0";
+        assert_eq!(parse_stat(stat), Some(4711));
+        assert_eq!(parse_stat("7 (a) Z 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711"), None);
+        assert_eq!(parse_stat("7 (a"), None);
+    }
+
+    #[test]
+    fn what_cannot_run_is_named() {
+        let missing = words("/nowhere/netebpf-test");
+        let command = launch(&missing);
+        assert!(matches!(
+            command.explain(io::ErrorKind::NotFound.into()),
+            LaunchError::NotFound(name) if name == missing[0]
+        ));
+        assert!(matches!(launch(&[]).prepare(), Err(LaunchError::Empty)));
+        let nowhere = Launch { namespace: Path::new("/nowhere"), ..launch(&missing) };
+        assert!(matches!(nowhere.prepare(), Err(LaunchError::Namespace { .. })));
+    }
+}

@@ -1,0 +1,177 @@
+//! The control socket: requests in, answers out.
+//!
+//! **Invariant**: every request runs as a task of its own to its end: a caller who goes away half-way
+//! leaves a whole change behind. Changes take [`Turn`]s; who only looks never waits for one.
+
+use super::{
+    Daemon, Error,
+    api::{
+        Changes, CreateNetworkRequest, CreateRequest, DownRequest, ENDED, EndpointView, Failure,
+        FlowFilter, FlowView, FlowsRemoved, GcRequest, NetworkView, ProcessReport, RemoveRequest,
+        Status, UpReply, UpRequest, path,
+    },
+    engine::Engine,
+};
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use std::sync::Arc;
+use tokio::sync::OwnedMutexGuard;
+
+type Shared = State<Arc<Daemon>>;
+type Answer<T> = Result<Json<T>, Error>;
+
+/// Every path.
+pub(super) fn router(daemon: Arc<Daemon>) -> Router {
+    Router::new()
+        .route(path::UP, post(up))
+        .route(path::DOWN, post(down))
+        .route(path::STATUS, get(status))
+        .route(path::ENDPOINTS, get(endpoints).post(create))
+        .route(path::ENDPOINTS_REMOVE, post(remove))
+        .route(path::ENDPOINTS_PROCESS, post(process))
+        .route(path::NETWORKS, get(networks).post(create_network))
+        .route(path::NETWORKS_REMOVE, post(remove_networks))
+        .route(path::FLOWS, get(flows))
+        .route(path::FLOWS_REMOVE, post(remove_flows))
+        .route(path::GC, post(gc))
+        .layer(middleware::from_fn_with_state(Arc::clone(&daemon), to_the_end))
+        .with_state(daemon)
+}
+
+async fn to_the_end(State(daemon): Shared, request: Request, next: Next) -> Response {
+    let mut response = tokio::spawn(next.run(request)).await.unwrap_or_else(|error| {
+        let message = format!("daemon: a request failed within: {error}: please report it");
+        (StatusCode::INTERNAL_SERVER_ERROR, Json(Failure { message })).into_response()
+    });
+    if daemon.has_ended() {
+        response.headers_mut().insert(ENDED, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        (self.status(), Json(Failure { message: self.to_string() })).into_response()
+    }
+}
+
+/// The engine, for as long as one change takes.
+pub(super) struct Turn {
+    daemon: Arc<Daemon>,
+    pub(super) engine: OwnedMutexGuard<Engine>,
+}
+
+impl Turn {
+    /// Waits for the changes before.
+    pub(super) async fn take(daemon: &Arc<Daemon>) -> Result<Self, Error> {
+        let engine = Arc::clone(&daemon.engine).lock_owned().await;
+        if engine.ended() {
+            return Err(Error::Ending);
+        }
+        Ok(Self { daemon: Arc::clone(daemon), engine })
+    }
+
+    /// Takes the instance down when nothing is left of it, whether the change succeeded or not; lets
+    /// others see what there is now. Answers with what was done besides.
+    pub(super) async fn end<T>(
+        mut self,
+        done: Result<T, Error>,
+    ) -> Result<(T, Vec<String>), Error> {
+        let changes = self.engine.end_if_empty().await;
+        self.daemon.publish(&self.engine);
+        Ok((done?, changes?))
+    }
+
+    async fn end_changes(self, done: Result<Vec<String>, Error>) -> Answer<Changes> {
+        let (mut changes, more) = self.end(done).await?;
+        changes.extend(more);
+        Ok(Json(Changes { changes }))
+    }
+}
+
+async fn up(State(daemon): Shared, Json(request): Json<UpRequest>) -> Answer<UpReply> {
+    let mut turn = Turn::take(&daemon).await?;
+    let done = turn.engine.up(&request).await;
+    Ok(Json(turn.end(done).await?.0))
+}
+
+async fn down(State(daemon): Shared, Json(request): Json<DownRequest>) -> Answer<Changes> {
+    let mut turn = Turn::take(&daemon).await?;
+    let done = turn.engine.down(&request).await;
+    turn.end_changes(done).await
+}
+
+async fn status(State(daemon): Shared) -> Answer<Status> {
+    let mut turn = Turn::take(&daemon).await?;
+    Ok(Json(turn.engine.status().await?))
+}
+
+async fn endpoints(State(daemon): Shared) -> Json<Vec<EndpointView>> {
+    Json(daemon.snapshot().endpoints())
+}
+
+async fn create(State(daemon): Shared, Json(request): Json<CreateRequest>) -> Answer<EndpointView> {
+    let mut turn = Turn::take(&daemon).await?;
+    let done = turn.engine.create(&request).await;
+    Ok(Json(turn.end(done).await?.0))
+}
+
+async fn remove(State(daemon): Shared, Json(request): Json<RemoveRequest>) -> Answer<Changes> {
+    let mut turn = Turn::take(&daemon).await?;
+    let done = turn.engine.remove(&request.names, request.force).await;
+    turn.end_changes(done).await
+}
+
+async fn process(State(daemon): Shared, Json(report): Json<ProcessReport>) -> Answer<Changes> {
+    let mut turn = Turn::take(&daemon).await?;
+    let done = turn.engine.process_reported(&report.endpoint, report.pid, report.exit).await;
+    let (_, changes) = turn.end(done).await?;
+    Ok(Json(Changes { changes }))
+}
+
+async fn networks(State(daemon): Shared) -> Json<Vec<NetworkView>> {
+    Json(daemon.snapshot().networks())
+}
+
+async fn create_network(
+    State(daemon): Shared,
+    Json(request): Json<CreateNetworkRequest>,
+) -> Answer<NetworkView> {
+    let mut turn = Turn::take(&daemon).await?;
+    let done = turn.engine.create_network(&request.network).await;
+    Ok(Json(turn.end(done).await?.0))
+}
+
+async fn remove_networks(
+    State(daemon): Shared,
+    Json(request): Json<RemoveRequest>,
+) -> Answer<Changes> {
+    let mut turn = Turn::take(&daemon).await?;
+    let done = turn.engine.remove_networks(&request.names).await;
+    turn.end_changes(done).await
+}
+
+async fn flows(State(daemon): Shared) -> Answer<Vec<FlowView>> {
+    let mut turn = Turn::take(&daemon).await?;
+    Ok(Json(turn.engine.flows()?))
+}
+
+async fn remove_flows(
+    State(daemon): Shared,
+    Json(filter): Json<FlowFilter>,
+) -> Answer<FlowsRemoved> {
+    let mut turn = Turn::take(&daemon).await?;
+    Ok(Json(FlowsRemoved { removed: turn.engine.remove_flows(&filter)? }))
+}
+
+async fn gc(State(daemon): Shared, Json(request): Json<GcRequest>) -> Answer<Changes> {
+    let mut turn = Turn::take(&daemon).await?;
+    let done = turn.engine.collect(request.dry_run).await;
+    turn.end_changes(done).await
+}

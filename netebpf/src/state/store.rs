@@ -1,0 +1,291 @@
+//! The state file: versioned, checksummed, replaced whole.
+
+use super::{Instance, State};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use std::{
+    fmt, fs,
+    io::{self, Write as _},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+/// The version of the file's layout.
+const VERSION: u32 = 1;
+
+/// What stands in the file.
+#[derive(Serialize, Deserialize)]
+struct Envelope {
+    version: u32,
+    /// SHA-256 of `state` in serde_json's compact form, hexadecimal.
+    checksum: String,
+    state: Value,
+}
+
+/// Why the state file could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The system refused.
+    #[error("state: {path}: cannot {operation}: {source}", path = path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A later version of netebpf wrote it.
+    #[error(
+        "state: {path}: written in layout {found}, and this netebpf reads {VERSION}: run the newer one, or take the instance down with it",
+        path = path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// Not to be expressed in JSON; a fault of netebpf itself.
+    #[error("state: cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// A file that could not be read, and where it was put.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recovered {
+    /// The state file.
+    pub path: PathBuf,
+    /// Where its content is kept now.
+    pub kept: PathBuf,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl fmt::Display for Recovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "state: {}: {}: kept as {}; beginning anew, what the kernel still has of this instance is removed",
+            self.path.display(),
+            self.reason,
+            self.kept.display()
+        )
+    }
+}
+
+/// What [`load`] found.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The state; empty when there was no file, or no whole one.
+    pub state: State,
+    /// Set when the file was there and could not be read.
+    pub recovered: Option<Recovered>,
+}
+
+/// The state file of an instance.
+fn file(instance: &Instance) -> PathBuf {
+    instance.state_dir().join("state.json")
+}
+
+/// Reads the state of an instance. A file that is damaged is put aside and named.
+///
+/// # Errors
+/// When the system refuses, or the file is a later version's.
+pub fn load(instance: &Instance) -> Result<Loaded, StateError> {
+    load_from(&file(instance))
+}
+
+/// Writes the state of an instance; when this returns it is on disk.
+///
+/// # Errors
+/// When the system refuses: the earlier file is then still whole.
+pub fn save(instance: &Instance, state: &State) -> Result<(), StateError> {
+    save_to(&file(instance), state)
+}
+
+fn load_from(path: &Path) -> Result<Loaded, StateError> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Loaded { state: State::default(), recovered: None });
+        }
+        Err(source) => return Err(io_error("read", path)(source)),
+    };
+    let reason = match decode(&text) {
+        Ok(state) => return Ok(Loaded { state, recovered: None }),
+        Err(Damage::Newer(found)) => {
+            return Err(StateError::Newer { path: path.to_owned(), found });
+        }
+        Err(Damage::Broken(reason)) => reason,
+    };
+    let kept = put_aside(path)?;
+    let recovered = Recovered { path: path.to_owned(), kept, reason };
+    Ok(Loaded { state: State::default(), recovered: Some(recovered) })
+}
+
+enum Damage {
+    Newer(u32),
+    Broken(String),
+}
+
+fn decode(text: &[u8]) -> Result<State, Damage> {
+    let broken = |reason: String| Damage::Broken(reason);
+    // The version first: a later layout need not have the rest of ours.
+    let value: Value = serde_json::from_slice(text)
+        .map_err(|error| broken(format!("half-written or damaged ({error})")))?;
+    match value.get("version").and_then(Value::as_u64) {
+        Some(version) if version > u64::from(VERSION) => {
+            return Err(Damage::Newer(u32::try_from(version).unwrap_or(u32::MAX)));
+        }
+        Some(_) => {}
+        None => return Err(broken("damaged (no version)".to_owned())),
+    }
+    let envelope: Envelope =
+        serde_json::from_value(value).map_err(|error| broken(format!("damaged ({error})")))?;
+    if checksum(&envelope.state) != envelope.checksum {
+        return Err(broken("damaged (its checksum is wrong)".to_owned()));
+    }
+    serde_json::from_value(envelope.state).map_err(|error| broken(format!("damaged ({error})")))
+}
+
+/// The first free `state.json.corrupt-N`: an earlier damaged file is evidence too.
+fn put_aside(path: &Path) -> Result<PathBuf, StateError> {
+    let mut number = 1;
+    let kept = loop {
+        let kept = path.with_file_name(format!("state.json.corrupt-{number}"));
+        if !kept.exists() {
+            break kept;
+        }
+        number += 1;
+    };
+    fs::rename(path, &kept).map_err(io_error("put aside", path))?;
+    Ok(kept)
+}
+
+fn save_to(path: &Path, state: &State) -> Result<(), StateError> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(directory)
+        .map_err(io_error("make", directory))?;
+    let state = serde_json::to_value(state)?;
+    let envelope = Envelope { version: VERSION, checksum: checksum(&state), state };
+    let mut text = serde_json::to_vec_pretty(&envelope)?;
+    text.push(b'\n');
+    let mut file = tempfile::Builder::new()
+        .prefix(".state.json.")
+        .tempfile_in(directory)
+        .map_err(io_error("write in", directory))?;
+    file.write_all(&text).map_err(io_error("write", file.path()))?;
+    file.as_file().sync_all().map_err(io_error("sync", file.path()))?;
+    file.persist(path).map_err(|error| io_error("replace", path)(error.error))?;
+    // The rename is on disk only when the directory is.
+    fs::File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(io_error("sync", directory))
+}
+
+fn checksum(state: &Value) -> String {
+    let digest = Sha256::digest(state.to_string());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError + use<> {
+    let path = path.to_owned();
+    move |source| StateError::Io { operation, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{Exit, Process};
+
+    fn sample() -> State {
+        let mut state = State::default();
+        state.sysctls.insert("net/ipv4/conf/eth0/forwarding".to_owned(), "0".to_owned());
+        state.processes.insert(
+            "web".to_owned(),
+            Process {
+                pid: 7,
+                start_time: u64::MAX,
+                boot: "b".to_owned(),
+                started: 1,
+                exit: Some(Exit { code: Some(3), at: 2 }),
+            },
+        );
+        state
+    }
+
+    fn directory() -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("instance").join("state.json");
+        (directory, path)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let (_keep, path) = directory();
+        assert_eq!(load_from(&path).unwrap().state, State::default());
+        save_to(&path, &sample()).unwrap();
+        let loaded = load_from(&path).unwrap();
+        assert_eq!(loaded.state, sample());
+        assert_eq!(loaded.recovered, None);
+        let names: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().collect();
+        assert_eq!(names.len(), 1, "no temporary file stays behind");
+    }
+
+    #[test]
+    fn every_cut_and_every_flipped_byte_is_noticed() {
+        let (_keep, path) = directory();
+        save_to(&path, &sample()).unwrap();
+        let whole = fs::read(&path).unwrap();
+        for length in 0..whole.len() - 2 {
+            assert!(matches!(decode(&whole[..length]), Err(Damage::Broken(_))), "cut at {length}");
+        }
+        for place in 0..whole.len() {
+            let mut bad = whole.clone();
+            bad[place] ^= 1;
+            // A changed blank is another blank or no JSON; anything else must not pass for a state.
+            if let Ok(state) = decode(&bad) {
+                assert_eq!(state, sample(), "byte {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_kept_aside_and_named() {
+        let (_keep, path) = directory();
+        save_to(&path, &sample()).unwrap();
+        for number in 1..=2 {
+            fs::write(&path, b"{\"version\":1,").unwrap();
+            let loaded = load_from(&path).unwrap();
+            assert_eq!(loaded.state, State::default());
+            let recovered = loaded.recovered.unwrap();
+            assert_eq!(recovered.kept, path.with_file_name(format!("state.json.corrupt-{number}")));
+            assert!(recovered.to_string().contains("half-written"), "{recovered}");
+            assert!(!path.exists());
+        }
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_damage() {
+        let (_keep, path) = directory();
+        save_to(&path, &sample()).unwrap();
+        let text = fs::read_to_string(&path).unwrap().replace("\"pid\": 7", "\"pid\": 8");
+        fs::write(&path, text).unwrap();
+        let recovered = load_from(&path).unwrap().recovered.unwrap();
+        assert!(recovered.reason.contains("checksum"), "{recovered}");
+    }
+
+    #[test]
+    fn a_later_layout_is_refused_and_left_alone() {
+        let (_keep, path) = directory();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, b"{\"version\": 2, \"whatever\": []}").unwrap();
+        assert!(matches!(load_from(&path), Err(StateError::Newer { found: 2, .. })));
+        assert!(path.exists());
+    }
+}
