@@ -3,6 +3,7 @@
 use netebpf_tests::lab::{
     Lab, both,
     family::{HOST, LAN, ROUTER, SERVER},
+    frame::Seen,
     probe::{Answer, port_unreachable, time_exceeded, too_big},
     traffic,
 };
@@ -61,6 +62,11 @@ fn path_mtu() {
         }
         // Now the kernel knows, and says so itself.
         assert!(matches!(probe(), Answer::Error(error) if error.from.is_none()));
+
+        // By TCP: the router has to say it to whoever answers, too.
+        traffic::bulk(&lab.server, &lab.lan, 5001, LAN.port(family, 5001), 4 << 20);
+        let told = |seen: &Seen| seen.quoted == Some((LAN.of(family), SERVER.of(family)));
+        assert!(lab.at_router().saw(told), "the way was not too narrow");
     });
 }
 

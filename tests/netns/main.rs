@@ -2,8 +2,37 @@
 
 use netebpf_tests::runner;
 
+mod bad_input;
+mod bulk;
+mod commands;
+mod daemon;
+mod flows;
+mod isolation;
 mod laboratory;
+mod lifecycle;
+mod masquerade;
+mod obscure;
+mod peers;
+mod published;
+mod spoofing;
+mod xdp;
 
 fn main() -> std::process::ExitCode {
-    runner::main(&[laboratory::TESTS].concat())
+    let modules = [
+        laboratory::TESTS,
+        peers::TESTS,
+        masquerade::TESTS,
+        published::TESTS,
+        isolation::TESTS,
+        spoofing::TESTS,
+        obscure::TESTS,
+        flows::TESTS,
+        bulk::TESTS,
+        daemon::TESTS,
+        lifecycle::TESTS,
+        commands::TESTS,
+        bad_input::TESTS,
+        xdp::TESTS,
+    ];
+    runner::main(&modules.concat())
 }

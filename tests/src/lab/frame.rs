@@ -162,7 +162,7 @@ fn fill_checksum(message: &mut [u8], at: usize, from: IpAddr, to: IpAddr, protoc
 }
 
 /// What a sniffer tells of a frame.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Seen {
     /// Ethernet destination.
     pub to: Mac,
@@ -182,6 +182,22 @@ pub struct Seen {
     pub protocol: u8,
     /// Ports, where there are any.
     pub ports: Option<(u16, u16)>,
+}
+
+impl std::fmt::Debug for Seen {
+    /// One line, as tcpdump's.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mac = netebpf_common::abi::Mac;
+        write!(f, "{} > {} {:#06x}", mac(self.from), mac(self.to), self.kind)?;
+        if let Some((from, to)) = self.addresses {
+            write!(f, " {from} > {to} protocol {} ports {:?}", self.protocol, self.ports)?;
+        }
+        if let Some((from, to)) = self.quoted {
+            write!(f, " about {from} > {to}")?;
+        }
+        write!(f, ", {} bytes:", self.length)?;
+        self.payload.iter().take(64).try_for_each(|byte| write!(f, " {byte:02x}"))
+    }
 }
 
 impl Seen {

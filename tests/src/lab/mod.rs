@@ -23,6 +23,8 @@ pub mod family;
 pub mod frame;
 mod netebpf;
 mod ns;
+mod offload;
+mod pins;
 pub mod probe;
 mod sweep;
 mod tidy;
@@ -148,10 +150,22 @@ impl Lab {
         ran
     }
 
-    /// Makes the way between router and server narrow: 1400 bytes.
+    /// Makes the way between router and server narrow: 1400 bytes. The server does not tell (its MSS
+    /// is that of a wide link), so only the router's "too big" does.
     pub fn narrow_path(&self) {
         self.router.ip("link set srv0 mtu 1400");
         self.server.ip("link set eth0 mtu 1400");
+        for (gateway, mss) in
+            [(family::ROUTER_FAR.of(Family::V4), 1460), (family::ROUTER_FAR.of(Family::V6), 1440)]
+        {
+            self.server.ip(&format!("route replace default via {gateway} dev eth0 advmss {mss}"));
+        }
+    }
+
+    /// `up` with another file.
+    pub fn up_text(&self, text: &str) -> Ran {
+        let file = self.file("netebpf.yaml", text);
+        self.netebpf(&["up", "-f", file.to_str().expect("a plain path")])
     }
 
     /// The instance's name.
@@ -169,6 +183,11 @@ impl Lab {
         let path = self.files.path().join(name);
         fs::write(&path, text).expect("a file in our own directory");
         path
+    }
+
+    /// Watches an interface from now on.
+    pub fn sniff(&self, ns: &Ns, interface: &str) -> Sniffer {
+        Sniffer::start(ns, interface)
     }
 
     /// The host before netebpf ran.
@@ -220,7 +239,7 @@ impl Lab {
             !outsiders.contains(&seen.from)
                 && (private(seen.addresses) || private(seen.quoted) && !self.private_quotes.get())
         };
-        let all = self.at_router.frames().into_iter().chain(self.at_lan.frames());
+        let all = self.at_router.private().into_iter().chain(self.at_lan.private());
         all.filter(leak).collect()
     }
 
@@ -265,6 +284,11 @@ impl Drop for Lab {
         }
         sweep::remove(&self.instance);
     }
+}
+
+/// Deletes a namespace behind netebpf's back.
+pub fn delete_namespace(name: &str) {
+    ns::ip(&["netns", "delete", name]);
 }
 
 /// A veth pair between two namespaces, up.
@@ -331,6 +355,7 @@ pub fn moment() -> Duration {
 }
 
 /// Waits until something is so.
+#[track_caller]
 pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     let deadline = Instant::now() + patience();
     while !so() {

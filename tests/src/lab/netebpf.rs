@@ -36,12 +36,14 @@ pub struct Ran {
 
 impl Ran {
     /// It must have succeeded; its standard output.
+    #[track_caller]
     pub fn ok(self) -> String {
         assert_eq!(self.code, 0, "{self:#?}");
         self.out
     }
 
     /// It must have failed with this code; what it said.
+    #[track_caller]
     pub fn fails(self, code: i32) -> String {
         assert_eq!(self.code, code, "{self:#?}");
         assert!(!self.err.trim().is_empty(), "it failed without a word: {self:#?}");
@@ -49,6 +51,7 @@ impl Ran {
     }
 
     /// It must have failed with this code and said all of this.
+    #[track_caller]
     pub fn fails_saying(self, code: i32, words: &[&str]) {
         let said = self.fails(code);
         for word in words {
@@ -60,10 +63,15 @@ impl Ran {
 impl Lab {
     /// Runs the binary on the host.
     pub fn netebpf(&self, arguments: &[&str]) -> Ran {
+        self.netebpf_reading(arguments, "")
+    }
+
+    /// The same with some standard input.
+    pub fn netebpf_reading(&self, arguments: &[&str], input: &str) -> Ran {
         self.netebpf_ran.set(true);
         let mut command = self.host.command(binary());
         command.args(["--instance", &self.instance]).args(arguments);
-        let ran = finish(command, "");
+        let ran = finish(command, input);
         println!("$ netebpf {} -> {}\n{}{}", arguments.join(" "), ran.code, ran.out, ran.err);
         ran
     }
@@ -83,9 +91,25 @@ impl Lab {
     }
 
     /// What a command prints with `--format json`.
+    #[track_caller]
     pub fn json(&self, arguments: &str) -> Value {
         let text = self.run(&format!("{arguments} --format json")).ok();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments}: {error} in {text}"))
+    }
+
+    /// A counter of an endpoint or an uplink, by its name: `drop/spoofed_mac`.
+    #[track_caller]
+    pub fn counter(&self, of: &str, name: &str) -> u64 {
+        let status = self.json("status");
+        let counters = &status["counters"][of];
+        counters[name].as_u64().unwrap_or(0)
+    }
+
+    /// The bridge of a network.
+    pub fn bridge(&self, network: &str) -> String {
+        let networks = self.json(&format!("network inspect {network}"));
+        let id = networks[0]["Id"].as_str().expect("an identifier");
+        format!("nb-{}", &id[..12])
     }
 
     /// The daemon's process id.

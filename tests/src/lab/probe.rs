@@ -61,11 +61,13 @@ impl Ns {
     }
 
     /// A ping that must be answered.
+    #[track_caller]
     pub fn reaches(&self, to: IpAddr) {
         assert_eq!(self.ping(to).send(), Answer::Reply, "ping {} -> {to}", self.name());
     }
 
     /// A ping that must not be answered by that address; ours is what came instead.
+    #[track_caller]
     pub fn never_reaches(&self, to: IpAddr) -> Answer {
         let answer = self.ping(to).within(super::moment()).send();
         assert_ne!(answer, Answer::Reply, "ping {} -> {to}", self.name());

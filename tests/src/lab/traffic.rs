@@ -143,12 +143,14 @@ impl Ns {
     }
 
     /// Asks an echo server once by TCP and once by UDP, and must be answered.
+    #[track_caller]
     pub fn ask_both(&self, to: SocketAddr) {
         self.ask_tcp(to);
         self.ask_udp(to);
     }
 
     /// Asks an echo server by TCP, which must answer; our own address.
+    #[track_caller]
     pub fn ask_tcp(&self, to: SocketAddr) -> SocketAddr {
         let who = self.name();
         let mut stream = self.connect(to).unwrap_or_else(|e| panic!("TCP {who} -> {to}: {e}"));
@@ -157,6 +159,7 @@ impl Ns {
     }
 
     /// Asks an echo server by UDP, which must answer from where it was asked; our own port.
+    #[track_caller]
     pub fn ask_udp(&self, to: SocketAddr) -> u16 {
         let socket = self.udp(Family::of(to.ip()), 0);
         let who = self.name();
@@ -165,6 +168,7 @@ impl Ns {
     }
 
     /// A TCP connection to there must fail; how.
+    #[track_caller]
     pub fn refused(&self, to: SocketAddr) -> ErrorKind {
         match self.connect_from(None, to, super::moment()) {
             Err(error) => error.kind(),
@@ -247,6 +251,7 @@ pub fn expect_pattern(
 }
 
 /// Moves so many bytes each way over one connection, and compares each of them.
+#[track_caller]
 pub fn bulk(client: &Ns, server: &Ns, listen: u16, to: SocketAddr, bytes: usize) {
     let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, listen));
     let listener = server.run(|| TcpListener::bind(any)).expect("a free TCP port");

@@ -1,11 +1,12 @@
 //! Raw frames in and out of an interface (AF_PACKET), and sniffers that watch one all the time.
 
-use super::{Ns, frame::Seen};
+use super::{Ns, family::is_private, frame::Seen};
 use std::{
+    collections::VecDeque,
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -14,8 +15,8 @@ use std::{
 
 /// How many bytes of a frame are kept: enough for an ICMPv6 error and what it quotes.
 const KEPT: usize = 192;
-/// How many frames a sniffer keeps.
-const MOST: usize = 50_000;
+/// How many frames a sniffer keeps: the last ones, and as many that tell a private address.
+const MOST: usize = 20_000;
 
 /// A raw socket on one interface.
 #[derive(Debug)]
@@ -95,10 +96,34 @@ pub(super) fn set_option<T>(
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// What a sniffer has seen.
+#[derive(Debug, Default)]
+struct Book {
+    last: VecDeque<Seen>,
+    private: VecDeque<Seen>,
+}
+
+impl Book {
+    fn note(&mut self, frame: Seen) {
+        let is_private = |pair: &(_, _)| is_private(pair.0) || is_private(pair.1);
+        if frame.addresses.iter().chain(&frame.quoted).any(is_private) {
+            push(&mut self.private, frame.clone());
+        }
+        push(&mut self.last, frame);
+    }
+}
+
+fn push(list: &mut VecDeque<Seen>, frame: Seen) {
+    if list.len() == MOST {
+        list.pop_front();
+    }
+    list.push_back(frame);
+}
+
 /// Watches an interface from the moment that it is made.
 #[derive(Debug)]
 pub struct Sniffer {
-    seen: Arc<Mutex<Vec<Seen>>>,
+    book: Arc<Mutex<Book>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -107,39 +132,47 @@ impl Sniffer {
     /// Starts one.
     pub fn start(ns: &Ns, interface: &str) -> Self {
         let wire = Wire::open(ns, interface);
-        let seen = Arc::new(Mutex::new(Vec::new()));
+        let book = Arc::new(Mutex::new(Book::default()));
         let stop = Arc::new(AtomicBool::new(false));
-        let (list, stopped) = (Arc::clone(&seen), Arc::clone(&stop));
+        let (notes, stopped) = (Arc::clone(&book), Arc::clone(&stop));
         let watch = move || {
             while !stopped.load(Ordering::Relaxed) {
-                let Some(frame) = wire.receive(Duration::from_millis(50)) else { continue };
-                let mut list = list.lock().expect("nobody panics with it");
-                if list.len() < MOST {
-                    list.push(frame);
+                if let Some(frame) = wire.receive(Duration::from_millis(50)) {
+                    notes.lock().expect("nobody panics with it").note(frame);
                 }
             }
         };
-        Self { seen, stop, thread: Some(thread::spawn(watch)) }
+        Self { book, stop, thread: Some(thread::spawn(watch)) }
     }
 
-    /// What was seen up to now.
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().expect("nobody panics with it")
+    }
+
+    /// The last frames up to now.
     pub fn frames(&self) -> Vec<Seen> {
-        self.seen.lock().expect("nobody panics with it").clone()
+        self.book().last.iter().cloned().collect()
     }
 
-    /// Whether such a frame was seen.
+    /// Every frame up to now that tells a private address.
+    pub fn private(&self) -> Vec<Seen> {
+        self.book().private.iter().cloned().collect()
+    }
+
+    /// Whether such a frame was seen lately.
     pub fn saw(&self, wanted: impl Fn(&Seen) -> bool) -> bool {
-        self.seen.lock().expect("nobody panics with it").iter().any(wanted)
+        self.book().last.iter().any(wanted)
     }
 
     /// Waits for such a frame, which must come.
+    #[track_caller]
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Seen) -> bool) {
         super::eventually(what, || self.saw(&wanted));
     }
 
-    /// Forgets what was seen.
+    /// Forgets the last frames.
     pub fn clear(&self) {
-        self.seen.lock().expect("nobody panics with it").clear();
+        self.book().last.clear();
     }
 }
 

@@ -1,0 +1,203 @@
+//! Wrong input: what it says, its exit code, and that nothing changed.
+
+use netebpf_tests::lab::{Lab, Ran, binary, topology};
+use std::{os::unix::process::CommandExt, process::Command};
+
+netebpf_tests::tests![files, commands, while_something_runs, usage, without_root];
+
+/// Every wrong file: exit code 1, what, where, what would be right.
+#[rustfmt::skip]
+const FILES: &[(&str, &str, &[&str])] = &[
+    ("no YAML", "services: [", &["netebpf.yaml"]),
+    ("empty", "", &["netebpf.yaml", "empty"]),
+    ("an unknown key", "services:\n  a: {colour: red}\n", &["netebpf.yaml:2:", "colour", "known are"]),
+    ("a list", "- a\n- b\n", &["netebpf.yaml:1:"]),
+    ("a gateway outside", "networks:\n  web: {ipam: {config: [{subnet: 10.0.0.0/24, gateway: 10.0.1.1}]}}\n",
+        &["web", "10.0.1.1 is outside 10.0.0.0/24"]),
+    ("no subnet", "networks:\n  web: {ipam: {config: [{subnet: 10.0.0.0/33}]}}\n", &["netebpf.yaml:2:", "10.0.0.0/33"]),
+    ("host bits", "networks:\n  web: {ipam: {config: [{subnet: 10.0.0.7/24}]}}\n", &["10.0.0.7/24", "10.0.0.0/24 is meant"]),
+    ("two that overlap", "networks:\n  a: {ipam: {config: [{subnet: 10.0.0.0/16}]}}\n  b: {ipam: {config: [{subnet: 10.0.5.0/24}]}}\n",
+        &["10.0.5.0/24", "overlaps", "10.0.0.0/16"]),
+    ("one that the host routes", "networks:\n  a: {ipam: {config: [{subnet: 192.0.2.0/25}]}}\n", &["192.0.2.0/25", "route 192.0.2.0/24"]),
+    ("too small a subnet", "networks:\n  a: {ipam: {config: [{subnet: 10.0.0.0/31}]}}\n", &["10.0.0.0/31"]),
+    ("an address twice", "networks:\n  a: {ipam: {config: [{subnet: 10.0.0.0/24}]}}\nservices:\n  x: {networks: {a: {ipv4_address: 10.0.0.5}}}\n  y: {networks: {a: {ipv4_address: 10.0.0.5}}}\n",
+        &["10.0.0.5", "x", "y"]),
+    ("an address outside", "networks:\n  a: {ipam: {config: [{subnet: 10.0.0.0/24}]}}\nservices:\n  x: {networks: {a: {ipv4_address: 10.0.1.5}}}\n",
+        &["x", "10.0.1.5 is outside 10.0.0.0/24"]),
+    ("the gateway's address", "networks:\n  a: {ipam: {config: [{subnet: 10.0.0.0/24}]}}\nservices:\n  x: {networks: {a: {ipv4_address: 10.0.0.1}}}\n",
+        &["x", "10.0.0.1", "gateway"]),
+    ("no address", "services:\n  x: {networks: {default: {ipv4_address: ten}}}\n", &["netebpf.yaml:2:", "ten"]),
+    ("a network that is not defined", "services:\n  x: {networks: [nowhere]}\n", &["x", "nowhere"]),
+    ("a port too large", "services:\n  x: {ports: [\"70000:80\"]}\n", &["netebpf.yaml:2:", "70000", "65535"]),
+    ("no port", "services:\n  x: {ports: [\"http:80\"]}\n", &["http"]),
+    ("no such protocol", "services:\n  x: {ports: [\"80:80/icmp\"]}\n", &["icmp", "tcp or udp"]),
+    ("ranges that do not pair", "services:\n  x: {ports: [\"8000-8010:80\", \"1-2:1-3\"]}\n", &["ports"]),
+    ("a port twice", "services:\n  x: {ports: [\"8080:80\"]}\n  y: {ports: [\"8080:80\"]}\n", &["8080", "x", "y", "already"]),
+    ("an address that is not the host's", "services:\n  x: {ports: [\"203.0.113.5:80:80\"]}\n", &["203.0.113.5"]),
+    ("a name that no file can have", "services:\n  a/b: {}\n", &["a/b"]),
+    ("two of one name", "services:\n  a: {}\n  a: {}\n", &["netebpf.yaml:3:"]),
+    ("too long an interface name", "services:\n  x: {networks: {default: {interface_name: much-too-long-a-name}}}\n",
+        &["much-too-long-a-name", "15"]),
+    ("a namespace that is not there", "services:\n  x: {netns: /run/netns/nowhere-at-all}\n", &["x", "/run/netns/nowhere-at-all"]),
+    ("a namespace that is none", "services:\n  x: {netns: /etc/hostname}\n", &["x", "/etc/hostname"]),
+    ("a driver that is not there", "networks:\n  a: {driver: overlay}\n", &["overlay", "bridge"]),
+    ("an Ethernet address that is none", "services:\n  x: {networks: {default: {mac_address: \"01:00:5e:00:00:01\"}}}\n", &["01:00:5e:00:00:01"]),
+    ("a variable", "services:\n  x: {command: \"echo ${HOME}\"}\n", &["HOME"]),
+];
+
+fn files() {
+    let lab = Lab::bare();
+    for (what, text, words) in FILES {
+        println!("— {what} —");
+        lab.up_text(&format!("name: lab\n{text}").replace("name: lab\nservices: [", "services: ["))
+            .same_line(what)
+            .fails_saying(1, &adjusted(words));
+        lab.nothing_left();
+    }
+}
+
+/// The lines of a table's files are counted without the name that the test puts before them.
+fn adjusted<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    words
+        .iter()
+        .map(|word| if word.starts_with("netebpf.yaml:") { "netebpf.yaml:" } else { *word })
+        .collect()
+}
+
+/// The same by arguments.
+#[rustfmt::skip]
+const COMMANDS: &[(&str, i32, &[&str])] = &[
+    ("up -f /there/is/no/file.yaml", 1, &["/there/is/no/file.yaml"]),
+    ("create --name x -p 70000:80", 1, &["70000", "65535"]),
+    ("create --name x -p 80:80/icmp", 1, &["icmp", "tcp or udp"]),
+    ("create --name x -p fe80::1:80:80", 1, &["[::1]:"]),
+    ("create --name a/b", 1, &["a/b"]),
+    ("create --name x --network nowhere", 1, &["nowhere"]),
+    ("create --name x --ip 10.255.255.300", 2, &["10.255.255.300"]),
+    ("create --name x --netns /run/netns/nowhere-at-all", 1, &["/run/netns/nowhere-at-all"]),
+    ("rm nobody", 1, &["nobody"]),
+    ("inspect nobody", 1, &["nobody"]),
+    ("port nobody", 1, &["nobody"]),
+    ("logs nobody", 1, &["nobody"]),
+    ("exec nobody -- true", 125, &["nobody"]),
+    ("run --name a/b -- true", 125, &["a/b"]),
+    ("run --network nowhere -- true", 125, &["nowhere"]),
+    ("network create x --subnet 10.0.0.7/24", 1, &["10.0.0.7/24", "10.0.0.0/24"]),
+    ("network create x --subnet 192.0.2.0/25", 1, &["192.0.2.0/25", "192.0.2.0/24"]),
+    ("network create x --subnet 10.0.0.0/24 --gateway 10.0.1.1", 1, &["10.0.1.1", "10.0.0.0/24"]),
+    ("network rm nowhere", 1, &["nowhere"]),
+    ("network inspect nowhere", 1, &["nowhere"]),
+    ("up -f netebpf.yaml --uplink much-too-long-a-name", 2, &["much-too-long-a-name", "15"]),
+    ("up -f netebpf.yaml --xdp sometimes", 2, &["auto", "generic"]),
+    ("ps --format {{.Nonsense", 2, &["{{"]),
+];
+
+fn commands() {
+    let lab = Lab::bare();
+    for (command, code, words) in COMMANDS {
+        lab.run(command).fails_saying(*code, words);
+        lab.nothing_left();
+    }
+}
+
+/// What is there already is in the way, and stays.
+fn while_something_runs() {
+    let lab = Lab::up(&topology().ports("c1", &["8080:80"]));
+    let _echo = lab.endpoint("c1").echo(80);
+    let before = (lab.pins(), lab.now(), lab.run("ps").ok());
+    let other = |services: &str| format!("name: other\n{services}");
+    let file = |text: &str| lab.up_text(&other(text));
+    file("services:\n  c1: {}\n").fails_saying(1, &["c1", "already taken", "lab"]);
+    file("networks:\n  front: {}\n").fails_saying(1, &["front", "already taken", "lab"]);
+    file("services:\n  x: {ports: [\"8080:80\"]}\n")
+        .fails_saying(1, &["8080", "already allocated", "c1"]);
+    file("networks:\n  x: {ipam: {config: [{subnet: 10.10.0.0/25}]}}\n")
+        .fails_saying(1, &["10.10.0.0/25", "overlaps", "front"]);
+    lab.run("create --name c1").fails_saying(1, &["c1", "already taken"]);
+    lab.run("create --name x --network front --ip 10.10.0.11")
+        .fails_saying(1, &["10.10.0.11", "c1"]);
+    lab.run("create --name x --network front --ip 10.10.0.1")
+        .fails_saying(1, &["10.10.0.1", "gateway"]);
+    lab.run("create --name x --network front -p 8080:80")
+        .fails_saying(1, &["8080", "already allocated"]);
+    lab.run("network create front").fails_saying(1, &["front", "already taken"]);
+    lab.run("network rm front").fails_saying(1, &["front", "in use", "c1"]);
+    lab.run("network create x --subnet 10.10.0.0/16")
+        .fails_saying(1, &["10.10.0.0/16", "overlaps"]);
+    lab.run("run --name c1 -- true").fails_saying(125, &["c1", "already taken"]);
+    assert_eq!((lab.pins(), lab.now(), lab.run("ps").ok()), before);
+    lab.lan.ask_tcp(netebpf_tests::lab::family::HOST.port(netebpf_tests::lab::Family::V4, 8080));
+}
+
+/// Wrong usage is 2, help and version are 0.
+fn usage() {
+    let lab = Lab::bare();
+    for wrong in [
+        "frobnicate",
+        "up --frobnicate",
+        "create --name",
+        "ps extra",
+        "network",
+        "--instance a/b ps",
+    ] {
+        let ran = lab.run(wrong);
+        assert_eq!(ran.code, 2, "{ran:#?}");
+        assert_eq!(ran.out, "");
+    }
+    for fine in
+        ["help", "--help", "--version", "up --help", "network --help", "completion bash", "man"]
+    {
+        assert!(!lab.run(fine).ok().is_empty());
+    }
+    lab.nothing_left();
+}
+
+/// One sentence, exit code 1.
+fn without_root() {
+    let lab = Lab::bare();
+    let copy = lab.file("netebpf", "");
+    std::fs::copy(binary(), &copy).expect("a copy that nobody can read, too");
+    let open = |path: &std::path::Path| {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("ours");
+    };
+    open(&copy);
+    open(copy.parent().expect("a directory"));
+    let file = lab.file("netebpf.yaml", &topology().to_string());
+    for arguments in ["up -f FILE", "down", "status", "ps", "create --name x", "network ls", "gc"] {
+        let mut command = Command::new(&copy);
+        lab.host.enter(&mut command);
+        let arguments = arguments.replace("FILE", file.to_str().expect("plain"));
+        command.args(["--instance", lab.instance()]).args(arguments.split(' '));
+        // Root first enters the namespace, then becomes nobody.
+        let nobody = || {
+            // SAFETY: system calls without pointers, on the only thread of a new process.
+            let done = unsafe {
+                libc::setgroups(0, std::ptr::null()) | libc::setgid(65_534) | libc::setuid(65_534)
+            };
+            if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+        };
+        // SAFETY: the closure allocates nothing and takes no lock.
+        unsafe { command.pre_exec(nobody) };
+        let output = command.output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments}: {said}");
+        assert!(said.contains("root"), "{arguments}: {said}");
+        assert_eq!(said.trim().lines().count(), 1, "{arguments}: {said}");
+    }
+    lab.nothing_left();
+}
+
+/// For a table's tests.
+trait Said {
+    fn same_line(self, what: &str) -> Self;
+}
+
+impl Said for Ran {
+    /// A wrong file is answered in few words, whatever else is wrong with it.
+    fn same_line(self, what: &str) -> Self {
+        let lines = self.err.trim().lines().count();
+        assert!(lines <= 2, "{what}: {lines} lines: {}", self.err);
+        self
+    }
+}

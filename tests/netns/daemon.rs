@@ -1,0 +1,152 @@
+//! The daemon dies; the packets do not.
+
+use netebpf_tests::lab::{
+    Family, Lab, Ns, both, eventually,
+    family::{HOST, SERVER},
+    patience, topology,
+    traffic::{ask, expect_pattern, send_pattern},
+};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::mpsc,
+    thread,
+};
+
+netebpf_tests::tests![
+    killed_during_transfers,
+    killed_between_datagrams,
+    dead_and_still_forwarding,
+    adopted_as_it_was,
+    services_live_on,
+    ended_by_sigterm,
+];
+
+const MANY: usize = 256 << 20;
+
+/// A transfer that the daemon's death falls into: both directions' bytes arrive, each of them right.
+fn with_a_kill(lab: &Lab, client: &Ns, server: &Ns, to: SocketAddr) {
+    let any = SocketAddr::new(Family::V6.any(), 5001);
+    let listener = server.run(|| TcpListener::bind(any)).expect("a free TCP port");
+    let (begun, begins) = mpsc::channel();
+    thread::scope(|scope| {
+        let serve = scope.spawn(move || -> io::Result<()> {
+            let (mut stream, _) = listener.accept()?;
+            stream.set_read_timeout(Some(patience()))?;
+            let mut told = false;
+            expect_pattern(&mut stream, MANY, |done| {
+                if done > MANY / 8 && !std::mem::replace(&mut told, true) {
+                    begun.send(()).expect("somebody waits");
+                }
+            })
+        });
+        let mut stream = client.connect(to).expect("connected");
+        let send = scope.spawn(move || send_pattern(&mut stream, MANY).map(|()| stream));
+        begins.recv_timeout(patience()).expect("the transfer begins");
+        lab.kill_daemon();
+        assert!(!serve.is_finished(), "the transfer was over before the daemon was killed");
+        serve.join().expect("no panic").expect("every byte");
+        send.join().expect("no panic").expect("sent");
+    });
+}
+
+fn killed_during_transfers() {
+    let published = topology().ports("c1", &["8001:5001"]);
+    let lab = Lab::up(&published);
+    let c1 = lab.endpoint("c1");
+    both(|family| {
+        with_a_kill(&lab, &c1, &lab.server, SERVER.port(family, 5001));
+        lab.up_again(&published, &[]).ok();
+        with_a_kill(&lab, &lab.server, &c1, HOST.port(family, 8001));
+        lab.up_again(&published, &[]).ok();
+    });
+}
+
+/// A datagram every millisecond; the kill and the restart are somewhere among them; none is missing.
+fn killed_between_datagrams() {
+    let published = topology().ports("c1", &["8080:80/udp"]);
+    let lab = Lab::up(&published);
+    let c1 = lab.endpoint("c1");
+    let _echo = [lab.server.echo(7), c1.echo(80)];
+    both(|family| {
+        let (out, inward) = (c1.udp(family, 0), lab.lan.udp(family, 0));
+        thread::scope(|scope| {
+            let (stop, stopped) = mpsc::channel::<()>();
+            let talk = scope.spawn(move || {
+                let mut count = 0_u32;
+                while matches!(stopped.try_recv(), Err(mpsc::TryRecvError::Empty)) {
+                    ask(&out, SERVER.port(family, 7), &count.to_be_bytes()).expect("answered");
+                    ask(&inward, HOST.port(family, 8080), &count.to_be_bytes()).expect("answered");
+                    thread::sleep(std::time::Duration::from_millis(1));
+                    count += 1;
+                }
+                count
+            });
+            lab.kill_daemon();
+            lab.up_again(&published, &[]).ok();
+            stop.send(()).expect("it talks");
+            println!("{} datagrams each way", talk.join().expect("none is missing"));
+        });
+    });
+}
+
+/// With the daemon dead, new connections are still made.
+fn dead_and_still_forwarding() {
+    let lab = Lab::up(&topology().ports("c1", &["8080:80", "8080:80/udp"]));
+    let (c1, c2) = (lab.endpoint("c1"), lab.endpoint("c2"));
+    let _echo = [lab.server.echo(7), c1.echo(80)];
+    lab.kill_daemon();
+    both(|family| {
+        c1.reaches(SERVER.of(family));
+        c2.ask_both(SERVER.port(family, 7));
+        c2.ask_both(netebpf_tests::lab::family::C1.port(family, 80));
+        lab.lan.ask_both(HOST.port(family, 8080));
+    });
+    // `down` needs none, or starts one.
+}
+
+/// A new daemon takes over programs, links, maps and interfaces; it makes none again.
+fn adopted_as_it_was() {
+    let published = topology().ports("c1", &["8080:80"]);
+    let lab = Lab::up(&published);
+    let echo = lab.endpoint("c1").echo(80);
+    let mut stream = lab.lan.connect(HOST.port(Family::V4, 8080)).expect("connected");
+    let (pins, links) = (lab.pins(), lab.host.links());
+    assert!(!pins.is_empty(), "nothing is pinned");
+    lab.kill_daemon();
+    let said = lab.up_again(&published, &[]).ok();
+    assert!(said.contains("nothing to change"), "{said}");
+    assert!(lab.daemon_pid().is_some());
+    assert_eq!((lab.pins(), lab.host.links()), (pins, links));
+    netebpf_tests::lab::traffic::say(&mut stream, b"still here").expect("answered");
+    assert_eq!(echo.clients().len(), 1);
+}
+
+/// A service's process survives its daemon, and the next one knows it.
+fn services_live_on() {
+    let topology = topology().command("c1", &["sh", "-c", "echo begun; exec sleep 1000"]);
+    let lab = Lab::up(&topology);
+    let pid = || lab.json("inspect c1")[0]["State"]["Pid"].as_u64().expect("a pid");
+    let before = pid();
+    assert!(lab.endpoint("c1").processes().contains(&(before as u32)));
+    lab.kill_daemon();
+    lab.up_again(&topology, &[]).ok();
+    assert_eq!(pid(), before);
+    assert_eq!(lab.json("inspect c1")[0]["State"]["Running"], true);
+    eventually("the output of the service", || lab.run("logs c1").ok().contains("begun"));
+    lab.run("down").ok();
+    eventually("the service to end", || !std::path::Path::new(&format!("/proc/{before}")).exists());
+}
+
+/// A daemon that is told to end leaves what it made: `down` is the other word.
+fn ended_by_sigterm() {
+    let lab = Lab::up(&topology());
+    let _echo = lab.server.echo(7);
+    let pid = lab.daemon_pid().expect("a daemon");
+    let raw = rustix::process::Pid::from_raw(pid as i32).expect("not 0");
+    rustix::process::kill_process(raw, rustix::process::Signal::TERM).expect("ours");
+    eventually("the daemon to end", || lab.daemon_pid().is_none());
+    both(|family| lab.endpoint("c1").ask_both(SERVER.port(family, 7)));
+    let said = lab.up_again(&topology(), &[]).ok();
+    assert!(said.contains("nothing to change"), "{said}");
+}

@@ -1,0 +1,164 @@
+//! From an endpoint to the outside, its source translated to the uplink's address.
+
+use netebpf_tests::lab::{
+    Lab, both,
+    family::{FRONT, HOST, LAN, ROUTER, SERVER},
+    moment, patience,
+    probe::{Answer, port_unreachable, time_exceeded, too_big},
+    topology,
+    traffic::{self, ask, say},
+};
+
+netebpf_tests::tests![
+    reaches_the_outside,
+    a_taken_port_is_exchanged,
+    errors_come_back,
+    one_hop_more,
+    path_mtu,
+    a_binding_is_nobody_elses,
+    many_flows,
+];
+
+/// The server sees the uplink's address, and the source port where it was free.
+fn reaches_the_outside() {
+    let lab = Lab::up(&topology());
+    let c1 = lab.endpoint("c1");
+    for (ns, them) in [(&lab.server, SERVER), (&lab.lan, LAN)] {
+        let echo = ns.echo(7);
+        both(|family| {
+            c1.reaches(them.of(family));
+            let port = c1.ask_tcp(them.port(family, 7)).port();
+            assert_eq!(echo.client(), HOST.port(family, port));
+            let port = c1.ask_udp(them.port(family, 7));
+            assert_eq!(echo.client(), HOST.port(family, port));
+        });
+    }
+    assert!(lab.counter("c1", "forward/masquerade_or_reply") > 0);
+    assert!(lab.counter("up0", "deliver/inward") > 0);
+}
+
+/// Two endpoints from one source port to one server: both work, from different ports.
+fn a_taken_port_is_exchanged() {
+    let lab = Lab::up(&topology());
+    let (c1, c2) = (lab.endpoint("c1"), lab.endpoint("c2"));
+    let echo = lab.server.echo(7);
+    both(|family| {
+        let server = SERVER.port(family, 7);
+        let mut streams = [&c1, &c2].map(|endpoint| {
+            endpoint.connect_from(Some(40_000), server, patience()).expect("connected")
+        });
+        for _ in 0..2 {
+            streams.iter_mut().for_each(|stream| say(stream, b"both at once").expect("answered"));
+        }
+        assert_distinct(&echo.clients(), HOST.port(family, 40_000));
+
+        let sockets = [c1.udp(family, 40_000), c2.udp(family, 40_000)];
+        for _ in 0..2 {
+            sockets.iter().for_each(|socket| ask(socket, server, b"UDP").expect("answered"));
+        }
+        let mut clients = echo.clients();
+        clients.sort();
+        clients.dedup();
+        assert_distinct(&clients, HOST.port(family, 40_000));
+    });
+}
+
+fn assert_distinct(clients: &[std::net::SocketAddr], kept: std::net::SocketAddr) {
+    let [one, other] = clients else { panic!("two clients were expected: {clients:?}") };
+    assert_ne!(one, other);
+    assert!(clients.contains(&kept), "nobody kept {kept}: {clients:?}");
+    assert!(clients.iter().all(|client| client.ip() == kept.ip()));
+}
+
+/// An ICMP error about a translated packet finds its way into the endpoint.
+fn errors_come_back() {
+    let lab = Lab::up(&topology());
+    let c1 = lab.endpoint("c1");
+    both(|family| {
+        match c1.datagram(SERVER.port(family, 9)).send() {
+            Answer::Error(error) => {
+                assert_eq!(error.errno, libc::ECONNREFUSED);
+                assert_eq!(error.kind, port_unreachable(family));
+                assert_eq!(error.from, Some(SERVER.of(family)));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(c1.refused(SERVER.port(family, 9)), std::io::ErrorKind::ConnectionRefused);
+    });
+}
+
+/// The gateway first, then as from anywhere.
+fn one_hop_more() {
+    let lab = Lab::up(&topology());
+    let c1 = lab.endpoint("c1");
+    both(|family| {
+        let path = [FRONT, ROUTER, SERVER].map(|hop| Some(hop.of(family)));
+        assert_eq!(c1.trace_echo(SERVER.of(family)), path);
+        assert_eq!(c1.trace_udp(SERVER.of(family)), path);
+        match c1.ping(SERVER.of(family)).hops(1).send() {
+            Answer::Error(error) => assert_eq!(error.kind, time_exceeded(family)),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+/// A narrow link behind the router: "too big" reaches the sender, and bulk goes on.
+fn path_mtu() {
+    let lab = Lab::up(&topology());
+    lab.narrow_path();
+    let c1 = lab.endpoint("c1");
+    let _echo = lab.server.echo(7);
+    both(|family| {
+        traffic::bulk(&c1, &lab.server, 5001, SERVER.port(family, 5001), 8 << 20);
+        let c2 = lab.endpoint("c2");
+        let probe = || c2.datagram(SERVER.port(family, 7)).whole(1420).send();
+        match probe() {
+            Answer::Error(error) => {
+                assert_eq!((error.kind, error.info), (too_big(family), 1400));
+                assert_eq!(error.from, Some(ROUTER.of(family)));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(probe(), Answer::Error(error) if error.from.is_none()));
+        let fits = c2.datagram(SERVER.port(family, 7)).whole(1300).send();
+        assert_eq!(fits, Answer::Reply);
+    });
+}
+
+/// What an endpoint has opened to one server is no way in for another.
+fn a_binding_is_nobody_elses() {
+    let lab = Lab::up(&topology());
+    let c1 = lab.endpoint("c1");
+    let _echo = lab.server.echo(7);
+    both(|family| {
+        let socket = c1.udp(family, 40_001);
+        ask(&socket, SERVER.port(family, 7), b"open").expect("answered");
+        let stranger = lab.lan.udp(family, 7);
+        stranger.send_to(b"knock", HOST.port(family, 40_001)).expect("sent");
+        socket.set_read_timeout(Some(moment())).expect("a time limit");
+        let got = socket.recv_from(&mut [0; 64]);
+        assert!(got.is_err(), "a stranger's datagram came in: {got:?}");
+    });
+}
+
+/// Five hundred at once from each of two endpoints, no two alike outside.
+fn many_flows() {
+    let lab = Lab::up(&topology());
+    let endpoints = [lab.endpoint("c1"), lab.endpoint("c2")];
+    let echo = lab.server.echo(7);
+    both(|family| {
+        let mut sockets = Vec::new();
+        for port in 42_000..42_500 {
+            for endpoint in &endpoints {
+                let socket = endpoint.udp(family, port);
+                ask(&socket, SERVER.port(family, 7), &port.to_be_bytes()).expect("answered");
+                sockets.push(socket);
+            }
+        }
+        let mut clients = echo.clients();
+        let all = clients.len();
+        clients.sort();
+        clients.dedup();
+        assert_eq!((clients.len(), all), (1000, 1000), "two flows shared a port outside");
+    });
+}

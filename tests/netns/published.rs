@@ -1,0 +1,267 @@
+//! From outside to a published port, and nowhere else.
+
+use netebpf_tests::lab::{
+    Lab, Sniffer, Topology, Wire, both,
+    family::{BACK, C1, C2, D1, FRONT, Family, HOST, I1, INNER, LAN, SERVER},
+    frame::{self, ether},
+    patience,
+    probe::{Answer, port_unreachable, time_exceeded},
+    topology, traffic,
+};
+use std::{
+    io::ErrorKind,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+netebpf_tests::tests![
+    from_outside,
+    nobody_listens,
+    on_one_address,
+    a_new_address_of_the_uplink,
+    a_range,
+    the_port_is_held,
+    not_published,
+    not_by_a_route,
+    not_from_loopback,
+    transit_is_left_alone,
+    the_last_hop,
+    path_mtu,
+];
+
+fn web() -> Topology {
+    topology().ports("c1", &["8080:80", "8080:80/udp"])
+}
+
+/// From a neighbour and from behind a router: the client's own address arrives, the answer comes back
+/// from where it was asked.
+fn from_outside() {
+    let lab = Lab::up(&web());
+    let echo = lab.endpoint("c1").echo(80);
+    for (ns, them) in [(&lab.server, SERVER), (&lab.lan, LAN)] {
+        both(|family| {
+            let client = ns.ask_tcp(HOST.port(family, 8080));
+            assert_eq!(echo.client(), client);
+            assert_eq!(client.ip(), them.of(family));
+            let port = ns.ask_udp(HOST.port(family, 8080));
+            assert_eq!(echo.client(), them.port(family, port));
+        });
+    }
+    assert!(lab.counter("up0", "deliver/inward") > 0);
+    assert!(lab.counter("c1", "forward/masquerade_or_reply") > 0);
+}
+
+/// The answer that nobody listens comes from the host's address.
+fn nobody_listens() {
+    let lab = Lab::up(&web());
+    both(|family| {
+        match lab.lan.datagram(HOST.port(family, 8080)).send() {
+            Answer::Error(error) => {
+                assert_eq!(error.kind, port_unreachable(family));
+                assert_eq!(error.from, Some(HOST.of(family)));
+                assert_eq!(error.errno, libc::ECONNREFUSED);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(lab.lan.refused(HOST.port(family, 8080)), ErrorKind::ConnectionRefused);
+    });
+}
+
+fn second_address(lab: &Lab) -> [IpAddr; 2] {
+    lab.host.ip("address add 192.0.2.2/24 dev up0");
+    lab.host.ip("address add 2001:db8:1::2/64 dev up0 nodad");
+    [Ipv4Addr::new(192, 0, 2, 2).into(), Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2).into()]
+}
+
+fn remove_second_address(lab: &Lab) {
+    lab.host.ip("address delete 192.0.2.2/24 dev up0");
+    lab.host.ip("address delete 2001:db8:1::2/64 dev up0");
+}
+
+/// The most specific binding wins, whatever the order.
+fn on_one_address() {
+    let lab = Lab::bare();
+    let others = second_address(&lab);
+    let ports_c1 = ["8080:80", "192.0.2.1:8081:80", "[2001:db8:1::1]:8081:80"];
+    let ports_c2 = ["192.0.2.2:8082:80", "[2001:db8:1::2]:8082:80"];
+    lab.up_again(&topology().ports("c1", &ports_c1).ports("c2", &ports_c2), &[]).ok();
+    let _echo = [lab.endpoint("c1").echo(80), lab.endpoint("c2").echo(80)];
+    for other in others {
+        let family = Family::of(other);
+        println!("— {family} —");
+        let (first, second) = (HOST.of(family), other);
+        for (address, port, answered) in [
+            (first, 8080, true),
+            (second, 8080, true),
+            (first, 8081, true),
+            (second, 8081, false),
+            (first, 8082, false),
+            (second, 8082, true),
+        ] {
+            let to = SocketAddr::new(address, port);
+            if answered {
+                lab.lan.ask_tcp(to);
+            } else {
+                assert_eq!(lab.lan.refused(to), ErrorKind::ConnectionRefused, "{to}");
+            }
+        }
+    }
+    lab.run("down").ok();
+    remove_second_address(&lab);
+}
+
+/// A port published on every address answers on one that comes later.
+fn a_new_address_of_the_uplink() {
+    let lab = Lab::up(&web());
+    let _echo = lab.endpoint("c1").echo(80);
+    for address in second_address(&lab) {
+        let to = SocketAddr::new(address, 8080);
+        netebpf_tests::lab::eventually("the new address to answer", || {
+            lab.lan.connect_from(None, to, patience()).is_ok()
+        });
+        lab.lan.ask_tcp(to);
+    }
+    remove_second_address(&lab);
+}
+
+fn a_range() {
+    let lab = Lab::up(&topology().ports("c1", &["8000-8003:80-83", "9000-9001:90-91/udp"]));
+    let c1 = lab.endpoint("c1");
+    let echoes: Vec<_> = (80..=83).chain(90..=91).map(|port| c1.echo(port)).collect();
+    both(|family| {
+        for (outside, echo) in (8000..=8003).zip(&echoes) {
+            lab.lan.ask_tcp(HOST.port(family, outside));
+            assert_eq!(echo.clients().len(), 1, "port {outside} led elsewhere");
+        }
+        for (outside, echo) in (9000..=9001).zip(&echoes[4..]) {
+            lab.lan.ask_udp(HOST.port(family, outside));
+            assert_eq!(echo.clients().len(), 1, "port {outside} led elsewhere");
+        }
+    });
+}
+
+/// Nobody on the host can take a published port by accident.
+fn the_port_is_held() {
+    let lab = Lab::up(&web());
+    both(|family| {
+        let address = HOST.port(family, 8080);
+        let tcp = lab.host.run(|| std::net::TcpListener::bind(address)).expect_err("held");
+        let udp = lab.host.run(|| std::net::UdpSocket::bind(address)).expect_err("held");
+        assert_eq!([tcp.kind(), udp.kind()], [ErrorKind::AddrInUse; 2]);
+    });
+}
+
+/// What is not published is the host's own: refused, or answered by the host.
+fn not_published() {
+    let lab = Lab::up(&web());
+    let echo = lab.endpoint("c1").echo(80);
+    let own = lab.host.echo(22);
+    both(|family| {
+        assert_eq!(lab.lan.refused(HOST.port(family, 80)), ErrorKind::ConnectionRefused);
+        assert_eq!(lab.lan.refused(HOST.port(family, 8081)), ErrorKind::ConnectionRefused);
+        lab.lan.ask_both(HOST.port(family, 22));
+        lab.lan.reaches(HOST.of(family));
+    });
+    assert!(echo.clients().is_empty());
+    assert_eq!(own.clients().len(), 4);
+}
+
+/// A neighbour that knows the endpoints' subnets and routes to them by the host.
+fn not_by_a_route() {
+    let lab = Lab::up(&web());
+    lab.outsiders_know_private_addresses();
+    let endpoints = ["c1", "c2", "d1", "i1"].map(|name| lab.endpoint(name));
+    let _echo: Vec<_> = endpoints.iter().map(|endpoint| endpoint.echo(80)).collect();
+    let sniffers: Vec<Sniffer> = endpoints.iter().map(|ns| lab.sniff(ns, "eth0")).collect();
+    for second in [10, 20, 30] {
+        lab.lan.ip(&format!("route add 10.{second}.0.0/24 via {}", HOST.0));
+        lab.lan.ip(&format!("route add fd{second}::/64 via {}", HOST.1));
+    }
+    both(|family| {
+        for target in [C1, C2, D1, I1, FRONT, BACK, INNER] {
+            lab.lan.never_reaches(target.of(family));
+            lab.lan.refused(target.port(family, 80));
+        }
+    });
+    lab.settle();
+    for (endpoint, sniffer) in endpoints.iter().zip(&sniffers) {
+        let outsider = |address: IpAddr| address == LAN.0 || address == LAN.1;
+        let came = sniffer
+            .frames()
+            .into_iter()
+            .find(|seen| seen.is_ip() && seen.addresses.is_some_and(|(from, _)| outsider(from)));
+        assert_eq!(came, None, "{} got a packet from outside", endpoint.name());
+    }
+    assert!(lab.counter("up0", "drop/not_published") > 0);
+}
+
+/// A port bound to loopback, and a neighbour who forges that destination.
+fn not_from_loopback() {
+    let lab = Lab::up(&topology().ports("c1", &["127.0.0.1:8080:80", "[::1]:8080:80"]));
+    let c1 = lab.endpoint("c1");
+    let _echo = c1.echo(80);
+    let at_c1 = lab.sniff(&c1, "eth0");
+    let (wire, own, host) =
+        (Wire::open(&lab.lan, "eth0"), lab.lan.mac("eth0"), lab.host.mac("up0"));
+    both(|family| {
+        assert_eq!(lab.lan.refused(HOST.port(family, 8080)), ErrorKind::ConnectionRefused);
+        let (kind, loopback): (_, IpAddr) = match family {
+            Family::V4 => (ether::IPV4, Ipv4Addr::LOCALHOST.into()),
+            Family::V6 => (ether::IPV6, Ipv6Addr::LOCALHOST.into()),
+        };
+        let (from, to) = ((LAN.of(family), 40_000), (loopback, 8080));
+        wire.send(&frame::ethernet(host, own, kind, &frame::syn(from, to)));
+        wire.send(&frame::ethernet(host, own, kind, &frame::udp(from, to, b"forged")));
+        let from = (loopback, 40_000);
+        let to = (HOST.of(family), 8080);
+        wire.send(&frame::ethernet(host, own, kind, &frame::syn(from, to)));
+    });
+    lab.settle();
+    lab.lan.reaches(HOST.0.into());
+    let came = at_c1.frames().into_iter().find(|seen| seen.ports.is_some());
+    assert_eq!(came, None, "it reached the endpoint");
+    let host = lab.host.mac("up0");
+    let answered = |seen: &frame::Seen| seen.from == host && seen.ports == Some((8080, 40_000));
+    assert!(!lab.at_lan().saw(|seen| answered(seen) && seen.payload[33] & 0x12 == 0x12));
+}
+
+/// Publishing :7 leaves an endpoint's own way to :7 elsewhere alone, and that of the host.
+fn transit_is_left_alone() {
+    let lab = Lab::up(&topology().ports("c1", &["7:80", "7:80/udp"]));
+    let (inside, outside) = (lab.endpoint("c1").echo(80), lab.server.echo(7));
+    both(|family| {
+        lab.endpoint("c2").ask_both(SERVER.port(family, 7));
+        lab.endpoint("c1").ask_both(SERVER.port(family, 7));
+        lab.host.ask_both(SERVER.port(family, 7));
+        assert_eq!(outside.clients().len(), 6);
+        lab.lan.ask_both(HOST.port(family, 7));
+        assert_eq!(inside.clients().len(), 2);
+    });
+}
+
+/// A packet that ends at the host is answered from the host's address, about what the client sent.
+fn the_last_hop() {
+    let lab = Lab::up(&web());
+    let _echo = lab.endpoint("c1").echo(80);
+    both(|family| {
+        match lab.lan.datagram(HOST.port(family, 8080)).hops(1).send() {
+            Answer::Error(error) => {
+                assert_eq!(error.kind, time_exceeded(family));
+                assert_eq!(error.from, Some(HOST.of(family)));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(lab.lan.datagram(HOST.port(family, 8080)).hops(2).send(), Answer::Reply);
+    });
+}
+
+/// A narrow link on the client's way: "too big" reaches the endpoint, about its own packet.
+fn path_mtu() {
+    let lab = Lab::up(&web());
+    lab.narrow_path();
+    let c1 = lab.endpoint("c1");
+    both(|family| {
+        traffic::bulk(&lab.server, &c1, 80, HOST.port(family, 8080), 8 << 20);
+        let told = |seen: &frame::Seen| seen.quoted == Some((HOST.of(family), SERVER.of(family)));
+        assert!(lab.at_router().saw(told), "the way was not too narrow");
+    });
+}
