@@ -17,31 +17,48 @@ const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
 const PACKET_HOST: u32 = 0;
 
+/// The number of a verdict's counter. The compiler knows its range and would leave out the mask that the
+/// verifier wants to see.
+#[inline(always)]
+fn counter(verdict: &Verdict) -> u32 {
+    core::hint::black_box(verdict.counter())
+}
+
 /// Counts a verdict for the interface that the packet was met at. One that is not ours has no counters.
 #[inline(always)]
-fn count(verdict: &Verdict, ifindex: u32) {
+fn count(counter: u32, ifindex: u32) {
     let Some(interface) = maps::INTERFACES.get(ifindex % INTERFACE_TABLE_SIZE) else { return };
     if interface.ifindex != ifindex {
         return;
     }
     let Some(counters) = maps::COUNTERS.get_ptr_mut(interface.slot) else { return };
-    // The compiler knows that the number is in range and would leave the mask out; the verifier does not.
-    let counter = core::hint::black_box(verdict.counter()) as usize & (COUNTER_COUNT - 1);
     // SAFETY: this CPU's counters; a program is not interrupted by another of ours on the same CPU but
     // XDP and TC of one frame, which run one after the other.
-    unsafe { (*counters)[counter] += 1 };
+    unsafe { (*counters)[counter as usize & (COUNTER_COUNT - 1)] += 1 };
 }
 
 /// At TC. Other programs on the same hook come after a packet that passes.
+///
+/// The verdict is used up before anything else is called: kept across a call it goes to the stack in
+/// pieces, and a piece that its variant does not use may be half of a pointer, which the verifier refuses.
 #[inline(always)]
 pub fn tc(verdict: Verdict, skb: *mut __sk_buff, ifindex: u32) -> i32 {
-    count(&verdict, ifindex);
-    match verdict {
+    let counter = counter(&verdict);
+    let code = match verdict {
         Verdict::Pass(_) => TC_ACT_UNSPEC,
         Verdict::Drop(_) => TC_ACT_SHOT,
         Verdict::Deliver { ifindex, .. } => deliver(skb, ifindex),
         Verdict::Forward { ifindex, next_hop } => forward(ifindex, &next_hop),
-    }
+    };
+    count(counter, ifindex);
+    #[cfg(feature = "packet-log")]
+    aya_log_ebpf::info!(
+        aya_ebpf::programs::TcContext::new(skb),
+        "interface {}: verdict {}",
+        ifindex,
+        counter
+    );
+    code
 }
 
 /// To the peer of a host-side veth. The frame may be marked as somebody else's, since it is not addressed
@@ -108,27 +125,36 @@ pub fn reserve_handover(context: *mut xdp_md) -> bool {
     unsafe { bpf_xdp_adjust_meta(context, -(mem::size_of::<Handover>() as i32)) == 0 }
 }
 
-/// At XDP.
+/// At XDP. What passes is looked at again by TC, and counted there.
 #[inline(always)]
 pub fn xdp(verdict: Verdict, context: *mut xdp_md, ifindex: u32) -> u32 {
-    let target = match verdict {
-        Verdict::Drop(_) => {
-            count(&verdict, ifindex);
-            return xdp_action::XDP_DROP;
-        }
-        Verdict::Deliver { ifindex, .. } => ifindex,
-        Verdict::Pass(PassReason::Translated) => 0,
-        // TC looks at it again, and counts it.
+    let counter = counter(&verdict);
+    let code = match verdict {
+        Verdict::Pass(PassReason::Translated) => hand_over(context, 0),
+        Verdict::Deliver { ifindex, .. } => hand_over(context, ifindex),
         Verdict::Pass(_) | Verdict::Forward { .. } => return xdp_action::XDP_PASS,
+        Verdict::Drop(_) => xdp_action::XDP_DROP,
     };
-    count(&verdict, ifindex);
+    count(counter, ifindex);
+    #[cfg(feature = "packet-log")]
+    aya_log_ebpf::info!(
+        aya_ebpf::programs::XdpContext::new(context),
+        "interface {} (XDP): verdict {}",
+        ifindex,
+        counter
+    );
+    code
+}
+
+#[inline(always)]
+fn hand_over(context: *mut xdp_md, ifindex: u32) -> u32 {
     // SAFETY: as in `Handover::read`.
     unsafe {
         let (meta, data) = ((*context).data_meta as usize, (*context).data as usize);
         if meta + mem::size_of::<Handover>() > data {
             return xdp_action::XDP_ABORTED;
         }
-        *(meta as *mut Handover) = Handover { magic: Handover::MAGIC, ifindex: target };
+        *(meta as *mut Handover) = Handover { magic: Handover::MAGIC, ifindex };
     }
     xdp_action::XDP_PASS
 }
