@@ -14,6 +14,17 @@ impl Id {
         Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
+    /// A new one whose first `digits` none of the others has, so that interfaces named after them (see
+    /// [`InterfaceName::veth`]) have names of their own.
+    pub fn fresh<'a>(digits: usize, others: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        loop {
+            let id = Self::random();
+            if others.clone().all(|other| other.0[..digits] != id.0[..digits]) {
+                return id;
+            }
+        }
+    }
+
     /// The first 12 digits, as Docker shows them.
     pub fn short(&self) -> &str {
         &self.0[..12]
@@ -75,9 +86,16 @@ impl InterfaceName {
         Self(format!("nb-{}", network.short()))
     }
 
+    /// How many digits of an endpoint's identifier a veth's name has room for.
+    pub const ENDPOINT_DIGITS: usize = 7;
+    /// How many of a network's.
+    pub const NETWORK_DIGITS: usize = 5;
+
     /// The host-side veth of an endpoint on a network: the first digits of both identifiers.
     pub fn veth(endpoint: &Id, network: &Id) -> Self {
-        Self(format!("nv{}-{}", &endpoint.short()[..7], &network.short()[..5]))
+        let endpoint = &endpoint.short()[..Self::ENDPOINT_DIGITS];
+        let network = &network.short()[..Self::NETWORK_DIGITS];
+        Self(format!("nv{endpoint}-{network}"))
     }
 
     /// The name.

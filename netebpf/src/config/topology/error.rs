@@ -12,7 +12,7 @@ use ipnet::IpNet;
 #[error("{place}: {problem}")]
 pub struct ConfigError {
     /// The line and column.
-    pub place: Place,
+    pub place: Box<Place>,
     /// What is wrong.
     pub problem: Problem,
 }

@@ -101,7 +101,7 @@ impl Reader {
     }
 
     fn error(&self, at: &Text, problem: impl Into<Problem>) -> ConfigError {
-        ConfigError { place: self.at(at), problem: problem.into() }
+        ConfigError { place: self.at(at).into(), problem: problem.into() }
     }
 
     fn warn(&mut self, at: &Text, text: String) {
@@ -128,7 +128,7 @@ impl Reader {
     }
 
     fn yaml(&self, text: &str) -> Result<Section<File>, ConfigError> {
-        let top = |problem| ConfigError { place: self.place(1, 1), problem };
+        let top = |problem| ConfigError { place: self.place(1, 1).into(), problem };
         if text.len() > MAX_BYTES {
             return Err(top(Problem::TooLarge(text.len())));
         }
@@ -148,7 +148,7 @@ impl Reader {
         serde_saphyr::from_str_with_options(text, options).map_err(|error| {
             let (line, column) =
                 error.location().map_or((1, 1), |location| (location.line(), location.column()));
-            ConfigError { place: self.place(line, column), problem: Problem::yaml(&error) }
+            ConfigError { place: self.place(line, column).into(), problem: Problem::yaml(&error) }
         })
     }
 
@@ -180,8 +180,10 @@ impl Reader {
                 check_name(&name).map_err(|error| self.error(&text, Problem::FileName(error)))?;
                 Ok(name)
             }
-            None => directory_name(&self.file)
-                .ok_or_else(|| ConfigError { place: self.place(1, 1), problem: Problem::NoName }),
+            None => directory_name(&self.file).ok_or_else(|| ConfigError {
+                place: self.place(1, 1).into(),
+                problem: Problem::NoName,
+            }),
         }
     }
 }

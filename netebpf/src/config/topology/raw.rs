@@ -94,7 +94,7 @@ pub(super) struct Service {
     pub(super) container_name: Option<Text>,
     /// The networks to join; "default" when absent.
     #[schemars(with = "Option<ServiceNetworks>")]
-    pub(super) networks: Option<At<Shape<Entries<Option<Section<Attachment>>>>>>,
+    pub(super) networks: Option<At<Shape<Attachments>>>,
     /// What is published, such as "8080:80" or "127.0.0.1:8443:443/tcp".
     #[schemars(with = "Option<Vec<PortEntry>>")]
     pub(super) ports: Option<Vec<At<Shape<Section<Port>>>>>,
@@ -111,6 +111,21 @@ pub(super) struct Service {
     /// Labels.
     #[schemars(with = "Option<ListOrMap>")]
     pub(super) labels: Option<At<Shape<Entries<Text>>>>,
+}
+
+/// Networks to join, by name.
+pub(super) type Attachments = Entries<Option<Section<Attachment>>>;
+
+impl Service {
+    /// Whether it names no network: then it joins the default one.
+    pub(super) fn names_no_network(&self) -> bool {
+        match self.networks.as_ref().map(|networks| &networks.value) {
+            None => true,
+            Some(Shape::List(list)) => list.is_empty(),
+            Some(Shape::Map(entries)) => entries.0.is_empty(),
+            Some(Shape::Scalar(_)) => false,
+        }
+    }
 }
 
 impl Keys for Service {
@@ -195,7 +210,7 @@ enum TextOrList {
 #[expect(dead_code, reason = "only its schema is used")]
 enum ServiceNetworks {
     List(Vec<Text>),
-    Map(Entries<Option<Section<Attachment>>>),
+    Map(Attachments),
 }
 
 /// The schema of [`Shape`] where it is a published port.

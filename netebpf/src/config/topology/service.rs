@@ -18,7 +18,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
-type Networks = At<Shape<Entries<Option<Section<raw::Attachment>>>>>;
+type Networks = At<Shape<raw::Attachments>>;
 type Environment = At<Shape<Entries<Option<Text>>>>;
 
 impl Reader {
@@ -31,6 +31,7 @@ impl Reader {
         let owner = format!("service {:?}", key.value);
         let raw = self.keys(raw.unwrap_or_default(), &owner)?;
         let of = &mut Of { reader: self, owner };
+        let joined = if raw.names_no_network() { None } else { raw.networks };
         let name = raw.container_name.as_ref().unwrap_or(key);
         let plain = of.plain(name)?;
         check_name(&plain).map_err(|error| of.error(name, error.into()))?;
@@ -38,7 +39,7 @@ impl Reader {
         Ok(EndpointRequest {
             name: Some(plain),
             netns: raw.netns.map(|text| absolute(of, "netns", &text)).transpose()?,
-            networks: networks(of, key, raw.networks, names)?,
+            networks: networks(of, key, joined, names)?,
             publish: publish(of, raw.ports.unwrap_or_default())?,
             service,
             remove_on_exit: false,

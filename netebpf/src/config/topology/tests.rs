@@ -364,6 +364,17 @@ fn compose_shapes_mean_what_they_mean_there() {
 }
 
 #[test]
+fn a_service_without_networks_joins_the_default_one() {
+    for networks in ["{}", "{networks: }", "{networks: []}", "{networks: {}}"] {
+        let (topology, _) = parsed(&format!("services: {{w: {networks}}}"));
+        assert_eq!(topology.networks[0].name, "default", "{networks}");
+        assert_eq!(topology.endpoints[0].networks[0].network, "default", "{networks}");
+    }
+    let (topology, _) = parsed("networks: {a: }\nservices: {w: {networks: [a]}}");
+    assert_eq!(topology.networks.len(), 1);
+}
+
+#[test]
 fn aliases_that_unfold_to_too_much_are_refused() {
     let mut bomb = String::from("x-0: &a0 [l, l, l, l, l, l, l, l, l]\n");
     for level in 1..10 {

@@ -42,8 +42,8 @@ impl Draft<'_> {
     }
 
     fn error_at(&self, request: &AttachmentRequest, problem: EndpointProblem) -> ResolveError {
-        let error = self.error(problem);
-        ResolveError { place: request.place.clone().or(error.place), ..error }
+        let place = request.place.as_ref().or(self.request.place.as_ref());
+        ResolveError { place: place.cloned().map(Box::new), ..self.error(problem) }
     }
 
     /// Whether it has an address of a family.
@@ -79,7 +79,7 @@ impl<'a> Resolver<'a> {
         }
         let mut drafts: Vec<Draft<'_>> = Vec::new();
         for request in requests {
-            let draft = self.draft(request)?;
+            let draft = self.draft(request, &drafts)?;
             if drafts.iter().any(|other| other.name == draft.name) {
                 return Err(self.name_taken(&draft, &self.origin));
             }
@@ -109,14 +109,24 @@ impl<'a> Resolver<'a> {
         ResolveError::new(draft.request.place.as_ref(), problem)
     }
 
-    fn draft<'r>(&self, request: &'r EndpointRequest) -> Result<Draft<'r>, ResolveError>
+    fn draft<'r>(
+        &self,
+        request: &'r EndpointRequest,
+        earlier: &[Draft<'_>],
+    ) -> Result<Draft<'r>, ResolveError>
     where
         'a: 'r,
     {
         let place = request.place.as_ref();
         let previous = request.name.as_ref().and_then(|name| self.before.endpoints.get(name));
         let previous = previous.filter(|endpoint| endpoint.origin == self.origin);
-        let id = previous.map_or_else(Id::random, |endpoint| endpoint.id.clone());
+        let others = self.before.endpoints.values().chain(self.desired.endpoints.values());
+        let others =
+            others.map(|endpoint| &endpoint.id).chain(earlier.iter().map(|draft| &draft.id));
+        let id = previous.map_or_else(
+            || Id::fresh(InterfaceName::ENDPOINT_DIGITS, others),
+            |endpoint| endpoint.id.clone(),
+        );
         let name = request.name.clone().unwrap_or_else(|| id.short().to_owned());
         check_name(&name).map_err(|error| ResolveError::new(place, error.into()))?;
         let mut draft = Draft { request, previous, id, name, attachments: Vec::new() };

@@ -15,14 +15,14 @@ use std::{net::IpAddr, path::PathBuf};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ResolveError {
     /// The place in a file; none for what the command line asks for.
-    pub place: Option<Place>,
+    pub place: Option<Box<Place>>,
     /// What is wrong.
     pub problem: ResolveProblem,
 }
 
 impl ResolveError {
     pub(super) fn new(place: Option<&Place>, problem: ResolveProblem) -> Self {
-        Self { place: place.cloned(), problem }
+        Self { place: place.cloned().map(Box::new), problem }
     }
 }
 

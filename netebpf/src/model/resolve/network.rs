@@ -136,8 +136,9 @@ impl<'a> Resolver<'a> {
             return Err(draft.error(NetworkProblem::Mtu { mtu, least }));
         }
         for subnet in &request.subnets {
+            let place = subnet.place.as_ref().or(place);
             let at = |problem| ResolveError {
-                place: subnet.place.clone().or(request.place.clone()),
+                place: place.cloned().map(Box::new),
                 ..draft.error(problem)
             };
             let net = subnet.net;
@@ -169,7 +170,12 @@ impl<'a> Resolver<'a> {
     /// Puts a network with all its subnets in its place.
     fn add(&mut self, draft: Draft<'_>) -> Result<(), ResolveError> {
         let request = draft.request;
-        let id = draft.previous.map_or_else(Id::random, |network| network.id.clone());
+        let others = self.before.networks.values().chain(self.desired.networks.values());
+        let others = others.map(|network| &network.id);
+        let id = draft.previous.map_or_else(
+            || Id::fresh(InterfaceName::NETWORK_DIGITS, others),
+            |network| network.id.clone(),
+        );
         let bridge = request.bridge.clone().unwrap_or_else(|| InterfaceName::bridge(&id));
         if let Some(other) = self.desired.networks.values().find(|other| other.bridge == bridge) {
             let network = other.name.clone();
