@@ -166,11 +166,11 @@ fn seen_flags(flags: u8) -> u64 {
 /// A TCP connection's phase, as far as it decides how long its flow lives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TcpPhase {
-    /// SYN from one side only.
+    /// One side only has spoken.
     SynSent,
     /// SYN from both sides, not yet acknowledged by both.
     SynReceived,
-    /// Both sides have acknowledged, or the flow was picked up in the middle.
+    /// Both sides have acknowledged.
     Established,
     /// One side has finished.
     Closing,
@@ -195,9 +195,9 @@ impl TcpPhase {
         } else if original.any(TcpSeen::SYN) && reply.any(TcpSeen::SYN | TcpSeen::ACK) {
             // A SYN with an ACK counts as SYN; the third packet makes it established.
             if original.any(TcpSeen::ACK) { Self::Established } else { Self::SynReceived }
-        } else if original.any(TcpSeen::ACK) && !original.any(TcpSeen::SYN) {
-            Self::Established
         } else {
+            // Also picked up in the middle, as long as one side only has spoken: a late segment of a
+            // connection that is gone must not live for days.
             Self::SynSent
         }
     }
