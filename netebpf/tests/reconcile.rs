@@ -204,3 +204,90 @@ fn an_endpoint_comes_and_goes_while_the_others_stay() {
         down(&mut kernel, &mut journal, &instance).await;
     });
 }
+
+#[test]
+fn flows_are_listed_and_their_places_come_back() {
+    on_a_host(|instance| async move {
+        let (wanted, mut journal) = (desired(&instance), Memory::default());
+        let mut kernel = Kernel::open(&instance).unwrap();
+        settles(&mut kernel, &wanted, &mut journal).await;
+        let (web, app) = (instance.namespace("web"), instance.namespace("app"));
+        ping(&web, "192.0.2.254");
+        ping(&app, "2001:db8::254");
+        let flows = kernel.flows().await.unwrap();
+        let of = |name: &str| {
+            let mut mine = flows.iter().filter(|flow| flow.endpoint.as_deref() == Some(name));
+            mine.next().unwrap_or_else(|| panic!("{name} has no flow: {flows:#?}"))
+        };
+        let flow = of("web");
+        assert_eq!((flow.protocol.as_str(), flow.state.as_str()), ("icmp", "REPLIED"));
+        assert_eq!(flow.original.source.to_string(), "10.97.1.10");
+        assert_eq!(flow.reply.destination.to_string(), "192.0.2.1");
+        assert_eq!(flow.packets, [1, 1]);
+        assert_eq!(of("app").reply.destination.to_string(), "2001:db8::1");
+        let counters = kernel.counters().await.unwrap();
+        let of_web = counters.iter().find(|c| c.name.as_deref() == Some("web")).unwrap();
+        assert_eq!(of_web.packets.get("forward/masquerade_or_reply"), Some(&1), "{of_web:?}");
+        assert_eq!(of_web.flows, 1);
+        let hooks = kernel.hooks(&wanted).await.unwrap();
+        let xdp = hooks.iter().find(|h| h.program == "uplink_xdp").unwrap();
+        assert!(xdp.mechanism.is_none() && xdp.reason.as_deref().unwrap().contains("veth"));
+
+        let removed = kernel.remove_flows(|flow| flow.endpoint.as_deref() == Some("web")).await;
+        assert_eq!(removed.unwrap(), 1);
+        assert_eq!(kernel.flows().await.unwrap().len(), 1);
+        // An endpoint that goes takes its flows along; another process gives the places back.
+        let mut without_app = wanted.clone();
+        without_app.endpoints.remove("app");
+        settles(&mut kernel, &without_app, &mut journal).await;
+        assert_eq!(kernel.flows().await.unwrap().len(), 0);
+        assert_eq!(kernel.expire_flows().unwrap().ended, 1);
+        drop(kernel);
+        let mut kernel = Kernel::open(&instance).unwrap();
+        assert_eq!(kernel.expire_flows().unwrap().freed, 0);
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        assert_eq!(kernel.expire_flows().unwrap().freed, 2);
+        down(&mut kernel, &mut journal, &instance).await;
+    });
+}
+
+#[test]
+fn a_foreign_pin_is_named_and_replaced() {
+    on_a_host(|instance| async move {
+        let (wanted, mut journal) = (desired(&instance), Memory::default());
+        let mut kernel = Kernel::open(&instance).unwrap();
+        settles(&mut kernel, &wanted, &mut journal).await;
+        let maps = instance.pin_dir().join("maps");
+        std::fs::remove_file(maps.join("ENDPOINTS")).unwrap();
+        std::fs::rename(maps.join("NETWORKS"), maps.join("ENDPOINTS")).unwrap();
+        aya::maps::MapData::from_pin(maps.join("SETTINGS"))
+            .unwrap()
+            .pin(maps.join("NETWORKS"))
+            .unwrap();
+        let mut kernel = Kernel::open(&instance).unwrap();
+        let steps = settles(&mut kernel, &wanted, &mut journal).await;
+        assert!(steps[0].contains("has another layout"), "{steps:#?}");
+        ping(&instance.namespace("web"), "192.0.2.254");
+        down(&mut kernel, &mut journal, &instance).await;
+    });
+}
+
+#[test]
+fn changes_of_the_host_are_told() {
+    use futures_util::StreamExt as _;
+    on_a_host(|instance| async move {
+        let kernel = Kernel::open(&instance).unwrap();
+        let mut changes = kernel.watch().unwrap();
+        run("ip addr add 192.0.2.9/24 dev up0");
+        let wait = std::time::Duration::from_secs(5);
+        let first = tokio::time::timeout(wait, changes.next()).await.unwrap();
+        assert_eq!(first, Some(netebpf::kernel::Change::Address));
+    });
+}
+
+#[test]
+fn this_kernel_has_what_is_needed() {
+    on_a_host(|_| async {
+        assert_eq!(netebpf::kernel::probe::obstacle(), None);
+    });
+}

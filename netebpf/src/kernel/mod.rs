@@ -6,6 +6,7 @@
 
 mod bpf;
 mod error;
+mod flows;
 mod hook;
 mod inside;
 mod netlink;
@@ -13,17 +14,22 @@ pub mod netns;
 mod observe;
 mod ownership;
 mod perform;
+pub mod probe;
+mod status;
 pub mod sysctl;
 mod uplinks;
+mod watch;
 
 pub use bpf::BpfError;
 pub use error::KernelError;
+pub use flows::{Expired, FlowSnapshot, FlowTuple};
 pub use hook::Hook;
 pub use inside::InterfaceSpec;
 pub use netlink::{BridgeSpec, LinkChange, NetlinkError, VethSpec};
 pub use netns::NetnsError;
+pub use status::{HookStatus, InterfaceCounters};
 pub use sysctl::SysctlError;
-pub use uplinks::HostFacts;
+pub use watch::{Change, Watch};
 
 use crate::state::Instance;
 use bpf::{AttachError, Bpf};
@@ -39,6 +45,8 @@ pub struct Kernel {
     settings: Settings,
     /// Why native XDP was refused, by the index of the interface.
     xdp_refused: BTreeMap<u32, String>,
+    /// Ended flows whose places rest.
+    retired: flows::Retired,
 }
 
 impl Kernel {
@@ -51,6 +59,7 @@ impl Kernel {
             bpf: Bpf::open(instance)?,
             settings: Settings::default(),
             xdp_refused: BTreeMap::new(),
+            retired: flows::Retired::default(),
         })
     }
 

@@ -3,6 +3,7 @@
 use super::{
     BpfError, BridgeSpec, Hook, Kernel, KernelError, LinkChange, VethSpec,
     bpf::{Shared, gone, remove_pin},
+    flows::Retired,
     netns,
 };
 use crate::plan::{Mechanism, PublishChange};
@@ -176,6 +177,8 @@ impl Kernel {
     }
 
     pub(crate) fn unload(&mut self) -> Result<(), KernelError> {
+        // The places that rest go with the table.
+        self.retired = Retired::default();
         Ok(self.bpf.unload()?)
     }
 

@@ -1,22 +1,15 @@
 //! Which interfaces lead outside.
 
-use super::{Kernel, KernelError, netlink::Facts};
+use super::{
+    Kernel, KernelError,
+    netlink::{Facts, RouteFact},
+};
 use crate::{
-    model::UplinkChoice,
+    model::{UplinkChoice, resolve::HostRoute},
     plan::{Link, Uplink},
 };
 use ipnet::IpNet;
 use std::collections::BTreeSet;
-
-/// What resolving a request needs to know of the host.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct HostFacts {
-    /// Every range that the host routes somewhere, this instance's own networks left out: pools avoid
-    /// them.
-    pub routes: Vec<IpNet>,
-    /// The uplinks.
-    pub uplinks: Vec<Uplink>,
-}
 
 /// Kinds of devices that carry an Ethernet header and yet lead to nobody outside: bridges, whose other
 /// ports are other engines' endpoints, and tunnels.
@@ -56,20 +49,18 @@ impl Kernel {
         Ok(pick(&facts, choice, |link| self.is_ours(link)))
     }
 
-    /// What resolving a request needs to know of the host.
-    pub async fn host_facts(&self, choice: &UplinkChoice) -> Result<HostFacts, KernelError> {
+    /// The host's routes: address pools keep clear of them.
+    pub async fn host_routes(&self) -> Result<Vec<HostRoute>, KernelError> {
         let facts = self.netlink.facts().await?;
-        let uplinks = pick(&facts, choice, |link| self.is_ours(link));
-        let ours: BTreeSet<_> =
-            facts.links.values().filter(|link| self.is_ours(link)).map(|link| link.index).collect();
-        let routes: BTreeSet<_> = facts
-            .routes
-            .iter()
-            .filter(|route| !route.index.is_some_and(|index| ours.contains(&index)))
-            .map(|route| route.destination)
-            .filter(|net| net.prefix_len() > 0 && !is_special(net))
-            .collect();
-        Ok(HostFacts { routes: routes.into_iter().collect(), uplinks })
+        let name = |index: u32| {
+            facts.links.values().find(|link| link.index == index).map(|link| link.name.clone())
+        };
+        let routes = facts.routes.iter().filter(|route| !is_special(&route.destination));
+        let host_route = |route: &RouteFact| HostRoute {
+            net: route.destination,
+            interface: route.index.and_then(name),
+        };
+        Ok(routes.map(host_route).collect())
     }
 
     pub(crate) fn is_ours(&self, link: &Link) -> bool {

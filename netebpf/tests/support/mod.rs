@@ -65,8 +65,20 @@ pub(crate) fn on_a_host<F: Future<Output = ()>>(test: impl FnOnce(Instance) -> F
         run("ip addr add 192.0.2.1/24 dev up0");
         run("ip addr add 2001:db8::1/64 dev up0 nodad");
         run("ip link set up0 up");
-        run("ip link set lan0 up");
+        let lan = lan(&of_test);
+        netebpf::kernel::netns::create(&lan).unwrap();
+        let lan = lan.display();
+        run(&format!("ip link set lan0 netns {lan}"));
+        for command in [
+            "ip link set lo up",
+            "ip addr add 192.0.2.254/24 dev lan0",
+            "ip addr add 2001:db8::254/64 dev lan0 nodad",
+            "ip link set lan0 up",
+        ] {
+            run(&format!("nsenter --net={lan} {command}"));
+        }
         run("ip route add default via 192.0.2.254");
+        run("ip route add default via 2001:db8::254");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(test(of_test.clone()));
         // Whatever the test left is taken away even when it failed.
@@ -76,6 +88,7 @@ pub(crate) fn on_a_host<F: Future<Output = ()>>(test: impl FnOnce(Instance) -> F
         });
     })
     .join();
+    let _ = netebpf::kernel::netns::remove(&lan(&instance));
     let _ = std::fs::remove_dir_all(instance.run_dir());
     if outcome.is_err() {
         let _ = std::fs::remove_dir_all(instance.pin_root());
@@ -87,6 +100,11 @@ pub(crate) fn on_a_host<F: Future<Output = ()>>(test: impl FnOnce(Instance) -> F
     }
     outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     assert!(!instance.pin_root().exists(), "pins are left");
+}
+
+/// The namespace of the uplink's neighbour, 192.0.2.254 and 2001:db8::254.
+pub(crate) fn lan(instance: &Instance) -> std::path::PathBuf {
+    format!("/run/netns/{}-lan", instance.name()).into()
 }
 
 /// Runs a command that has to succeed, and returns what it said.

@@ -15,7 +15,7 @@ use crate::{
     model::{
         Desired, Origin, UplinkChoice,
         requests::NetworkRequest,
-        resolve::{self, Context, HostFacts, HostRoute},
+        resolve::{self, Context, HostFacts},
     },
 };
 
@@ -140,13 +140,8 @@ impl Engine {
     }
 
     async fn facts(&self) -> Result<HostFacts, Error> {
-        let facts = self.kernel.host_facts(&self.state.desired.uplinks).await?;
-        let route = |net| HostRoute { net, interface: None };
-        Ok(HostFacts {
-            now: now(),
-            routes: facts.routes.into_iter().map(route).collect(),
-            sockets: sockets::all(),
-        })
+        let routes = self.kernel.host_routes().await?;
+        Ok(HostFacts { now: now(), routes, sockets: sockets::all() })
     }
 
     fn context<'a>(&'a self, facts: &'a HostFacts) -> Context<'a> {

@@ -9,7 +9,7 @@ mod read;
 mod write;
 
 pub use links::{BridgeSpec, LinkChange, VethSpec};
-pub(crate) use read::Facts;
+pub(crate) use read::{Facts, RouteFact};
 
 use super::netns::{self, NetnsError};
 use netebpf_common::abi::Mac;

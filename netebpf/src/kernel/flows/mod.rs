@@ -1,0 +1,214 @@
+//! Live flows: listing them, ending them, giving their places back.
+//!
+//! **Invariant**: a place goes back to the queue of free places only a second after its flow's
+//! generation was made even and both index entries were seen to lead elsewhere: by then every packet
+//! that had found the flow is done with it. What is in between is marked in the place itself
+//! ([`abi::Flow::retired`]), so that a process that takes over gives back what this one could not.
+
+mod expiry;
+mod snapshot;
+
+pub use expiry::Expired;
+pub(crate) use expiry::Retired;
+pub use snapshot::{FlowSnapshot, FlowTuple};
+
+use super::{
+    BpfError, Kernel, KernelError,
+    bpf::{Maps, Shared, gone},
+};
+use crate::plan::Link;
+use netebpf_common::abi::{self, Direction, FlowKey, TcpSeen, is_live, map};
+use snapshot::PlainFlow;
+use std::{collections::BTreeMap, ptr::NonNull, time::Duration};
+
+/// The clock of flows, in nanoseconds: what the programs read by `bpf_ktime_get_coarse_ns`.
+fn now() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32).as_nanos() as u64
+}
+
+/// How long a program may take to open a flow: a younger one is not touched, because the program that
+/// opens it may still be about to give up and release its place itself.
+const OPENING: u64 = 100_000_000;
+
+/// One place of the table, which the programs write to while we read.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    number: u32,
+    flow: NonNull<abi::Flow>,
+    /// Keeps the mapping.
+    _maps: &'a Maps,
+}
+
+impl<'a> Place<'a> {
+    fn at(maps: &'a Maps, number: u32) -> Option<Self> {
+        Some(Self { number, flow: maps.flows.at(number)?, _maps: maps })
+    }
+
+    fn all(maps: &'a Maps) -> impl Iterator<Item = Self> {
+        (0..maps.flows.len()).filter_map(move |number| Self::at(maps, number))
+    }
+
+    fn generation(&self) -> u64 {
+        // SAFETY: the mapping lives, and this field may be shared with whoever writes it.
+        unsafe { &self.flow.as_ref().generation }.load()
+    }
+
+    /// Ends the flow that has `generation`.
+    fn kill(&self, generation: u64) {
+        // SAFETY: as above.
+        unsafe { &self.flow.as_ref().generation }.store(generation.wrapping_add(1));
+    }
+
+    fn retired(&self) -> bool {
+        // SAFETY: only the user side reads and writes this field, and this process is its only one.
+        unsafe { (&raw const (*self.flow.as_ptr()).retired).read_volatile() == 1 }
+    }
+
+    fn set_retired(&self, retired: bool) {
+        // SAFETY: as above.
+        unsafe { (&raw mut (*self.flow.as_ptr()).retired).write_volatile(u32::from(retired)) }
+    }
+
+    /// The tuples of the flow that lived here last.
+    fn keys(&self) -> [FlowKey; 2] {
+        let flow = self.flow.as_ptr();
+        // SAFETY: the mapping lives; nobody writes to a place that rests.
+        unsafe {
+            [
+                (&raw const (*flow).original).read_volatile(),
+                (&raw const (*flow).reply).read_volatile(),
+            ]
+        }
+    }
+
+    /// The flow that lives here. What does not change while it lives is copied between two looks at
+    /// the generation: were it another flow's by the end, so would the generation be.
+    fn read(&self) -> Option<PlainFlow> {
+        let generation = self.generation();
+        if !is_live(generation) {
+            return None;
+        }
+        let flow = self.flow.as_ptr();
+        // SAFETY: the mapping lives; volatile reads of integers and byte arrays may see a new owner's
+        // writes, which the second look finds out.
+        let (created, kind, owner, owner_generation, original, reply) = unsafe {
+            (
+                (&raw const (*flow).created).read_volatile(),
+                (&raw const (*flow).kind).read_volatile(),
+                (&raw const (*flow).owner).read_volatile(),
+                (&raw const (*flow).owner_generation).read_volatile(),
+                (&raw const (*flow).original).read_volatile(),
+                (&raw const (*flow).reply).read_volatile(),
+            )
+        };
+        let way = |direction: Direction| {
+            // SAFETY: only the shared words of a way are read here.
+            let way = unsafe { &raw const (*flow).ways[direction as usize] };
+            // SAFETY: as above.
+            unsafe {
+                snapshot::PlainWay {
+                    packets: (*way).packets.load(),
+                    bytes: (*way).bytes.load(),
+                    last_seen: (*way).last_seen.load(),
+                    tcp_seen: TcpSeen((*way).tcp_seen.load()),
+                }
+            }
+        };
+        let ways = [way(Direction::Original), way(Direction::Reply)];
+        let plain =
+            PlainFlow { generation, created, kind, owner, owner_generation, original, reply, ways };
+        (self.generation() == generation).then_some(plain)
+    }
+}
+
+/// Removes an index entry, if it still leads to this flow: the programs put a new flow's in the place
+/// of one whose flow is dead.
+fn remove_entry(
+    maps: &mut Maps,
+    key: &FlowKey,
+    place: u32,
+    generation: u64,
+) -> Result<(), BpfError> {
+    let error = BpfError::map("clean up", map::FLOW_INDEX);
+    match maps.flow_index.get(&Shared(*key), 0) {
+        Ok(Shared(entry)) if entry.slot == place && entry.generation == generation => {
+            gone(maps.flow_index.remove(&Shared(*key))).map_err(error)
+        }
+        Ok(_) => Ok(()),
+        Err(missing) => gone(Err(missing)).map_err(error),
+    }
+}
+
+/// Ends a flow: from here on every packet misses it.
+fn retire(maps: &mut Maps, number: u32, flow: &PlainFlow) -> Result<(), BpfError> {
+    if let Some(place) = Place::at(maps, number) {
+        place.set_retired(true);
+        place.kill(flow.generation);
+    }
+    if let Some(usage) = maps.usage(flow.owner) {
+        usage.closed.add(1);
+    }
+    remove_entry(maps, &flow.original, number, flow.generation)?;
+    remove_entry(maps, &flow.reply, number, flow.generation)
+}
+
+impl Kernel {
+    /// Every live flow.
+    pub async fn flows(&self) -> Result<Vec<FlowSnapshot>, KernelError> {
+        let names = self.owner_names().await?;
+        let Ok(maps) = self.bpf.maps() else { return Ok(Vec::new()) };
+        let now = now();
+        let flows = Place::all(maps).filter_map(|place| place.read());
+        let live = flows.filter(|flow| flow.owner_is_there(maps));
+        Ok(live.map(|flow| flow.snapshot(now, &names)).collect())
+    }
+
+    /// Ends every flow that `matches`; says how many.
+    pub async fn remove_flows(
+        &mut self,
+        matches: impl Fn(&FlowSnapshot) -> bool + Send,
+    ) -> Result<usize, KernelError> {
+        if self.bpf.maps().is_err() {
+            return Ok(0);
+        }
+        // Flows that are just being opened are as old as they have to be after this.
+        tokio::time::sleep(Duration::from_nanos(OPENING)).await;
+        let names = self.owner_names().await?;
+        let now = now();
+        let maps = self.bpf.maps_mut()?;
+        let chosen: Vec<_> = Place::all(maps)
+            .filter_map(|place| Some((place.number, place.read()?)))
+            .filter(|(_, flow)| now.saturating_sub(flow.created) >= OPENING)
+            .filter(|(_, flow)| matches(&flow.snapshot(now, &names)))
+            .collect();
+        for (number, flow) in &chosen {
+            retire(maps, *number, flow)?;
+            self.retired.push(*number, now);
+        }
+        Ok(chosen.len())
+    }
+
+    /// Ends the flows whose time is over, and gives back the places of those that ended before. To be
+    /// called about once a second.
+    pub fn expire_flows(&mut self) -> Result<Expired, KernelError> {
+        let Ok(maps) = self.bpf.maps_mut() else { return Ok(Expired::default()) };
+        Ok(expiry::expire(maps, &mut self.retired, now())?)
+    }
+
+    /// The names of the endpoints that flows are counted for, by slot: from the aliases of their
+    /// interfaces.
+    async fn owner_names(&self) -> Result<BTreeMap<u32, String>, KernelError> {
+        let Ok(maps) = self.bpf.maps() else { return Ok(BTreeMap::new()) };
+        let interfaces = maps.read_interfaces().map_err(BpfError::map("read", map::INTERFACES))?;
+        let links = self.netlink.facts().await?.links;
+        let prefix = format!("{}endpoint:", self.instance.mark());
+        let name = |link: &Link| {
+            Some(link.alias.as_deref()?.strip_prefix(&prefix)?.split(':').next()?.to_owned())
+        };
+        let named = links
+            .values()
+            .filter_map(|link| Some((interfaces.get(&link.index)?.slot, name(link)?)));
+        Ok(named.collect())
+    }
+}

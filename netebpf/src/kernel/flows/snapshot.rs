@@ -1,0 +1,142 @@
+//! A flow as it was at one moment.
+
+use super::super::bpf::Maps;
+use netebpf_common::{
+    abi::{FlowKey, FlowKind, Protocol, TcpSeen},
+    datapath::TcpPhase,
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, net::IpAddr};
+
+/// One direction, copied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct PlainWay {
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+    pub(super) last_seen: u64,
+    pub(super) tcp_seen: TcpSeen,
+}
+
+/// A live flow, copied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct PlainFlow {
+    pub(super) generation: u64,
+    pub(super) created: u64,
+    pub(super) kind: u32,
+    pub(super) owner: u32,
+    pub(super) owner_generation: u32,
+    pub(super) original: FlowKey,
+    pub(super) reply: FlowKey,
+    pub(super) ways: [PlainWay; 2],
+}
+
+/// The tuple of one direction. An ICMP echo's identifier stands in the place of the requester's port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FlowTuple {
+    /// Who sends.
+    pub source: IpAddr,
+    /// From which port.
+    pub source_port: u16,
+    /// To whom.
+    pub destination: IpAddr,
+    /// To which port.
+    pub destination_port: u16,
+}
+
+impl From<FlowKey> for FlowTuple {
+    fn from(key: FlowKey) -> Self {
+        Self {
+            source: key.source.into(),
+            source_port: u16::from_be_bytes(key.source_port),
+            destination: key.destination.into(),
+            destination_port: u16::from_be_bytes(key.destination_port),
+        }
+    }
+}
+
+/// A live flow.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FlowSnapshot {
+    /// `tcp`, `udp` or `icmp`.
+    pub protocol: String,
+    /// Why it exists: `masquerade` or `published`.
+    pub kind: String,
+    /// TCP: `SYN_SENT`, `SYN_RECV`, `ESTABLISHED`, `CLOSING`, `TIME_WAIT`, `CLOSE`. Others:
+    /// `UNREPLIED`, `REPLIED`.
+    pub state: String,
+    /// The endpoint that it is counted for, as long as it is there.
+    pub endpoint: Option<String>,
+    /// The tuple of what opened it.
+    pub original: FlowTuple,
+    /// The tuple that answers carry.
+    pub reply: FlowTuple,
+    /// Packets of the original and the reply direction.
+    pub packets: [u64; 2],
+    /// Bytes of those, Ethernet headers included.
+    pub bytes: [u64; 2],
+    /// Seconds since it was opened.
+    pub age: u64,
+    /// Seconds since its last packet; a second late at most.
+    pub idle: u64,
+}
+
+impl PlainFlow {
+    /// Nanoseconds since the last packet.
+    pub(super) fn idle(&self, now: u64) -> u64 {
+        let last = self.ways.iter().map(|way| way.last_seen).fold(self.created, u64::max);
+        now.saturating_sub(last)
+    }
+
+    pub(super) fn protocol(&self) -> Option<Protocol> {
+        Protocol::from_number(self.original.protocol)
+    }
+
+    pub(super) fn phase(&self) -> TcpPhase {
+        let [original, reply] = self.ways;
+        TcpPhase::of(original.tcp_seen, reply.tcp_seen)
+    }
+
+    pub(super) fn replied(&self) -> bool {
+        let [_, reply] = self.ways;
+        reply.packets > 0
+    }
+
+    /// Whether the endpoint that the flow was opened for is still the owner of its slot.
+    pub(super) fn owner_is_there(&self, maps: &Maps) -> bool {
+        let generation = u64::from(self.owner_generation);
+        maps.usage(self.owner).is_some_and(|usage| usage.generation.load() == generation)
+    }
+
+    pub(super) fn snapshot(&self, now: u64, names: &BTreeMap<u32, String>) -> FlowSnapshot {
+        const SECOND: u64 = 1_000_000_000;
+        let state = match (self.protocol(), self.phase(), self.replied()) {
+            (Some(Protocol::Tcp), TcpPhase::SynSent, _) => "SYN_SENT",
+            (Some(Protocol::Tcp), TcpPhase::SynReceived, _) => "SYN_RECV",
+            (Some(Protocol::Tcp), TcpPhase::Established, _) => "ESTABLISHED",
+            (Some(Protocol::Tcp), TcpPhase::Closing, _) => "CLOSING",
+            (Some(Protocol::Tcp), TcpPhase::TimeWait, _) => "TIME_WAIT",
+            (Some(Protocol::Tcp), TcpPhase::Closed, _) => "CLOSE",
+            (_, _, true) => "REPLIED",
+            (_, _, false) => "UNREPLIED",
+        };
+        let protocol = match self.protocol() {
+            Some(Protocol::Tcp) => "tcp",
+            Some(Protocol::Udp) => "udp",
+            Some(Protocol::Icmp) => "icmp",
+            None => "unknown",
+        };
+        let published = self.kind == FlowKind::Published as u32;
+        FlowSnapshot {
+            protocol: protocol.to_owned(),
+            kind: if published { "published" } else { "masquerade" }.to_owned(),
+            state: state.to_owned(),
+            endpoint: names.get(&self.owner).cloned(),
+            original: self.original.into(),
+            reply: self.reply.into(),
+            packets: self.ways.map(|way| way.packets),
+            bytes: self.ways.map(|way| way.bytes),
+            age: now.saturating_sub(self.created) / SECOND,
+            idle: self.idle(now) / SECOND,
+        }
+    }
+}

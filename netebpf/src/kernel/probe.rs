@@ -1,0 +1,183 @@
+//! What of the kernel is wanted, whether it is there, what is lost without it and how to get it: for
+//! `doctor`.
+//!
+//! **Invariant**: asks by trying, never by the kernel's version, because distributions port features
+//! back; changes nothing.
+
+use super::{bpf, sysctl};
+use aya::{
+    maps::MapType,
+    programs::ProgramType,
+    sys::{BpfHelper, is_helper_supported, is_map_supported, is_program_supported},
+};
+use rustix::thread::{CapabilitySet, capabilities};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// How bad it is when a feature is missing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Need {
+    /// Nothing works without it.
+    Required,
+    /// Something is slower or missing.
+    Optional,
+    /// Something on this host is in the way.
+    Warning,
+}
+
+/// One feature.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Feature {
+    /// Its name.
+    pub name: String,
+    /// How much it is needed.
+    pub need: Need,
+    /// Whether it is there; for a warning, whether all is well.
+    pub present: bool,
+    /// What is lost without it.
+    pub lost: String,
+    /// How to get it.
+    pub remedy: String,
+}
+
+const NEWER: &str = "a newer kernel; Debian 12's 6.1 has it";
+
+fn feature(name: &str, need: Need, present: bool, lost: &str, remedy: &str) -> Feature {
+    Feature {
+        name: name.to_owned(),
+        need,
+        present,
+        lost: lost.to_owned(),
+        remedy: remedy.to_owned(),
+    }
+}
+
+/// Every feature. Reads the network namespace of the calling thread.
+pub fn features() -> Vec<Feature> {
+    let mut found = privileges();
+    found.extend(programs_and_maps());
+    found.extend(helpers());
+    found.extend(host());
+    found
+}
+
+/// The first required feature that is missing, as one sentence.
+pub fn obstacle() -> Option<String> {
+    let missing = features().into_iter().find(|f| f.need == Need::Required && !f.present)?;
+    Some(format!("{} is missing: {}; to get it: {}", missing.name, missing.lost, missing.remedy))
+}
+
+fn privileges() -> Vec<Feature> {
+    let has = |wanted| capabilities(None).is_ok_and(|sets| sets.effective.contains(wanted));
+    let root = "run as root: sudo netebpf";
+    vec![
+        feature(
+            "CAP_BPF",
+            Need::Required,
+            has(CapabilitySet::BPF) || has(CapabilitySet::SYS_ADMIN),
+            "no program can be loaded",
+            root,
+        ),
+        feature(
+            "CAP_NET_ADMIN",
+            Need::Required,
+            has(CapabilitySet::NET_ADMIN),
+            "no interface can be made",
+            root,
+        ),
+        feature(
+            "CAP_SYS_ADMIN",
+            Need::Required,
+            has(CapabilitySet::SYS_ADMIN),
+            "no namespace can be made or entered",
+            root,
+        ),
+        feature(
+            "bpffs",
+            Need::Optional,
+            bpf::bpffs_mounted(),
+            "nothing: it is mounted when it is needed",
+            "mount -t bpf bpf /sys/fs/bpf",
+        ),
+    ]
+}
+
+fn programs_and_maps() -> Vec<Feature> {
+    let program = |kind| is_program_supported(kind).unwrap_or(false);
+    let map = |kind| is_map_supported(kind).unwrap_or(false);
+    let required =
+        |name: &str, present, lost: &str| feature(name, Need::Required, present, lost, NEWER);
+    vec![
+        required("TC programs", program(ProgramType::SchedClassifier), "nothing is translated"),
+        feature(
+            "XDP programs",
+            Need::Optional,
+            program(ProgramType::Xdp),
+            "uplinks are served by TC alone",
+            NEWER,
+        ),
+        feature(
+            "BTF of the kernel",
+            Need::Optional,
+            Path::new("/sys/kernel/btf/vmlinux").exists(),
+            "verifier messages have no names",
+            "a kernel with CONFIG_DEBUG_INFO_BTF",
+        ),
+        feature(
+            "TCX",
+            Need::Optional,
+            bpf::tcx_supported(),
+            "programs are attached by clsact: they are not pinned, and others' may come first",
+            "Linux 6.6",
+        ),
+        required("hash maps", map(MapType::Hash), "no flow can be kept"),
+        required("longest-prefix tries", map(MapType::LpmTrie), "networks cannot be told apart"),
+        required("queues", map(MapType::Queue), "no place for a flow can be handed out"),
+        required("per-CPU arrays", map(MapType::PerCpuArray), "nothing is counted"),
+    ]
+}
+
+fn helpers() -> Vec<Feature> {
+    let tc = |helper| is_helper_supported(ProgramType::SchedClassifier, helper).unwrap_or(false);
+    let helper = |name: &str, id, lost: &str| feature(name, Need::Required, tc(id), lost, NEWER);
+    vec![
+        helper("bpf_fib_lookup", BpfHelper::BPF_FUNC_fib_lookup, "no way out is found"),
+        helper("bpf_redirect_peer", BpfHelper::BPF_FUNC_redirect_peer, "no endpoint is reached"),
+        helper("bpf_redirect_neigh", BpfHelper::BPF_FUNC_redirect_neigh, "no next hop is reached"),
+        helper(
+            "bpf_ktime_get_coarse_ns",
+            BpfHelper::BPF_FUNC_ktime_get_coarse_ns,
+            "flows have no clock",
+        ),
+        helper("bpf_skc_lookup_tcp", BpfHelper::BPF_FUNC_skc_lookup_tcp, "the host's ports clash"),
+    ]
+}
+
+/// What on this host may be in the way of packets that take the kernel's path.
+fn host() -> Vec<Feature> {
+    let value = |name: &str| sysctl::read(name).ok().flatten();
+    let mut found = vec![feature(
+        "force_forwarding",
+        Need::Optional,
+        value("net/ipv6/conf/all/force_forwarding").is_some(),
+        "IPv6 networks switch on net.ipv6.conf.all.forwarding, for every interface",
+        "Linux 6.17",
+    )];
+    for (name, tool) in [
+        ("net/bridge/bridge-nf-call-iptables", "iptables"),
+        ("net/bridge/bridge-nf-call-ip6tables", "ip6tables"),
+    ] {
+        found.push(feature(
+            &name.replace('/', "."),
+            Need::Warning,
+            value(name).as_deref() != Some("1"),
+            &format!(
+                "what the bridge carries passes {tool}: where another engine's FORWARD policy is \
+                 DROP, packets that the programs leave to the kernel are dropped"
+            ),
+            &format!("sysctl {}=0, where no other engine needs it", name.replace('/', ".")),
+        ));
+    }
+    found
+}

@@ -1,0 +1,129 @@
+//! What runs where, and what was counted: for `status`.
+
+use super::{BpfError, Kernel, KernelError};
+use crate::{
+    model::Desired,
+    plan::{Mechanism, XdpChoice},
+};
+use netebpf_common::{
+    abi::map,
+    verdict::{COUNTER_COUNT, counter_label},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A hook of an interface.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HookStatus {
+    /// The interface.
+    pub interface: String,
+    /// The program, by its name in the kernel object.
+    pub program: String,
+    /// `TCX`, `clsact`, `XDP native`, `XDP generic`; absent where the program does not run.
+    pub mechanism: Option<String>,
+    /// Why, where there was a choice.
+    pub reason: Option<String>,
+}
+
+/// What was counted on an interface.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct InterfaceCounters {
+    /// The interface.
+    pub interface: String,
+    /// `endpoint`, `uplink` or `gateway`.
+    pub kind: String,
+    /// The endpoint or network, from the interface's alias; absent for an uplink.
+    pub name: Option<String>,
+    /// Packets by verdict and reason, `drop/not_published`; what was never counted is left out.
+    pub packets: BTreeMap<String, u64>,
+    /// Flows that are counted for it now.
+    pub flows: u64,
+}
+
+impl Kernel {
+    /// Which program runs on which interface, how, and why so. An uplink without XDP is listed too,
+    /// with the reason.
+    pub async fn hooks(&self, desired: &Desired) -> Result<Vec<HookStatus>, KernelError> {
+        let observed = self.observe(desired, BTreeMap::new()).await?;
+        let name = |index: u32| {
+            let link = observed.links.values().find(|link| link.index == index);
+            link.map_or_else(|| format!("interface {index}"), |link| link.name.clone())
+        };
+        let choice = |index: u32| {
+            let uplink = observed.uplinks.iter().find(|uplink| uplink.index == index)?;
+            let refused = observed.xdp_refused.get(&index).map(String::as_str);
+            Some(XdpChoice::new(desired.xdp, uplink, refused).reason)
+        };
+        let mut hooks: Vec<_> = observed
+            .hooks
+            .iter()
+            .map(|((index, hook), attached)| HookStatus {
+                interface: name(*index),
+                program: hook.program().to_owned(),
+                mechanism: Some(attached.mechanism.to_string()),
+                reason: match attached.mechanism {
+                    Mechanism::XdpNative | Mechanism::XdpGeneric => choice(*index),
+                    Mechanism::Clsact if !observed.tcx => Some("the kernel has no TCX".to_owned()),
+                    Mechanism::Clsact | Mechanism::Tcx => None,
+                },
+            })
+            .collect();
+        let xdp = super::Hook::UplinkXdp;
+        let without = observed.uplinks.iter().filter(|uplink| {
+            !observed.hooks.contains_key(&(uplink.index, xdp))
+                && observed.tables.interfaces.contains_key(&uplink.index)
+        });
+        hooks.extend(without.map(|uplink| HookStatus {
+            interface: uplink.name.clone(),
+            program: xdp.program().to_owned(),
+            mechanism: None,
+            reason: choice(uplink.index),
+        }));
+        hooks.sort_by(|a, b| (&a.interface, &a.program).cmp(&(&b.interface, &b.program)));
+        Ok(hooks)
+    }
+
+    /// The counters of every interface that carries a program.
+    pub async fn counters(&self) -> Result<Vec<InterfaceCounters>, KernelError> {
+        let Ok(maps) = self.bpf.maps() else { return Ok(Vec::new()) };
+        let interfaces = maps.read_interfaces().map_err(BpfError::map("read", map::INTERFACES))?;
+        let links = self.netlink.facts().await?.links;
+        let mark = self.instance.mark();
+        let mut found = Vec::new();
+        for (index, entry) in &interfaces {
+            let link = links.values().find(|link| link.index == *index);
+            // `endpoint:NAME:NETWORK` or `network:NAME:ID`.
+            let alias = link.and_then(|link| link.alias.as_deref()?.strip_prefix(&mark));
+            let name = alias.and_then(|alias| alias.split(':').nth(1)).map(ToOwned::to_owned);
+            let counters =
+                maps.counters(entry.slot).map_err(BpfError::map("read", map::COUNTERS))?;
+            let packets = (0..COUNTER_COUNT as u32).zip(counters).filter(|(_, count)| *count > 0);
+            let label = |number| match counter_label(number) {
+                Some((verdict, reason)) => format!("{verdict}/{reason}"),
+                None => format!("unknown/{number}"),
+            };
+            let usage = maps.usage(entry.slot);
+            found.push(InterfaceCounters {
+                interface: link.map_or_else(|| format!("interface {index}"), |l| l.name.clone()),
+                kind: kind_of(entry.kind).to_owned(),
+                name,
+                packets: packets.map(|(number, count)| (label(number), count)).collect(),
+                flows: usage
+                    .map_or(0, |usage| usage.opened.load().wrapping_sub(usage.closed.load())),
+            });
+        }
+        found.sort_by(|a, b| a.interface.cmp(&b.interface));
+        Ok(found)
+    }
+}
+
+fn kind_of(kind: u32) -> &'static str {
+    use netebpf_common::abi::InterfaceKind::{Endpoint, Uplink};
+    if kind == Endpoint as u32 {
+        "endpoint"
+    } else if kind == Uplink as u32 {
+        "uplink"
+    } else {
+        "gateway"
+    }
+}
