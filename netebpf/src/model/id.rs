@@ -86,6 +86,16 @@ impl InterfaceName {
         Self(format!("nb-{}", network.short()))
     }
 
+    /// The interface that every namespace has.
+    pub fn loopback() -> Self {
+        Self("lo".to_owned())
+    }
+
+    /// `eth0`, `eth1` …: what an endpoint's interfaces are named when nobody says.
+    pub fn ethernet(number: u16) -> Self {
+        Self(format!("eth{number}"))
+    }
+
     /// How many digits of an endpoint's identifier a veth's name has room for.
     pub const ENDPOINT_DIGITS: usize = 7;
     /// How many of a network's.

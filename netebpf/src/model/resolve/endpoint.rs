@@ -1,22 +1,16 @@
-//! Endpoints: addresses, interfaces, Ethernet addresses, the default route.
+//! Endpoints: the order in which what they ask for is decided.
 
 use super::{
-    Resolver,
+    Resolver, addresses,
     error::{EndpointProblem, ResolveError, ResolveProblem},
+    interfaces::{self, Macs},
     ports::Ports,
 };
-use crate::{
-    ipam::{Taken, check_address, choose_address},
-    model::{
-        Attachment, Endpoint, Id, InterfaceName, MacText, Namespace, Network,
-        requests::{AttachmentRequest, EndpointRequest, PublishSpec, check_name},
-    },
+use crate::model::{
+    Endpoint, Id, InterfaceName, Namespace, Network, Origin, PortMapping,
+    requests::{AttachmentRequest, EndpointRequest, PublishSpec, check_name},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    path::Path,
-};
+use std::{net::IpAddr, path::Path};
 
 /// An endpoint with the addresses that are decided so far.
 pub(super) struct Draft<'a> {
@@ -24,14 +18,15 @@ pub(super) struct Draft<'a> {
     pub(super) previous: Option<&'a Endpoint>,
     pub(super) id: Id,
     pub(super) name: String,
-    attachments: Vec<AttachmentDraft<'a>>,
+    pub(super) attachments: Vec<AttachmentDraft<'a>>,
 }
 
-struct AttachmentDraft<'a> {
-    request: &'a AttachmentRequest,
-    network: Network,
+/// One of its attachments.
+pub(super) struct AttachmentDraft<'a> {
+    pub(super) request: &'a AttachmentRequest,
+    pub(super) network: Network,
     /// IPv4, then IPv6.
-    addresses: [Option<IpAddr>; 2],
+    pub(super) addresses: [Option<IpAddr>; 2],
 }
 
 impl Draft<'_> {
@@ -41,7 +36,11 @@ impl Draft<'_> {
         ResolveError::new(self.request.place.as_ref(), problem)
     }
 
-    fn error_at(&self, request: &AttachmentRequest, problem: EndpointProblem) -> ResolveError {
+    pub(super) fn error_at(
+        &self,
+        request: &AttachmentRequest,
+        problem: EndpointProblem,
+    ) -> ResolveError {
         let place = request.place.as_ref().or(self.request.place.as_ref());
         ResolveError { place: place.cloned().map(Box::new), ..self.error(problem) }
     }
@@ -52,31 +51,12 @@ impl Draft<'_> {
     }
 }
 
-/// Who has which address, by network.
-type Addresses = BTreeMap<String, Taken>;
-/// Who has which Ethernet address, by network.
-type Macs = BTreeMap<String, BTreeMap<MacText, String>>;
-
 impl<'a> Resolver<'a> {
     /// Adds endpoints. As with networks, chosen addresses and ports come first, then those that the
     /// endpoints have already, then what is open.
     pub(super) fn endpoints(&mut self, requests: &[EndpointRequest]) -> Result<(), ResolveError> {
-        let mut taken = Addresses::new();
-        let mut macs = Macs::new();
-        for network in self.desired.networks.values() {
-            let gateway = BTreeMap::from([(network.mac, "the gateway".to_owned())]);
-            macs.insert(network.name.clone(), gateway);
-        }
-        for endpoint in self.desired.endpoints.values() {
-            for attachment in &endpoint.attachments {
-                let addresses = taken.entry(attachment.network.clone()).or_default();
-                for address in attachment.addresses() {
-                    addresses.insert(address, endpoint.name.clone());
-                }
-                let owner = format!("endpoint {:?}", endpoint.name);
-                macs.entry(attachment.network.clone()).or_default().insert(attachment.mac, owner);
-            }
-        }
+        let mut taken = addresses::taken(&self.desired);
+        let mut macs = interfaces::macs(&self.desired);
         let mut drafts: Vec<Draft<'_>> = Vec::new();
         for request in requests {
             let draft = self.draft(request, &drafts)?;
@@ -86,13 +66,13 @@ impl<'a> Resolver<'a> {
             drafts.push(draft);
         }
         for draft in &mut drafts {
-            chosen(draft, &mut taken)?;
+            addresses::chosen(draft, &mut taken)?;
         }
         for draft in &mut drafts {
-            keep(draft, &mut taken);
+            addresses::keep(draft, &mut taken);
         }
         for draft in &mut drafts {
-            choose(draft, &mut taken)?;
+            addresses::choose(draft, &mut taken)?;
         }
         let mut ports = Ports::new(self);
         let mappings = ports.assign(&drafts)?;
@@ -103,7 +83,7 @@ impl<'a> Resolver<'a> {
         Ok(())
     }
 
-    fn name_taken(&self, draft: &Draft<'_>, owner: &crate::model::Origin) -> ResolveError {
+    fn name_taken(&self, draft: &Draft<'_>, owner: &Origin) -> ResolveError {
         let (kind, name, owner) = ("endpoint", draft.name.clone(), owner.clone());
         let problem = ResolveProblem::NameTaken { kind, name, owner };
         ResolveError::new(draft.request.place.as_ref(), problem)
@@ -155,7 +135,7 @@ impl<'a> Resolver<'a> {
     fn finish(
         &self,
         draft: Draft<'_>,
-        ports: Vec<crate::model::PortMapping>,
+        ports: Vec<PortMapping>,
         macs: &mut Macs,
     ) -> Result<Endpoint, ResolveError> {
         let namespace = match &draft.request.netns {
@@ -163,42 +143,7 @@ impl<'a> Resolver<'a> {
             None => Namespace::Own(self.context.instance.namespace(&draft.name)),
         };
         self.check_namespace(&draft, namespace.path())?;
-        let names = interface_names(&draft)?;
-        let mut attachments = Vec::new();
-        for (attachment, interface) in draft.attachments.iter().zip(names) {
-            let request = attachment.request;
-            let [v4, v6] = attachment.addresses;
-            let automatic = v4.or(v6).map(MacText::for_address);
-            let no_family = EndpointProblem::NoNetwork(request.network.clone());
-            let mac = request.mac.or(automatic).ok_or_else(|| draft.error(no_family))?;
-            let network = request.network.clone();
-            let on_network = macs.entry(network.clone()).or_default();
-            if let Some(owner) = on_network.get(&mac).cloned() {
-                let problem = EndpointProblem::MacTaken { network, mac, owner };
-                return Err(draft.error_at(request, problem));
-            }
-            on_network.insert(mac, format!("endpoint {:?}", draft.name));
-            attachments.push(Attachment {
-                network,
-                interface,
-                host_interface: InterfaceName::veth(&draft.id, &attachment.network.id),
-                mac,
-                v4: v4.and_then(|address| match address {
-                    IpAddr::V4(v4) => Some(v4),
-                    IpAddr::V6(_) => None,
-                }),
-                v6: v6.and_then(|address| match address {
-                    IpAddr::V6(v6) => Some(v6),
-                    IpAddr::V4(_) => None,
-                }),
-                aliases: request.aliases.clone(),
-                default_route: false,
-            });
-        }
-        for place in default_routes(&draft) {
-            attachments[place].default_route = true;
-        }
-        attachments.sort_by(|a, b| natural(&a.interface).cmp(&natural(&b.interface)));
+        let attachments = interfaces::attachments(&draft, macs)?;
         Ok(Endpoint {
             id: draft.id,
             name: draft.name,
@@ -246,124 +191,4 @@ fn check_request(request: &EndpointRequest) -> Result<(), EndpointProblem> {
         }
     }
     Ok(())
-}
-
-/// Takes the addresses that the user chose.
-fn chosen(draft: &mut Draft<'_>, taken: &mut Addresses) -> Result<(), ResolveError> {
-    for place in 0..draft.attachments.len() {
-        let AttachmentDraft { request, network, .. } = &draft.attachments[place];
-        let request = *request;
-        let asked = [request.v4.map(IpAddr::from), request.v6.map(IpAddr::from)];
-        let on_network = taken.entry(network.name.clone()).or_default();
-        for address in asked.iter().flatten().copied() {
-            let v6 = address.is_ipv6();
-            let name = network.name.clone();
-            let Some(subnet) = network.subnet(v6) else {
-                let family = if v6 { "IPv6" } else { "IPv4" };
-                let problem = EndpointProblem::NoFamily { address, network: name, family };
-                return Err(draft.error_at(request, problem));
-            };
-            check_address(subnet, on_network, address).map_err(|error| {
-                let problem = EndpointProblem::Address { network: name, error };
-                draft.error_at(request, problem)
-            })?;
-            on_network.insert(address, draft.name.clone());
-        }
-        draft.attachments[place].addresses = asked;
-    }
-    Ok(())
-}
-
-/// Lets an endpoint keep the addresses it had where the request leaves them open.
-fn keep(draft: &mut Draft<'_>, taken: &mut Addresses) {
-    let Some(previous) = draft.previous else { return };
-    for attachment in &mut draft.attachments {
-        let network = &attachment.network;
-        let on_network = taken.entry(network.name.clone()).or_default();
-        let had = previous.attachments.iter().find(|had| had.network == network.name);
-        for address in had.into_iter().flat_map(Attachment::addresses) {
-            let v6 = address.is_ipv6();
-            let open = &mut attachment.addresses[usize::from(v6)];
-            let Some(subnet) = network.subnet(v6).filter(|_| open.is_none()) else { continue };
-            if check_address(subnet, on_network, address).is_ok() {
-                on_network.insert(address, draft.name.clone());
-                *open = Some(address);
-            }
-        }
-    }
-}
-
-/// Chooses the addresses that are still open.
-fn choose(draft: &mut Draft<'_>, taken: &mut Addresses) -> Result<(), ResolveError> {
-    for place in 0..draft.attachments.len() {
-        let AttachmentDraft { request, network, addresses } = &draft.attachments[place];
-        let mut addresses = *addresses;
-        let on_network = taken.entry(network.name.clone()).or_default();
-        for v6 in [false, true] {
-            let open = &mut addresses[usize::from(v6)];
-            let Some(subnet) = network.subnet(v6).filter(|_| open.is_none()) else { continue };
-            let address = choose_address(subnet, on_network).map_err(|error| {
-                let network = network.name.clone();
-                draft.error_at(request, EndpointProblem::Address { network, error })
-            })?;
-            on_network.insert(address, draft.name.clone());
-            *open = Some(address);
-        }
-        draft.attachments[place].addresses = addresses;
-    }
-    Ok(())
-}
-
-/// The chosen names, and `eth0`, `eth1` … for the others.
-fn interface_names(draft: &Draft<'_>) -> Result<Vec<InterfaceName>, ResolveError> {
-    let mut used = BTreeSet::from(["lo".to_owned()]);
-    for attachment in &draft.attachments {
-        if let Some(name) = &attachment.request.interface
-            && !used.insert(name.as_str().to_owned())
-        {
-            let problem = EndpointProblem::InterfaceTwice(name.clone());
-            return Err(draft.error_at(attachment.request, problem));
-        }
-    }
-    let mut free = (0..).map(|number| format!("eth{number}")).filter(|name| !used.contains(name));
-    let mut names = Vec::new();
-    for attachment in &draft.attachments {
-        names.push(match &attachment.request.interface {
-            Some(name) => name.clone(),
-            None => {
-                let name = free.next().unwrap_or_default();
-                InterfaceName::new(name.clone()).map_err(|_| {
-                    let network = attachment.request.network.clone();
-                    draft.error(EndpointProblem::NetworkTwice(network))
-                })?
-            }
-        });
-    }
-    Ok(names)
-}
-
-/// Where the default routes go: for each family the network with a way out that has the highest gateway
-/// priority, then the first name (Docker's rule). A second network, for IPv6, only where it has no
-/// IPv4: the flag speaks of both families.
-fn default_routes(draft: &Draft<'_>) -> BTreeSet<usize> {
-    let best = |v6: bool| {
-        let candidates = draft.attachments.iter().enumerate();
-        candidates
-            .filter(|(_, a)| !a.network.internal && a.addresses[usize::from(v6)].is_some())
-            .min_by_key(|(_, a)| (std::cmp::Reverse(a.request.gateway_priority), &a.network.name))
-            .map(|(place, _)| place)
-    };
-    let (v4, v6) = (best(false), best(true));
-    let alone = v6.filter(|place| {
-        let first_has_v6 = v4.is_some_and(|v4| draft.attachments[v4].addresses[1].is_some());
-        v4.is_none() || (!first_has_v6 && draft.attachments[*place].addresses[0].is_none())
-    });
-    v4.into_iter().chain(alone).collect()
-}
-
-/// A sort key that puts `eth10` after `eth9`.
-fn natural(name: &InterfaceName) -> (&str, u64) {
-    let text = name.as_str();
-    let stem = text.trim_end_matches(|c: char| c.is_ascii_digit());
-    (stem, text[stem.len()..].parse().unwrap_or(0))
 }

@@ -197,6 +197,9 @@ pub enum EndpointProblem {
         /// IPv4 or IPv6.
         family: &'static str,
     },
+    /// A network without any subnet, which no network made here is.
+    #[error("network {0:?} has no subnet to take an address from; make it again")]
+    NoSubnet(String),
     /// An address that cannot be had.
     #[error("network {network:?}: {error}")]
     Address {

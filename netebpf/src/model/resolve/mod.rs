@@ -5,9 +5,11 @@
 //! `up` twice is nothing the second time. What others made is never changed, and an error says whose it
 //! is. Only random numbers come from outside: identifiers, and open host ports.
 
+mod addresses;
 mod endpoint;
 mod error;
 mod facts;
+mod interfaces;
 mod network;
 mod ports;
 mod remove;

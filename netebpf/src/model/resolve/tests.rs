@@ -370,8 +370,8 @@ fn every_conflict_of_a_file_has_its_message() {
         ),
         (
             "services: {w: {ports: [\"22:22\"]}}\n".to_owned(),
-            "2:12: endpoint \"w\": port 22/tcp is already in use by a socket of the host; choose another \
-             one, or stop what holds it",
+            "2:12: endpoint \"w\": port 22/tcp is already allocated: a socket of the host holds it; \
+             choose another one, or stop what holds it",
         ),
     ];
     let mut world = world;

@@ -1,0 +1,116 @@
+//! Interfaces of endpoints: names, Ethernet addresses, the default route.
+
+use super::{
+    endpoint::Draft,
+    error::{EndpointProblem, ResolveError},
+};
+use crate::model::{Attachment, Desired, InterfaceName, MacText};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+/// Who has which Ethernet address, by network.
+pub(super) type Macs = BTreeMap<String, BTreeMap<MacText, String>>;
+
+/// The Ethernet addresses of the gateways, and of the endpoints that stay as they are.
+pub(super) fn macs(desired: &Desired) -> Macs {
+    let mut macs = Macs::new();
+    for network in desired.networks.values() {
+        let gateway = BTreeMap::from([(network.mac, "the gateway".to_owned())]);
+        macs.insert(network.name.clone(), gateway);
+    }
+    for endpoint in desired.endpoints.values() {
+        for attachment in &endpoint.attachments {
+            let on_network = macs.entry(attachment.network.clone()).or_default();
+            on_network.insert(attachment.mac, format!("endpoint {:?}", endpoint.name));
+        }
+    }
+    macs
+}
+
+/// The attachments of an endpoint whose addresses are decided, in the order of their interfaces.
+pub(super) fn attachments(
+    draft: &Draft<'_>,
+    macs: &mut Macs,
+) -> Result<Vec<Attachment>, ResolveError> {
+    let routes = default_routes(draft);
+    let mut attachments = Vec::new();
+    for (place, interface) in names(draft)?.into_iter().enumerate() {
+        let decided = &draft.attachments[place];
+        let request = decided.request;
+        let network = request.network.clone();
+        let addresses = decided.addresses.iter().flatten().copied();
+        let Some(first) = addresses.clone().next() else {
+            return Err(draft.error_at(request, EndpointProblem::NoSubnet(network)));
+        };
+        let mac = request.mac.unwrap_or_else(|| MacText::for_address(first));
+        let on_network = macs.entry(network.clone()).or_default();
+        if let Some(owner) = on_network.get(&mac).cloned() {
+            let problem = EndpointProblem::MacTaken { network, mac, owner };
+            return Err(draft.error_at(request, problem));
+        }
+        on_network.insert(mac, format!("endpoint {:?}", draft.name));
+        let mut attachment = Attachment {
+            network,
+            interface,
+            host_interface: InterfaceName::veth(&draft.id, &decided.network.id),
+            mac,
+            v4: None,
+            v6: None,
+            aliases: request.aliases.clone(),
+            default_route: routes.contains(&place),
+        };
+        for address in addresses {
+            match address {
+                IpAddr::V4(v4) => attachment.v4 = Some(v4),
+                IpAddr::V6(v6) => attachment.v6 = Some(v6),
+            }
+        }
+        attachments.push(attachment);
+    }
+    attachments.sort_by(|a, b| natural(&a.interface).cmp(&natural(&b.interface)));
+    Ok(attachments)
+}
+
+/// The chosen names, and `eth0`, `eth1` … for the others.
+fn names(draft: &Draft<'_>) -> Result<Vec<InterfaceName>, ResolveError> {
+    let mut used = BTreeSet::from([InterfaceName::loopback()]);
+    for attachment in &draft.attachments {
+        if let Some(name) = &attachment.request.interface
+            && !used.insert(name.clone())
+        {
+            let problem = EndpointProblem::InterfaceTwice(name.clone());
+            return Err(draft.error_at(attachment.request, problem));
+        }
+    }
+    let mut free = (0..).map(InterfaceName::ethernet).filter(|name| !used.contains(name));
+    let chosen = draft.attachments.iter().map(|attachment| attachment.request.interface.clone());
+    Ok(chosen.filter_map(|chosen| chosen.or_else(|| free.next())).collect())
+}
+
+/// Where the default routes go: for each family the network with a way out that has the highest gateway
+/// priority, then the first name (Docker's rule). A second network, for IPv6, only where it has no
+/// IPv4: the flag speaks of both families.
+fn default_routes(draft: &Draft<'_>) -> BTreeSet<usize> {
+    let best = |v6: bool| {
+        let candidates = draft.attachments.iter().enumerate();
+        candidates
+            .filter(|(_, a)| !a.network.internal && a.addresses[usize::from(v6)].is_some())
+            .min_by_key(|(_, a)| (std::cmp::Reverse(a.request.gateway_priority), &a.network.name))
+            .map(|(place, _)| place)
+    };
+    let (v4, v6) = (best(false), best(true));
+    let alone = v6.filter(|place| {
+        let first_has_v6 = v4.is_some_and(|v4| draft.attachments[v4].addresses[1].is_some());
+        v4.is_none() || (!first_has_v6 && draft.attachments[*place].addresses[0].is_none())
+    });
+    v4.into_iter().chain(alone).collect()
+}
+
+/// A sort key that puts `eth10` after `eth9`.
+fn natural(name: &InterfaceName) -> (&str, u64) {
+    let text = name.as_str();
+    let stem = text.trim_end_matches(|c: char| c.is_ascii_digit());
+    (stem, text[stem.len()..].parse().unwrap_or(0))
+}
