@@ -9,9 +9,12 @@ use crate::{
     state::Process,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
-pub use crate::model::requests::{EndpointRequest, NetworkRequest};
+pub use crate::{
+    kernel::{FlowSnapshot, HookStatus},
+    model::requests::{EndpointRequest, NetworkRequest},
+};
 
 /// The paths.
 pub mod path {
@@ -31,7 +34,7 @@ pub mod path {
     pub const NETWORKS: &str = "/v1/networks";
     /// POST [`super::RemoveRequest`], answers [`super::Changes`].
     pub const NETWORKS_REMOVE: &str = "/v1/networks/remove";
-    /// GET: a list of [`super::FlowView`].
+    /// GET: a list of [`super::FlowSnapshot`].
     pub const FLOWS: &str = "/v1/flows";
     /// POST [`super::FlowFilter`], answers [`super::FlowsRemoved`].
     pub const FLOWS_REMOVE: &str = "/v1/flows/remove";
@@ -169,24 +172,41 @@ pub struct NetworkView {
     pub endpoints: Vec<Endpoint>,
 }
 
-/// Which flows to remove; one that meets every part that is given.
+/// Which flows; those that meet every part that is given.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct FlowFilter {
-    /// Every flow.
-    #[serde(default)]
-    pub all: bool,
     /// `tcp`, `udp` or `icmp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
+    /// As [`FlowSnapshot::state`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
     /// The endpoint's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     /// An address in either tuple.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<std::net::IpAddr>,
+    pub address: Option<IpAddr>,
     /// A port in either tuple.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+}
+
+impl FlowFilter {
+    /// Whether a flow meets it.
+    pub fn takes(&self, flow: &FlowSnapshot) -> bool {
+        let (original, reply) = (&flow.original, &flow.reply);
+        let addresses = [original, reply].map(|tuple| [tuple.source, tuple.destination]);
+        let ports = [original, reply].map(|tuple| [tuple.source_port, tuple.destination_port]);
+        let is = |wanted: &Option<String>, found: &str| {
+            wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(found))
+        };
+        is(&self.protocol, &flow.protocol)
+            && is(&self.state, &flow.state)
+            && self.endpoint.as_ref().is_none_or(|name| flow.endpoint.as_ref() == Some(name))
+            && self.address.is_none_or(|address| addresses.as_flattened().contains(&address))
+            && self.port.is_none_or(|port| ports.as_flattened().contains(&port))
+    }
 }
 
 /// How many flows were removed.
@@ -195,7 +215,62 @@ pub struct FlowsRemoved {
     /// The number.
     pub removed: usize,
 }
-#[derive(Serialize, Deserialize)]
-pub struct Status {}
-#[derive(Serialize, Deserialize)]
-pub struct FlowView {}
+
+/// The instance as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Its name.
+    pub instance: String,
+    /// The daemon's process id.
+    pub pid: u32,
+    /// The daemon's version.
+    pub version: String,
+    /// When the daemon started, seconds since 1970.
+    pub started: u64,
+    /// The interfaces to the outside.
+    pub uplinks: Vec<UplinkStatus>,
+    /// Which program runs where, and why so.
+    pub hooks: Vec<HookStatus>,
+    /// The networks.
+    pub networks: Vec<Network>,
+    /// The endpoints.
+    pub endpoints: Vec<EndpointView>,
+    /// The sysctls that were changed.
+    pub sysctls: Vec<SysctlStatus>,
+    /// How full the table of flows is.
+    pub flows: FlowUse,
+    /// Packets by verdict and reason (`drop/spoofed_mac`), of each endpoint and uplink by its name;
+    /// those that are 0 are left out.
+    pub counters: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// An uplink.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UplinkStatus {
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The longest IP packet, in bytes.
+    pub mtu: u32,
+}
+
+/// A sysctl that was changed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SysctlStatus {
+    /// Its path below `/proc/sys`.
+    pub name: String,
+    /// What it is now; absent when it went with its interface.
+    pub now: Option<String>,
+    /// What it was, and will be again.
+    pub before: String,
+}
+
+/// The table of flows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct FlowUse {
+    /// Live flows.
+    pub used: u64,
+    /// Places.
+    pub capacity: u64,
+}

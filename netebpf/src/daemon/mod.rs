@@ -215,23 +215,39 @@ async fn follow_processes(daemon: Arc<Daemon>, mut exited: mpsc::UnboundedReceiv
 /// Interfaces, addresses and routes come and go in bursts, and some are of our own making: what was
 /// quiet for a moment is looked at once.
 async fn follow_host(daemon: Arc<Daemon>) {
-    let mut events = match daemon.engine.lock().await.watch() {
-        Ok(events) => events,
-        Err(error) => {
-            tracing::error!("uplinks are not followed: {error}");
+    loop {
+        let events = daemon.engine.lock().await.watch();
+        let mut events = match events {
+            Ok(events) => events,
+            Err(error) => {
+                tracing::error!("uplinks are not followed: {error}");
+                return;
+            }
+        };
+        while events.next().await.is_some() {
+            let quiet = async { while let Ok(Some(_)) = timeout(QUIET, events.next()).await {} };
+            // A host that is never quiet is looked at nevertheless.
+            let _ = timeout(QUIET * 10, quiet).await;
+            if follow_once(&daemon).await.is_err() {
+                return;
+            }
+        }
+        // There were more than the kernel could queue: whatever was missed is found by looking.
+        if follow_once(&daemon).await.is_err() {
             return;
         }
-    };
-    while events.next().await.is_some() {
-        let quiet = async { while let Ok(Some(_)) = timeout(QUIET, events.next()).await {} };
-        // A host that is never quiet is looked at nevertheless.
-        let _ = timeout(QUIET * 10, quiet).await;
-        let Ok(mut turn) = Turn::take(&daemon).await else { return };
-        match turn.engine.follow().await {
-            Ok(changes) => changes.iter().for_each(|change| tracing::info!("{change}")),
-            Err(error) => tracing::error!("{error}"),
-        }
+        sleep(QUIET).await;
     }
+}
+
+/// An error when the daemon ends.
+async fn follow_once(daemon: &Arc<Daemon>) -> Result<(), Error> {
+    let mut turn = Turn::take(daemon).await?;
+    match turn.engine.follow().await {
+        Ok(changes) => changes.iter().for_each(|change| tracing::info!("{change}")),
+        Err(error) => tracing::error!("{error}"),
+    }
+    Ok(())
 }
 
 async fn expire_flows(daemon: Arc<Daemon>) {

@@ -7,8 +7,8 @@ use super::{
     Daemon, Error,
     api::{
         Changes, CreateNetworkRequest, CreateRequest, DownRequest, ENDED, EndpointView, Failure,
-        FlowFilter, FlowView, FlowsRemoved, GcRequest, NetworkView, ProcessReport, RemoveRequest,
-        Status, UpReply, UpRequest, path,
+        FlowFilter, FlowSnapshot, FlowsRemoved, GcRequest, NetworkView, ProcessReport,
+        RemoveRequest, Status, UpReply, UpRequest, path,
     },
     engine::Engine,
 };
@@ -88,6 +88,12 @@ impl Turn {
         Ok((done?, changes?))
     }
 
+    /// After a question: nothing was done, and nothing is taken down.
+    fn end_unused(mut self) {
+        self.engine.end_unused();
+        self.daemon.publish(&self.engine);
+    }
+
     async fn end_changes(self, done: Result<Vec<String>, Error>) -> Answer<Changes> {
         let (mut changes, more) = self.end(done).await?;
         changes.extend(more);
@@ -98,6 +104,10 @@ impl Turn {
 async fn up(State(daemon): Shared, Json(request): Json<UpRequest>) -> Answer<UpReply> {
     let mut turn = Turn::take(&daemon).await?;
     let done = turn.engine.up(&request).await;
+    if request.dry_run {
+        turn.end_unused();
+        return Ok(Json(done?));
+    }
     Ok(Json(turn.end(done).await?.0))
 }
 
@@ -157,9 +167,9 @@ async fn remove_networks(
     turn.end_changes(done).await
 }
 
-async fn flows(State(daemon): Shared) -> Answer<Vec<FlowView>> {
-    let mut turn = Turn::take(&daemon).await?;
-    Ok(Json(turn.engine.flows()?))
+async fn flows(State(daemon): Shared) -> Answer<Vec<FlowSnapshot>> {
+    let turn = Turn::take(&daemon).await?;
+    Ok(Json(turn.engine.flows().await?))
 }
 
 async fn remove_flows(
@@ -167,11 +177,15 @@ async fn remove_flows(
     Json(filter): Json<FlowFilter>,
 ) -> Answer<FlowsRemoved> {
     let mut turn = Turn::take(&daemon).await?;
-    Ok(Json(FlowsRemoved { removed: turn.engine.remove_flows(&filter)? }))
+    Ok(Json(FlowsRemoved { removed: turn.engine.remove_flows(&filter).await? }))
 }
 
 async fn gc(State(daemon): Shared, Json(request): Json<GcRequest>) -> Answer<Changes> {
     let mut turn = Turn::take(&daemon).await?;
     let done = turn.engine.collect(request.dry_run).await;
+    if request.dry_run {
+        turn.end_unused();
+        return Ok(Json(Changes { changes: done? }));
+    }
     turn.end_changes(done).await
 }

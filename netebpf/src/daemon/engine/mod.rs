@@ -6,17 +6,18 @@
 
 mod operations;
 mod processes;
+mod status;
 mod views;
 
-use super::{Error, ports::HeldPorts, process::now};
+use super::{Error, api::FlowFilter, ports::HeldPorts, process::now};
 use crate::{
     apply::{self, Journal, Mode, Report},
     config::settings::Settings,
-    kernel::Kernel,
+    kernel::{FlowSnapshot, Kernel, Watch},
     model::{Desired, Network, Origin, requests::DEFAULT_NETWORK},
     state::{self, Instance, State, StateError},
 };
-use futures_util::Stream;
+use netebpf_common::abi;
 use processes::Watches;
 use std::{collections::BTreeMap, fs, io, path::Path};
 use tokio::sync::mpsc;
@@ -78,10 +79,18 @@ impl Engine {
         exited: mpsc::UnboundedSender<Exited>,
     ) -> Result<Self, Error> {
         let loaded = state::load(instance)?;
+        let mut kernel = Kernel::open(instance)?;
+        kernel.configure(abi::Settings {
+            snat_first: settings.snat_ports.0,
+            snat_last: settings.snat_ports.1,
+            flow_quota: settings.flow_quota,
+            flow_capacity: settings.flow_capacity,
+            ..Default::default()
+        })?;
         let mut engine = Self {
             instance: instance.clone(),
             settings,
-            kernel: Kernel::open(instance)?,
+            kernel,
             state: loaded.state,
             held: HeldPorts::default(),
             watches: Watches::new(exited),
@@ -160,6 +169,11 @@ impl Engine {
         Ok(sentences(&report))
     }
 
+    /// A question only: a daemon of an instance with nothing in it ends again, and touches nothing.
+    pub(super) fn end_unused(&mut self) {
+        self.ended = self.is_empty() && self.state == State::default();
+    }
+
     /// Takes everything down when nothing is left to keep it for: programs, pins, sysctls, files.
     pub(super) async fn end_if_empty(&mut self) -> Result<Vec<String>, Error> {
         if !self.is_empty() || self.ended {
@@ -180,9 +194,23 @@ impl Engine {
         Ok(changes)
     }
 
-    /// What happens on the host's interfaces.
-    pub(super) fn watch(&self) -> Result<impl Stream<Item = ()> + Send + Unpin + use<>, Error> {
-        Ok(futures_util::stream::pending())
+    /// What happens to the host's links, addresses and routes.
+    pub(super) fn watch(&self) -> Result<Watch, Error> {
+        Ok(self.kernel.watch()?)
+    }
+
+    pub(super) async fn flows(&self) -> Result<Vec<FlowSnapshot>, Error> {
+        Ok(self.kernel.flows().await?)
+    }
+
+    pub(super) async fn remove_flows(&mut self, filter: &FlowFilter) -> Result<usize, Error> {
+        Ok(self.kernel.remove_flows(|flow| filter.takes(flow)).await?)
+    }
+
+    /// Ends the flows whose time is over.
+    pub(super) fn expire_flows(&mut self) -> Result<(), Error> {
+        self.kernel.expire_flows()?;
+        Ok(())
     }
 
     fn save(&self) -> Result<(), StateError> {

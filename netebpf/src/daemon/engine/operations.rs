@@ -9,7 +9,7 @@ use crate::{
             CreateRequest, DownRequest, EndpointView, HostChoice, NetworkView, UpReply, UpRequest,
         },
         lookup::{Kind, find},
-        process::now,
+        process::{evict, now},
         sockets,
     },
     model::{
@@ -17,6 +17,7 @@ use crate::{
         requests::NetworkRequest,
         resolve::{self, Context, HostFacts},
     },
+    plan::Action,
 };
 
 impl Engine {
@@ -121,9 +122,15 @@ impl Engine {
     pub(in crate::daemon) async fn collect(&mut self, dry_run: bool) -> Result<Vec<String>, Error> {
         let desired = self.state.desired.clone();
         let mut journal = StateJournal { instance: &self.instance, state: &mut self.state };
+        let orphans = apply::orphans(&self.kernel, &desired, &journal).await?;
         if dry_run {
-            let actions = apply::orphans(&self.kernel, &desired, &journal).await?;
-            return Ok(actions.iter().map(ToString::to_string).collect());
+            return Ok(orphans.iter().map(ToString::to_string).collect());
+        }
+        for orphan in &orphans {
+            // Nobody knows any more what runs in it.
+            if let Action::RemoveNamespace { path } = orphan {
+                evict(path);
+            }
         }
         let (actions, mut errors) =
             apply::collect(&mut self.kernel, &desired, &mut journal).await?;
@@ -163,22 +170,5 @@ fn choose(next: &mut Desired, host: &HostChoice) {
     }
     if let Some(xdp) = host.xdp {
         next.xdp = xdp;
-    }
-}
-impl Engine {
-    pub(in crate::daemon) async fn status(&mut self) -> Result<crate::daemon::api::Status, Error> {
-        Ok(crate::daemon::api::Status {})
-    }
-    pub(in crate::daemon) fn flows(&mut self) -> Result<Vec<crate::daemon::api::FlowView>, Error> {
-        Ok(vec![])
-    }
-    pub(in crate::daemon) fn remove_flows(
-        &mut self,
-        _: &crate::daemon::api::FlowFilter,
-    ) -> Result<usize, Error> {
-        Ok(0)
-    }
-    pub(in crate::daemon) fn expire_flows(&mut self) -> Result<(), Error> {
-        Ok(())
     }
 }
