@@ -6,7 +6,7 @@ use super::{
     error::{EndpointProblem, PublishedPort, ResolveError},
 };
 use crate::model::{
-    PortMapping, Transport,
+    Id, PortMapping, Transport,
     requests::{HostPort, PublishSpec},
 };
 use std::{collections::BTreeMap, net::IpAddr};
@@ -30,14 +30,21 @@ pub(super) struct Ports {
     claims: BTreeMap<(Transport, u16), Vec<(String, PortMapping)>>,
     /// What sockets of the host hold.
     sockets: BTreeMap<(Transport, u16), Vec<Option<IpAddr>>>,
+    /// The host's ports that an endpoint had, by what it asks for; so that ten thousand open choices
+    /// are as many look-ups and no more.
+    had: BTreeMap<(Id, Transport, u16, Option<IpAddr>), Vec<u16>>,
     /// What was published before: a socket that holds such a port is our own.
     before: Vec<(Transport, u16, Option<IpAddr>)>,
 }
 
 impl Ports {
     pub(super) fn new(resolver: &Resolver<'_>) -> Self {
-        let mut ports =
-            Self { claims: BTreeMap::new(), sockets: BTreeMap::new(), before: Vec::new() };
+        let mut ports = Self {
+            claims: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            had: BTreeMap::new(),
+            before: Vec::new(),
+        };
         for endpoint in resolver.desired.endpoints.values() {
             for mapping in &endpoint.ports {
                 ports.claim(&endpoint.name, mapping.clone());
@@ -47,8 +54,14 @@ impl Ports {
             let key = (socket.transport, socket.port);
             ports.sockets.entry(key).or_default().push(socket.address);
         }
-        let before = resolver.before.endpoints.values().flat_map(|endpoint| &endpoint.ports);
-        ports.before = before.map(|m| (m.transport, m.host_port, m.host_address)).collect();
+        for endpoint in resolver.before.endpoints.values() {
+            for mapping in &endpoint.ports {
+                let PortMapping { host_address, host_port, endpoint_port, transport } = *mapping;
+                let key = (endpoint.id.clone(), transport, endpoint_port, host_address);
+                ports.had.entry(key).or_default().push(host_port);
+                ports.before.push((transport, host_port, host_address));
+            }
+        }
         ports.before.sort_unstable();
         ports
     }
@@ -111,11 +124,10 @@ impl Ports {
         spec: &PublishSpec,
     ) -> Result<Option<PortMapping>, EndpointProblem> {
         let (first, last) = range(spec);
-        let fits = |had: &&PortMapping| {
-            (first..=last).contains(&had.host_port) && **had == mapping(spec, had.host_port)
-        };
-        let had = draft.previous.into_iter().flat_map(|endpoint| &endpoint.ports).filter(fits);
-        let free = had.into_iter().find(|had| self.claimed(had).is_none()).cloned();
+        let key = (draft.id.clone(), spec.transport, spec.endpoint_port, spec.host_address);
+        let had = self.had.get(&key).into_iter().flatten();
+        let fitting = had.filter(|port| (first..=last).contains(*port));
+        let free = fitting.map(|port| mapping(spec, *port)).find(|had| self.claimed(had).is_none());
         if let Some(mapping) = &free {
             self.claim(&draft.name, mapping.clone());
         }
