@@ -19,8 +19,14 @@ pub(crate) struct Build {
 }
 
 impl Build {
-    /// Builds, and returns where the binary is.
+    /// Builds, and returns where the binary is. `NETEBPF_BIN` names one that is there already.
     pub(crate) fn run(self) -> Result<PathBuf> {
+        if let Some(binary) = named().filter(|_| !self.is_static) {
+            eprintln!("netebpf: {}, as NETEBPF_BIN says", binary.display());
+            return binary
+                .canonicalize()
+                .with_context(|| format!("{} is not there", binary.display()));
+        }
         let mut cargo = run::cargo();
         cargo.args(["build", "--locked", "--package", "netebpf"]);
         let mut directory = run::target_dir();
@@ -39,4 +45,17 @@ impl Build {
         let binary = directory.join("netebpf");
         binary.canonicalize().with_context(|| format!("{} is not there", binary.display()))
     }
+}
+
+/// What `NETEBPF_BIN` names.
+fn named() -> Option<PathBuf> {
+    std::env::var_os("NETEBPF_BIN").map(PathBuf::from)
+}
+
+/// The binary that an earlier [`Build`] made, not built again.
+pub(crate) fn existing() -> Result<PathBuf> {
+    named()
+        .or_else(|| Some(run::target_dir().join("release/netebpf")))
+        .filter(|path| path.exists())
+        .context("netebpf is not built: `cargo xtask build` first")
 }

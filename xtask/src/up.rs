@@ -3,7 +3,7 @@
 //! **Invariant**: without `--host` nothing is touched but two network namespaces and the instance `demo`.
 
 use crate::{
-    build::Build,
+    build::{self, Build},
     namespace::{self, HOST_V4, OUTSIDE_V4},
     run,
     setup::Setup,
@@ -15,6 +15,8 @@ const HOST: &str = "netebpf-demo";
 const LAN: &str = "netebpf-demo-lan";
 const INSTANCE: &str = "demo";
 const FILE: &str = "examples/quickstart.yaml";
+/// What that file gives `web`.
+const WEB_V4: &str = "10.77.0.10";
 /// Set up, build, and bring up examples/quickstart.yaml on a throw-away host
 #[derive(clap::Args)]
 pub(crate) struct Up {
@@ -48,8 +50,9 @@ A host with two networks is up, in a network namespace of its own. Three things 
     {demo} exec app -- ping -c 3 {OUTSIDE_V4}
     {demo} conntrack ls
 
-  From one network to the other, which is refused:
-    {demo} exec store -- curl --max-time 3 http://{HOST_V4}/
+  From one network to the other, which nobody answers, and who counted it:
+    {demo} exec store -- ping -c 1 -W 1 {WEB_V4}
+    {demo} status
 
 Take it down again:
     cargo xtask down"
@@ -85,13 +88,8 @@ Take it down again:
 
 /// Takes down what [`Up`] made on the throw-away host; fine when there is nothing.
 pub(crate) fn down() -> Result<()> {
-    let netebpf = ["release", "debug"]
-        .iter()
-        .map(|profile| run::target_dir().join(profile).join("netebpf"))
-        .find(|path| path.exists());
     if namespace::path(HOST).exists() {
-        let netebpf =
-            netebpf.context("the binary that brought it up is gone: `cargo xtask build` first")?;
+        let netebpf = build::existing()?;
         let mut down = namespace::inside(HOST, &netebpf);
         show(down.args(["--instance", INSTANCE, "down", "--all"]))?;
     }
@@ -116,14 +114,13 @@ fn shorter(path: &Path) -> String {
     path.strip_prefix(run::workspace()).unwrap_or(path).display().to_string()
 }
 
-/// The two namespaces and the wire between them; what is there already is left as it is.
+/// The two namespaces and the wire between them; what is there whole is left as it is.
 fn make_host() -> Result<()> {
     if namespace::path(HOST).exists() && namespace::path(LAN).exists() {
         eprintln!("Throw-away host: there");
         return Ok(());
     }
-    namespace::remove(HOST)?;
-    namespace::remove(LAN)?;
+    down()?;
     namespace::add_host(HOST, LAN)?;
     eprintln!("Throw-away host: made (namespaces {HOST} and {LAN})");
     Ok(())
