@@ -11,5 +11,7 @@
 
 pub mod abi;
 pub mod datapath;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod verdict;
 pub mod wire;

@@ -1,0 +1,318 @@
+//! What there is before a packet comes: the topology of [`crate::testkit::station`], and what a case
+//! says to be different.
+
+use crate::{
+    abi::{
+        Address, Endpoint, Interface, InterfaceKind, InterfaceOptions, NetworkRange, Prefix,
+        Protocol, Published, PublishedKey, Settings,
+    },
+    datapath::FamilyId,
+    testkit::station::{ENDPOINTS, HOST, MTU, Place, SITES, Site, Station, UPLINK, UPLINK_SLOT},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+};
+
+/// What a case says to be different, from where it says so.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Given {
+    /// A port of the host leads to an endpoint's.
+    Published {
+        /// TCP or UDP.
+        protocol: Protocol,
+        /// The host's port.
+        port: u16,
+        /// The endpoint.
+        to: Station,
+        /// The endpoint's port.
+        to_port: u16,
+    },
+    /// The endpoints of a network cannot reach one another.
+    PeersApart(Site),
+    /// How many flows one endpoint may have.
+    Quota(u32),
+    /// How many places for flows there are.
+    Capacity(usize),
+    /// The range of ports that masquerade chooses from.
+    SnatPorts(u16, u16),
+    /// The host has a socket at a port, on every address.
+    Socket(Protocol, u16),
+    /// The uplink has no address.
+    NoUplinkAddress,
+    /// The host has no default route.
+    NoDefaultRoute,
+    /// The longest packet that the ways out take.
+    WayOutTakes(u32),
+    /// The longest packet that an endpoint's interface takes.
+    WayInTakes(Station, u32),
+    /// An endpoint goes, and another comes with its name, addresses and interface.
+    Restarted(Station),
+    /// An endpoint goes. What was published for it stays.
+    Removed(Station),
+    /// An endpoint that was removed comes again.
+    Back(Station),
+    /// The flow of a packet from here to there ends, and its index entries stay.
+    FlowEnds(Protocol, (Station, u16), (Station, u16)),
+    /// Time goes by, in seconds.
+    Later(u64),
+}
+
+/// A port of the host leads to an endpoint's.
+pub fn publish(protocol: Protocol, port: u16, to: Station, to_port: u16) -> Given {
+    Given::Published { protocol, port, to, to_port }
+}
+/// The endpoints of a network cannot reach one another.
+pub fn peers_apart(site: Site) -> Given {
+    Given::PeersApart(site)
+}
+/// How many flows one endpoint may have.
+pub fn quota(flows: u32) -> Given {
+    Given::Quota(flows)
+}
+/// How many places for flows there are.
+pub fn capacity(flows: usize) -> Given {
+    Given::Capacity(flows)
+}
+/// The range of ports that masquerade chooses from when the sender's own is taken.
+pub fn snat_ports(first: u16, last: u16) -> Given {
+    Given::SnatPorts(first, last)
+}
+/// The host has a socket at a port.
+pub fn socket(protocol: Protocol, port: u16) -> Given {
+    Given::Socket(protocol, port)
+}
+/// The uplink has no address.
+pub fn no_uplink_address() -> Given {
+    Given::NoUplinkAddress
+}
+/// The host has no default route.
+pub fn no_default_route() -> Given {
+    Given::NoDefaultRoute
+}
+/// The longest packet that the ways out take.
+pub fn way_out_takes(bytes: u32) -> Given {
+    Given::WayOutTakes(bytes)
+}
+/// The longest packet that an endpoint's interface takes.
+pub fn way_in_takes(to: Station, bytes: u32) -> Given {
+    Given::WayInTakes(to, bytes)
+}
+/// An endpoint goes, and another comes with its name, addresses and interface.
+pub fn restart(station: Station) -> Given {
+    Given::Restarted(station)
+}
+/// An endpoint goes. What was published for it stays.
+pub fn remove(station: Station) -> Given {
+    Given::Removed(station)
+}
+/// An endpoint that was removed comes again.
+pub fn bring_back(station: Station) -> Given {
+    Given::Back(station)
+}
+/// The flow of a packet from here to there ends, and its index entries stay.
+pub fn flow_vanishes(protocol: Protocol, from: (Station, u16), to: (Station, u16)) -> Given {
+    Given::FlowEnds(protocol, from, to)
+}
+/// Time goes by, in seconds.
+pub fn later(seconds: u64) -> Given {
+    Given::Later(seconds)
+}
+
+/// Everything that a machine has to arrange before the next packet.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Layout {
+    /// By their index.
+    pub interfaces: BTreeMap<u32, Interface>,
+    /// By their address.
+    pub endpoints: BTreeMap<Address, Endpoint>,
+    /// Ranges of addresses.
+    pub networks: Vec<(Prefix, NetworkRange)>,
+    /// Published ports.
+    pub published: HashMap<PublishedKey, Published>,
+    /// The generation of each slot's owner.
+    pub owners: BTreeMap<u32, u32>,
+    /// Settings.
+    pub settings: Settings,
+    /// Free places for flows.
+    pub places: usize,
+    /// Protocol and port of the host's own sockets.
+    pub sockets: BTreeSet<(u8, u16)>,
+    /// Whether there is a default route.
+    pub default_route: bool,
+    /// What the ways out take.
+    pub mtu: u32,
+}
+
+/// Places for flows unless a case says otherwise.
+const PLACES: usize = 64;
+
+impl Default for Layout {
+    fn default() -> Self {
+        let mut layout = Self {
+            interfaces: BTreeMap::from([(UPLINK, uplink())]),
+            endpoints: BTreeMap::new(),
+            networks: Vec::new(),
+            published: HashMap::new(),
+            owners: BTreeMap::from([(UPLINK_SLOT, 0)]),
+            settings: Settings { flow_capacity: PLACES as u32, ..Settings::default() },
+            places: PLACES,
+            sockets: BTreeSet::new(),
+            default_route: true,
+            mtu: MTU,
+        };
+        for site in SITES {
+            let bridge = gateway(&site);
+            layout.owners.insert(bridge.slot, 0);
+            layout.interfaces.insert(bridge.ifindex, bridge);
+            let (v4, v6) = (IpAddr::from(site.gateway.v4), IpAddr::from(site.gateway.v6));
+            for prefix in [Prefix::new(v4, site.prefix_v4), Prefix::new(v6, site.prefix_v6)] {
+                layout.networks.push((prefix, NetworkRange { network: site.number }));
+            }
+        }
+        for station in ENDPOINTS {
+            layout.place(station, 1);
+        }
+        layout
+    }
+}
+
+impl Layout {
+    /// What is different from now on. The clock and the flows are not of the layout.
+    pub fn change(&mut self, given: &Given) {
+        match *given {
+            Given::Published { protocol, port, to, to_port } => {
+                for family in [FamilyId::V4, FamilyId::V6] {
+                    let key = PublishedKey {
+                        address: HOST.address(family),
+                        port: port.to_be_bytes(),
+                        protocol: protocol as u8,
+                        padding: 0,
+                    };
+                    let address = to.address(family);
+                    let to = Published { address, port: to_port.to_be_bytes(), padding: [0; 2] };
+                    self.published.insert(key, to);
+                }
+            }
+            Given::PeersApart(site) => {
+                for interface in self.interfaces.values_mut() {
+                    if interface.network == site.number {
+                        interface.options = interface.options.with(InterfaceOptions::NO_PEERS);
+                    }
+                }
+            }
+            Given::Quota(flows) => self.settings.flow_quota = flows,
+            Given::Capacity(flows) => self.places = flows,
+            Given::SnatPorts(first, last) => {
+                (self.settings.snat_first, self.settings.snat_last) = (first, last);
+            }
+            Given::Socket(protocol, port) => drop(self.sockets.insert((protocol as u8, port))),
+            Given::NoUplinkAddress => {
+                if let Some(uplink) = self.interfaces.get_mut(&UPLINK) {
+                    (uplink.v4, uplink.v6) = (Address::NONE, Address::NONE);
+                }
+            }
+            Given::NoDefaultRoute => self.default_route = false,
+            Given::WayOutTakes(bytes) => self.mtu = bytes,
+            Given::WayInTakes(station, bytes) => {
+                for endpoint in self.endpoints.values_mut() {
+                    if endpoint.ifindex == station.veth() {
+                        endpoint.mtu = bytes;
+                    }
+                }
+            }
+            Given::Restarted(station) => self.place(station, self.next_generation(&station)),
+            Given::Removed(station) => {
+                self.owners.insert(place_of(&station).1, self.next_generation(&station));
+                self.interfaces.remove(&station.veth());
+                self.endpoints.retain(|_, endpoint| endpoint.ifindex != station.veth());
+            }
+            Given::Back(station) => self.place(station, self.next_generation(&station)),
+            Given::FlowEnds(..) | Given::Later(_) => {}
+        }
+    }
+
+    fn next_generation(&self, station: &Station) -> u32 {
+        self.owners.get(&place_of(station).1).copied().unwrap_or(0) + 1
+    }
+
+    fn place(&mut self, station: Station, generation: u32) {
+        let (veth, slot, site) = place_of(&station);
+        let endpoint = Endpoint {
+            ifindex: veth,
+            network: site.number,
+            slot,
+            generation,
+            mtu: MTU,
+            mac: station.mac,
+            gateway_mac: site.gateway.mac,
+        };
+        let interface = Interface {
+            ifindex: veth,
+            kind: InterfaceKind::Endpoint as u32,
+            slot,
+            network: site.number,
+            generation,
+            mtu: MTU,
+            gateway_ifindex: site.bridge,
+            options: options(site),
+            prefix_v4: site.prefix_v4,
+            prefix_v6: site.prefix_v6,
+            v4: station.address(FamilyId::V4),
+            v6: station.address(FamilyId::V6),
+            mac: station.mac,
+            gateway_mac: site.gateway.mac,
+            ..Interface::FREE
+        };
+        self.endpoints.insert(interface.v4, endpoint);
+        self.endpoints.insert(interface.v6, endpoint);
+        self.interfaces.insert(veth, interface);
+        self.owners.insert(slot, generation);
+    }
+}
+
+/// The host-side veth, the slot and the network of an endpoint.
+///
+/// # Panics
+///
+/// When the station is no endpoint.
+pub fn place_of(station: &Station) -> (u32, u32, &'static Site) {
+    match station.place {
+        Place::Endpoint { site, veth, slot } => (veth, slot, site.site()),
+        _ => panic!("{} is no endpoint", station.name),
+    }
+}
+
+fn options(site: &Site) -> InterfaceOptions {
+    if site.internal { InterfaceOptions::INTERNAL } else { InterfaceOptions::default() }
+}
+
+fn uplink() -> Interface {
+    Interface {
+        ifindex: UPLINK,
+        kind: InterfaceKind::Uplink as u32,
+        slot: UPLINK_SLOT,
+        mtu: MTU,
+        v4: HOST.address(FamilyId::V4),
+        v6: HOST.address(FamilyId::V6),
+        mac: HOST.mac,
+        ..Interface::FREE
+    }
+}
+
+fn gateway(site: &Site) -> Interface {
+    Interface {
+        ifindex: site.bridge,
+        kind: InterfaceKind::Gateway as u32,
+        slot: site.slot,
+        network: site.number,
+        mtu: MTU,
+        options: options(site),
+        prefix_v4: site.prefix_v4,
+        prefix_v6: site.prefix_v6,
+        v4: site.gateway.address(FamilyId::V4),
+        v6: site.gateway.address(FamilyId::V6),
+        mac: site.gateway.mac,
+        ..Interface::FREE
+    }
+}

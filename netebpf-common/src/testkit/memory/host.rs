@@ -1,0 +1,94 @@
+//! The host around the packet, as the topology has it.
+
+use crate::{
+    abi::{Address, FlowKey, SharedWord},
+    datapath::{Datagram, FamilyId, Host, Route},
+    testkit::station::{HOST, MTU, ROUTER, SITES, UPLINK},
+};
+use std::collections::HashSet;
+
+/// Clock, chance, routes and sockets, all under the test's control.
+#[derive(Clone, Debug)]
+pub struct MemoryHost {
+    /// The flow clock, nanoseconds.
+    pub now: u64,
+    /// The state of a small generator of random numbers.
+    pub seed: u64,
+    /// What the ways out take, bytes.
+    pub mtu: u32,
+    /// Whether there is a default route.
+    pub default_route: bool,
+    /// Protocol and port of the host's own sockets, on every address.
+    pub sockets: HashSet<(u8, u16)>,
+}
+
+impl Default for MemoryHost {
+    fn default() -> Self {
+        let now = 1_000_000_000_000;
+        Self { now, seed: 1, mtu: MTU, default_route: true, sockets: HashSet::new() }
+    }
+}
+
+impl MemoryHost {
+    fn to(&self, destination: &Address) -> Route {
+        let family = if destination.is_mapped() { FamilyId::V4 } else { FamilyId::V6 };
+        let host = HOST.address(family);
+        let same = |other: Address, v4: usize, v6: usize| match family {
+            FamilyId::V4 => other.0[12..12 + v4] == destination.0[12..12 + v4],
+            FamilyId::V6 => other.0[..v6] == destination.0[..v6],
+        };
+        let by = |ifindex, next_hop, mtu| Route::Forward { ifindex, next_hop, mtu };
+        if *destination == host {
+            return Route::Host;
+        }
+        for site in SITES {
+            if *destination == site.gateway.address(family) {
+                return Route::Host;
+            }
+            if same(site.gateway.address(family), 3, 8) {
+                return by(site.bridge, *destination, MTU);
+            }
+        }
+        if same(host, 3, 8) {
+            by(UPLINK, *destination, self.mtu)
+        } else if self.default_route {
+            by(UPLINK, ROUTER.address(family), self.mtu)
+        } else {
+            Route::None
+        }
+    }
+}
+
+impl Host for MemoryHost {
+    fn now(&self) -> u64 {
+        self.now
+    }
+
+    fn add(&self, counter: &SharedWord, amount: u64) {
+        counter.add(amount);
+    }
+
+    fn random(&self) -> u32 {
+        // The clock moves between packets, and the seed between tests: that is chance enough.
+        let mixed = (self.seed ^ self.now).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 32) as u32
+    }
+
+    fn route(&mut self, datagram: &Datagram, _ingress: u32) -> Route {
+        self.to(&datagram.destination)
+    }
+
+    fn route_by(&mut self, destination: &Address, egress: u32) -> Route {
+        match self.to(destination) {
+            Route::Forward { ifindex, next_hop, mtu } if ifindex == egress => {
+                Route::Forward { ifindex, next_hop, mtu }
+            }
+            _ => Route::None,
+        }
+    }
+
+    fn socket_receives(&mut self, tuple: &FlowKey) -> bool {
+        let port = u16::from_be_bytes(tuple.destination_port);
+        self.sockets.contains(&(tuple.protocol, port))
+    }
+}

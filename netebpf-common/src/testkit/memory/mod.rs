@@ -1,0 +1,245 @@
+//! Tables in memory, that behave as the kernel's do.
+//!
+//! **Invariant**: what [`Lookup::get`] returned stays readable as long as the tables themselves, also
+//! after its entry was removed or replaced: the kernel's grace period, made endless. Before each
+//! operation [`Chaos`] is asked, who can let an entry vanish, an insertion fail, or another packet come
+//! in between.
+
+mod arena;
+mod chaos;
+mod flows;
+mod host;
+mod table;
+
+pub use chaos::{Chaos, Fate, Operation, TableName};
+pub use host::MemoryHost;
+
+use crate::{
+    abi::{
+        Address, Endpoint, Flow, FlowKey, FlowRef, Interface, NetworkRange, Published,
+        PublishedKey, Settings, Usage, is_live,
+    },
+    datapath::{FlowStore, Lookup, State, Table},
+};
+use flows::Flows;
+use std::rc::Rc;
+use table::Hash;
+
+/// Every table.
+#[derive(Debug)]
+pub struct MemoryState {
+    interfaces: Hash<u32, Interface>,
+    endpoints: Hash<Address, Endpoint>,
+    networks: Hash<(Address, u32), NetworkRange>,
+    published: Hash<PublishedKey, Published>,
+    published_ports: Hash<u32, u64>,
+    index: Hash<FlowKey, FlowRef>,
+    flows: Flows,
+    usage: Hash<u32, Usage>,
+    settings: Hash<u32, Settings>,
+}
+
+impl MemoryState {
+    /// Empty tables with room for so many flows.
+    pub fn new(places: u32, chaos: &Rc<Chaos>) -> Self {
+        let state = Self {
+            interfaces: Hash::new(TableName::Interfaces, chaos),
+            endpoints: Hash::new(TableName::Endpoints, chaos),
+            networks: Hash::new(TableName::Networks, chaos),
+            published: Hash::new(TableName::Published, chaos),
+            published_ports: Hash::new(TableName::PublishedPorts, chaos),
+            index: Hash::new(TableName::Index, chaos),
+            flows: Flows::new(places, chaos),
+            usage: Hash::new(TableName::Usage, chaos),
+            settings: Hash::new(TableName::Settings, chaos),
+        };
+        state.settings.put(0, Settings::default());
+        state
+    }
+
+    /// Puts an interface in its place.
+    pub fn set_interface(&self, interface: Interface) {
+        self.interfaces.put(interface.ifindex, interface);
+    }
+
+    /// Takes an interface away.
+    pub fn remove_interface(&self, ifindex: u32) {
+        self.interfaces.take(&ifindex);
+    }
+
+    /// What stands for an interface, without asking [`Chaos`].
+    pub fn interface_now(&self, ifindex: u32) -> Option<Interface> {
+        self.interfaces.peek(&ifindex).copied()
+    }
+
+    /// Puts an endpoint's address.
+    pub fn set_endpoint(&self, address: Address, endpoint: Endpoint) {
+        self.endpoints.put(address, endpoint);
+    }
+
+    /// What stands for an address, without asking [`Chaos`].
+    pub fn endpoint_now(&self, address: &Address) -> Option<Endpoint> {
+        self.endpoints.peek(address).copied()
+    }
+
+    /// Takes an endpoint's address away.
+    pub fn remove_endpoint(&self, address: &Address) {
+        self.endpoints.take(address);
+    }
+
+    /// Puts a range of addresses, its length counted from the 128 bits of a key.
+    pub fn set_network(&self, first: Address, length: u32, range: NetworkRange) {
+        self.networks.put((first, length), range);
+    }
+
+    /// Publishes a port.
+    pub fn publish(&self, key: PublishedKey, published: Published, bit: Option<(u32, u64)>) {
+        self.published.put(key, published);
+        if let Some((word, mask)) = bit {
+            let old = self.published_ports.peek(&word).copied().unwrap_or(0);
+            self.published_ports.put(word, old | mask);
+        }
+    }
+
+    /// Changes the settings.
+    pub fn set_settings(&self, settings: Settings) {
+        self.settings.put(0, settings);
+    }
+
+    /// The settings, without asking [`Chaos`].
+    pub fn settings_now(&self) -> Settings {
+        self.settings.peek(&0).copied().unwrap_or_default()
+    }
+
+    /// Makes a slot known, with its owner's generation.
+    pub fn set_owner(&self, slot: u32, generation: u32) {
+        match self.usage.peek(&slot) {
+            Some(usage) => usage.generation.store(generation.into()),
+            None => {
+                let usage = Usage::default();
+                usage.generation.store(generation.into());
+                self.usage.put(slot, usage);
+            }
+        }
+    }
+
+    /// What the owner of a slot uses, without asking [`Chaos`].
+    pub fn usage_now(&self, slot: u32) -> Option<&Usage> {
+        self.usage.peek(&slot)
+    }
+
+    /// Leaves only so many free places for flows.
+    pub fn set_free_places(&self, places: usize) {
+        self.flows.set_free_places(places);
+    }
+
+    /// Ends a flow by its generation alone and leaves its index entries, as expiry does first.
+    pub fn end_flow(&self, key: &FlowKey) {
+        if let Some(entry) = self.index.peek(key)
+            && let Some(flow) = self.flows.peek(entry.slot)
+        {
+            flow.generation.store(entry.generation.wrapping_add(1));
+            if let Some(usage) = self.usage.peek(&flow.owner) {
+                usage.closed.add(1);
+            }
+        }
+    }
+
+    /// The index as it is.
+    pub fn index_now(&self) -> Vec<(FlowKey, FlowRef)> {
+        self.index.entries()
+    }
+
+    /// The flow at a place, without asking [`Chaos`].
+    pub fn flow_now(&self, slot: u32) -> Option<&Flow> {
+        self.flows.peek(slot)
+    }
+
+    /// The live flows whose owners are there.
+    pub fn live_flows(&self) -> Vec<&Flow> {
+        self.flows.all().filter(|flow| self.is_usable(flow)).collect()
+    }
+
+    fn is_usable(&self, flow: &Flow) -> bool {
+        let owner = self.usage.peek(&flow.owner);
+        is_live(flow.generation.load())
+            && owner.is_some_and(|usage| usage.generation.load() == flow.owner_generation.into())
+    }
+
+    /// How many places are free.
+    pub fn free_places(&self) -> usize {
+        self.flows.free_places()
+    }
+
+    /// Whether the tables contradict themselves: an index entry of a live flow's generation that is not
+    /// one of that flow's two tuples; a live flow that is not known by both, unless `vanished` says
+    /// that entries were taken away.
+    ///
+    /// # Errors
+    ///
+    /// What contradicts what.
+    pub fn consistent(&self, vanished: bool) -> Result<(), String> {
+        let mut found = 0;
+        for (key, entry) in self.index.entries() {
+            let Some(flow) = self.flows.peek(entry.slot) else {
+                return Err(format!("{key:?} leads to place {}, which there is not", entry.slot));
+            };
+            if flow.generation.load() != entry.generation || !self.is_usable(flow) {
+                continue;
+            }
+            found += 1;
+            let own = if entry.direction == 0 { flow.original } else { flow.reply };
+            if own != key {
+                return Err(format!("{key:?} leads to a flow with {own:?}"));
+            }
+        }
+        let live = self.live_flows().len();
+        if !vanished && found != 2 * live {
+            return Err(format!("{live} live flows are known by {found} tuples"));
+        }
+        Ok(())
+    }
+}
+
+impl State for MemoryState {
+    fn interface(&self, ifindex: u32) -> Option<&Interface> {
+        self.interfaces.get(&ifindex)
+    }
+
+    fn endpoints(&self) -> &impl Lookup<Address, Endpoint> {
+        &self.endpoints
+    }
+
+    fn network_of(&self, address: &Address) -> Option<&NetworkRange> {
+        let holds = |(first, length): &(Address, u32)| {
+            let whole = (*length / 8) as usize;
+            first.0[..whole] == address.0[..whole]
+        };
+        let longest = self.networks.keys().into_iter().filter(holds).max_by_key(|key| key.1)?;
+        self.networks.get(&longest)
+    }
+
+    fn published(&self) -> &impl Lookup<PublishedKey, Published> {
+        &self.published
+    }
+
+    fn published_ports(&self) -> &impl Lookup<u32, u64> {
+        &self.published_ports
+    }
+
+    fn index(&self) -> &impl Table<FlowKey, FlowRef> {
+        &self.index
+    }
+
+    fn flows(&self) -> &impl FlowStore {
+        &self.flows
+    }
+
+    fn usage(&self) -> &impl Lookup<u32, Usage> {
+        &self.usage
+    }
+
+    fn settings(&self) -> Option<&Settings> {
+        self.settings.get(&0)
+    }
+}

@@ -1,0 +1,64 @@
+//! Two CPUs at one flow: what a table of cases cannot tell, because it happens within one packet.
+
+use netebpf_common::{
+    abi::Usage,
+    datapath::FamilyId,
+    testkit::{Fate, HOST, Hook, Machine, Memory, Operation, TableName, UPLINK, WEB_1, WORLD, tcp},
+    verdict::Verdict,
+};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// Runs the first packet of a flow on one CPU, and the same one on another just before the first inserts
+/// into the index for the `nth` time.
+fn race(nth: usize) -> (Memory, Verdict, Verdict, [Vec<u8>; 2]) {
+    let mut here = Memory::default();
+    let mut there = here.beside();
+    let sent = tcp(WEB_1, 40_000, WORLD, 443).syn().bytes(FamilyId::V4);
+    let other = Rc::new(RefCell::new((None, sent.clone())));
+    let (result, mut insertions) = (Rc::clone(&other), 0);
+    here.chaos.follow(move |operation| {
+        if operation == Operation::Insert(TableName::Index) {
+            insertions += 1;
+            if insertions == nth {
+                let (verdict, bytes) = &mut *result.borrow_mut();
+                *verdict = Some(there.verdict(Hook::Veth(WEB_1), bytes, 0));
+            }
+        }
+        Fate::Succeeds
+    });
+    let mut bytes = sent;
+    let verdict = here.verdict(Hook::Veth(WEB_1), &mut bytes, 0);
+    here.chaos.rest();
+    let (theirs, their_bytes) = other.take();
+    (here, verdict, theirs.expect("the other CPU came in between"), [bytes, their_bytes])
+}
+
+fn opened(memory: &Memory) -> u64 {
+    let (_, slot, _) = netebpf_common::testkit::place_of(&WEB_1);
+    memory.state.usage_now(slot).map_or(0, |usage: &Usage| usage.opened.load())
+}
+
+/// The other CPU has the outside port first; ours takes another one, finds the flow known, takes
+/// everything back and uses the winner's.
+#[test]
+fn a_race_for_the_outside_port_has_one_winner() {
+    one_flow(race(1));
+}
+
+/// The other CPU finds our outside port taken and takes another one, but is first to make the flow known.
+#[test]
+fn a_race_to_be_known_has_one_winner() {
+    one_flow(race(2));
+}
+
+fn one_flow((memory, ours, theirs, [mine, yours]): (Memory, Verdict, Verdict, [Vec<u8>; 2])) {
+    assert!(matches!(ours, Verdict::Forward { ifindex: UPLINK, .. }), "{ours:?}");
+    assert_eq!(ours, theirs);
+    assert_eq!(mine, yours, "both packets leave by one port");
+    memory.state.consistent(false).expect("no half flow");
+    let [flow] = &memory.tables().flows[..] else { panic!("{:?}", memory.tables()) };
+    assert_eq!(flow.keys[1].destination, HOST.address(FamilyId::V4));
+    assert_eq!(memory.tables().index, 2);
+    assert_eq!((opened(&memory), memory.state.free_places()), (1, 63));
+}

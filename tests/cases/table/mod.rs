@@ -1,0 +1,29 @@
+//! Every case, by what it is about.
+
+mod errors;
+mod guards;
+mod host_stack;
+mod limits;
+mod masquerade;
+mod networks;
+mod odd_packets;
+mod published;
+mod tcp;
+
+use netebpf_common::testkit::Case;
+
+/// All of them.
+pub(crate) fn all() -> Vec<Case> {
+    [
+        networks::cases(),
+        guards::cases(),
+        masquerade::cases(),
+        published::cases(),
+        tcp::cases(),
+        errors::cases(),
+        limits::cases(),
+        odd_packets::cases(),
+        host_stack::cases(),
+    ]
+    .concat()
+}
