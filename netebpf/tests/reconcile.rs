@@ -86,7 +86,8 @@ fn repairs_what_was_broken_by_hand() {
         let web = instance.namespace("web");
         let app = instance.namespace("app");
         let links_dir = instance.pin_dir().join("links");
-        let damage: [(&str, Box<dyn Fn()>); 8] = [
+        type Damage<'a> = Box<dyn Fn() + 'a>;
+        let damage: [(&str, Damage<'_>); 9] = [
             ("bridge deleted", Box::new(|| drop(run(&format!("ip link del {bridge}"))))),
             ("bridge down", Box::new(|| drop(run(&format!("ip link set {bridge} down"))))),
             (
@@ -113,6 +114,10 @@ fn repairs_what_was_broken_by_hand() {
                 Box::new(|| {
                     run(&format!("nsenter --net={} ip route del default", web.display()));
                 }),
+            ),
+            (
+                "everything unpinned",
+                Box::new(|| std::fs::remove_dir_all(instance.pin_root()).unwrap()),
             ),
             (
                 "programs detached",
@@ -289,5 +294,67 @@ fn changes_of_the_host_are_told() {
 fn this_kernel_has_what_is_needed() {
     on_a_host(|_| async {
         assert_eq!(netebpf::kernel::probe::obstacle(), None);
+    });
+}
+
+#[test]
+fn programs_of_an_earlier_version_are_replaced_in_place() {
+    on_a_host(|instance| async move {
+        let (wanted, mut journal) = (desired(&instance), Memory::default());
+        let mut kernel = Kernel::open(&instance).unwrap();
+        settles(&mut kernel, &wanted, &mut journal).await;
+        ping(&instance.namespace("web"), "192.0.2.254");
+        let pins = instance.pin_dir();
+        let programs = || {
+            let names = std::fs::read_dir(&pins).unwrap().flatten().map(|entry| entry.path());
+            names.filter(|path| path.to_string_lossy().contains("programs-")).collect::<Vec<_>>()
+        };
+        let ours = programs();
+        // As a process of another version sees it: the programs that run are not its own.
+        std::fs::rename(&ours[0], pins.join("programs-0123456789ab")).unwrap();
+        let mut kernel = Kernel::open(&instance).unwrap();
+        let steps = settles(&mut kernel, &wanted, &mut journal).await;
+        assert!(
+            steps.iter().any(|step| step == "replace uplink_ingress on up0 (TCX)"),
+            "{steps:#?}"
+        );
+        assert_eq!(programs(), ours);
+        // The flows went on.
+        assert_eq!(kernel.flows().await.unwrap().len(), 1);
+        ping(&instance.namespace("web"), "192.0.2.254");
+        down(&mut kernel, &mut journal, &instance).await;
+        // The same handle serves the next `up`.
+        settles(&mut kernel, &wanted, &mut journal).await;
+        down(&mut kernel, &mut journal, &instance).await;
+    });
+}
+
+#[test]
+fn xdp_runs_where_it_is_told_to() {
+    use netebpf::model::{InterfaceName, UplinkChoice, XdpMode};
+    on_a_host(|instance| async move {
+        let (mut wanted, mut journal) = (desired(&instance), Memory::default());
+        let mut kernel = Kernel::open(&instance).unwrap();
+        let modes = [
+            (XdpMode::Generic, Some("XDP generic")),
+            (XdpMode::Native, Some("XDP native")),
+            (XdpMode::Off, None),
+            (XdpMode::Auto, None),
+        ];
+        for (mode, expected) in modes {
+            wanted.xdp = mode;
+            settles(&mut kernel, &wanted, &mut journal).await;
+            let hooks = kernel.hooks(&wanted).await.unwrap();
+            let xdp = hooks.iter().find(|hook| hook.program == "uplink_xdp").unwrap();
+            assert_eq!(xdp.mechanism.as_deref(), expected);
+            ping(&instance.namespace("web"), "192.0.2.254");
+        }
+        wanted.uplinks = UplinkChoice::Named(vec![InterfaceName::new("nope").unwrap()]);
+        let report = up(&mut kernel, &wanted, &mut journal).await;
+        assert_eq!(
+            report.notes,
+            ["uplink nope is not there; it is served as soon as that changes"]
+        );
+        down(&mut kernel, &mut journal, &instance).await;
     });
 }

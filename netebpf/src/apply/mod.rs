@@ -10,7 +10,7 @@ mod perform;
 use crate::{
     kernel::{Kernel, KernelError},
     model::Desired,
-    plan::{self, Action, PlanError},
+    plan::{self, Action, Plan, PlanError},
 };
 use std::{collections::BTreeMap, fmt, io};
 
@@ -38,7 +38,7 @@ pub enum Mode {
 pub struct Report {
     /// The steps, in order; each reads as a sentence.
     pub actions: Vec<Action>,
-    /// What was refused and could be done without.
+    /// What could not be had, and could be done without.
     pub notes: Vec<String>,
 }
 
@@ -97,7 +97,7 @@ async fn make_plan(
     kernel: &Kernel,
     desired: &Desired,
     journal: &dyn Journal,
-) -> Result<Vec<Action>, ApplyError> {
+) -> Result<Plan, ApplyError> {
     let observed =
         kernel.observe(desired, journal.saved_sysctls()).await.map_err(ApplyError::Observe)?;
     Ok(plan::plan(desired, &observed)?)
@@ -110,8 +110,7 @@ pub async fn reconcile(
     journal: &mut dyn Journal,
     mode: Mode,
 ) -> Result<Report, ApplyError> {
-    let actions = make_plan(kernel, desired, journal).await?;
-    let mut notes = Vec::new();
+    let Plan { actions, mut notes } = make_plan(kernel, desired, journal).await?;
     if mode == Mode::DryRun {
         return Ok(Report { actions, notes });
     }
@@ -148,7 +147,7 @@ async fn take_back<'a>(
 /// Takes away everything of the instance; what failed is listed, and the rest is gone.
 pub async fn teardown(kernel: &mut Kernel, journal: &mut dyn Journal) -> Vec<ApplyError> {
     match make_plan(kernel, &Desired::default(), journal).await {
-        Ok(actions) => perform_all(kernel, &actions, journal).await,
+        Ok(plan) => perform_all(kernel, &plan.actions, journal).await,
         Err(error) => vec![error],
     }
 }
@@ -174,7 +173,7 @@ pub async fn orphans(
     desired: &Desired,
     journal: &dyn Journal,
 ) -> Result<Vec<Action>, ApplyError> {
-    let mut actions = make_plan(kernel, desired, journal).await?;
+    let Plan { mut actions, .. } = make_plan(kernel, desired, journal).await?;
     actions.retain(Action::is_removal);
     Ok(actions)
 }

@@ -75,22 +75,26 @@ pub enum PlanError {
         "the host has too many interfaces: no index is left that the packet path can tell apart"
     )]
     NoPlace,
-    /// Two interfaces fall on one place; only an uplink that came later can.
-    #[error(
-        "interfaces {name} and {other} have indices that the packet path cannot tell apart; make {other} again"
-    )]
-    PlaceTaken {
-        /// One.
-        name: String,
-        /// The other.
-        other: String,
-    },
     /// Every slot is taken.
     #[error("the instance has too many interfaces: {} at most", netebpf_common::abi::MAX_SLOTS - 1)]
     NoSlot,
 }
 
-/// Makes the plan.
-pub fn plan(desired: &Desired, observed: &Observed) -> Result<Vec<Action>, PlanError> {
-    Ok(diff::diff(&Target::new(desired, observed)?, observed))
+/// What there is to do.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Plan {
+    /// The steps, in order.
+    pub actions: Vec<Action>,
+    /// What is desired and cannot be had now, but does not stand in the way of the rest.
+    pub notes: Vec<String>,
 }
+
+/// Makes the plan.
+pub fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, PlanError> {
+    let target = Target::new(desired, observed)?;
+    let actions = diff::diff(&target, observed);
+    Ok(Plan { actions, notes: target.notes })
+}
+
+#[cfg(test)]
+mod tests;

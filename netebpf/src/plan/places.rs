@@ -1,19 +1,17 @@
 //! Who stands where in the tables: indices of new interfaces, slots of counters, generations.
 //!
-//! **Invariant**: no two interfaces of ours, uplinks included, share a place (`ifindex %
-//! INTERFACE_TABLE_SIZE`) or a slot.
+//! **Invariant**: no two interfaces of ours share a place (`ifindex % INTERFACE_TABLE_SIZE`) or a slot.
+//! An uplink that comes later may fall on a place of ours: it is left alone then, and named.
 
 use super::{Observed, PlanError};
 use netebpf_common::abi::{INTERFACE_TABLE_SIZE, Interface, InterfaceKind, MAX_SLOTS};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Hands out places, slots and generations.
 pub(super) struct Places<'a> {
     observed: &'a Observed,
     taken_places: BTreeSet<u32>,
     taken_slots: BTreeSet<u32>,
-    /// Who stands on a place already in this plan.
-    owners: BTreeMap<u32, String>,
 }
 
 impl<'a> Places<'a> {
@@ -30,7 +28,6 @@ impl<'a> Places<'a> {
                 .chain([0])
                 .collect(),
             taken_slots: observed.tables.interfaces.values().map(|entry| entry.slot).collect(),
-            owners: BTreeMap::new(),
         }
     }
 
@@ -43,11 +40,7 @@ impl<'a> Places<'a> {
     }
 
     /// Completes an interface's entry: the slot and generation that it has, or new ones.
-    pub(super) fn settle(&mut self, name: &str, entry: Interface) -> Result<Interface, PlanError> {
-        let place = entry.ifindex % INTERFACE_TABLE_SIZE;
-        if let Some(other) = self.owners.insert(place, name.to_owned()) {
-            return Err(PlanError::PlaceTaken { name: name.to_owned(), other });
-        }
+    pub(super) fn settle(&mut self, entry: Interface) -> Result<Interface, PlanError> {
         let same_owner = |old: &Interface| {
             old.kind == entry.kind
                 && (!entry.is(InterfaceKind::Endpoint)

@@ -6,10 +6,12 @@ use super::{
 };
 use crate::{
     kernel::{BridgeSpec, Hook, InterfaceSpec, VethSpec},
-    model::{Attachment, Desired, Endpoint, Namespace, Network},
+    model::{Attachment, Desired, Endpoint, Namespace, Network, UplinkChoice},
 };
 use ipnet::IpNet;
-use netebpf_common::abi::{self, Address, Interface, InterfaceKind, InterfaceOptions, Mac, Prefix};
+use netebpf_common::abi::{
+    self, Address, INTERFACE_TABLE_SIZE, Interface, InterfaceKind, InterfaceOptions, Mac, Prefix,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -62,6 +64,8 @@ pub(super) struct Target {
     pub(super) hooks: BTreeMap<(u32, Hook), HookTarget>,
     pub(super) host_sysctls: BTreeMap<String, String>,
     pub(super) own_sysctls: BTreeMap<String, String>,
+    /// What cannot be had now.
+    pub(super) notes: Vec<String>,
 }
 
 impl Target {
@@ -69,11 +73,6 @@ impl Target {
         let mut target = Self { programs: !desired.networks.is_empty(), ..Self::default() };
         let mut places = Places::new(observed);
         let default_mtu = default_mtu(&observed.uplinks);
-        if target.programs {
-            for uplink in &observed.uplinks {
-                target.add_uplink(desired, observed, uplink, &mut places)?;
-            }
-        }
         for network in desired.networks.values() {
             target.add_network(observed, network, default_mtu, &mut places)?;
         }
@@ -85,6 +84,12 @@ impl Target {
                 }
             }
         }
+        if target.programs {
+            for uplink in &observed.uplinks {
+                target.add_uplink(desired, observed, uplink, &mut places)?;
+            }
+        }
+        target.note_missing_uplinks(desired, observed);
         target.tables.published = published::expand(desired, &observed.uplinks);
         sysctls::fill(&mut target, observed);
         Ok(target)
@@ -96,7 +101,7 @@ impl Target {
         entry: Interface,
         places: &mut Places<'_>,
     ) -> Result<Interface, PlanError> {
-        let entry = places.settle(name, entry)?;
+        let entry = places.settle(entry)?;
         self.tables.interfaces.insert(entry.ifindex, entry);
         self.names.insert(entry.ifindex, name.to_owned());
         Ok(entry)
@@ -121,6 +126,16 @@ impl Target {
         uplink: &Uplink,
         places: &mut Places<'_>,
     ) -> Result<(), PlanError> {
+        let place = |index: u32| index % INTERFACE_TABLE_SIZE;
+        let taken = self.names.iter().find(|(index, _)| place(**index) == place(uplink.index));
+        if let Some((_, other)) = taken {
+            self.notes.push(format!(
+                "uplink {} is left out: its index and that of {other} cannot be told apart by the \
+                 packet path; plugging it in again gives it another",
+                uplink.name
+            ));
+            return Ok(());
+        }
         let entry = Interface {
             ifindex: uplink.index,
             kind: InterfaceKind::Uplink as u32,
@@ -146,6 +161,21 @@ impl Target {
             self.add_hook(uplink.index, &uplink.name, Hook::UplinkXdp, mechanism, choice.optional);
         }
         Ok(())
+    }
+
+    fn note_missing_uplinks(&mut self, desired: &Desired, observed: &Observed) {
+        let UplinkChoice::Named(names) = &desired.uplinks else { return };
+        for name in names {
+            if !observed.uplinks.iter().any(|uplink| uplink.name == name.as_str()) {
+                let state = match observed.links.get(name.as_str()) {
+                    None => "is not there",
+                    Some(link) if link.mac.is_none() => "has no Ethernet address",
+                    Some(_) => "has no address",
+                };
+                self.notes
+                    .push(format!("uplink {name} {state}; it is served as soon as that changes"));
+            }
+        }
     }
 
     fn add_network(

@@ -186,7 +186,7 @@ impl Bpf {
 
     /// Whether the programs of this version are in the kernel.
     pub(crate) fn is_loaded(&self) -> bool {
-        self.maps.is_some() && !self.programs.is_empty()
+        self.maps().is_ok() && !self.programs.is_empty() && self.program_dir().exists()
     }
 
     /// Whether anything is pinned, of this layout or another.
@@ -209,13 +209,16 @@ impl Bpf {
         self.tcx = false;
     }
 
-    /// The maps.
+    /// The maps. Those whose pins somebody removed are no longer the ones that count: the next process
+    /// would not find them.
     pub(crate) fn maps(&self) -> Result<&Maps, BpfError> {
-        self.maps.as_ref().ok_or(BpfError::NotLoaded)
+        let pinned = self.pins.join("maps").exists();
+        self.maps.as_ref().filter(|_| pinned).ok_or(BpfError::NotLoaded)
     }
 
     /// The maps, to write.
     pub(crate) fn maps_mut(&mut self) -> Result<&mut Maps, BpfError> {
+        self.maps()?;
         self.maps.as_mut().ok_or(BpfError::NotLoaded)
     }
 
@@ -320,15 +323,21 @@ impl Bpf {
         Ok(())
     }
 
-    /// Unpins the programs of earlier versions, when nothing runs them any more.
+    /// Unpins the programs of earlier versions, when nothing runs them any more, and everything of
+    /// other layouts: their links too, which have run beside the new ones until now.
     pub(crate) fn forget_old_programs(&self) -> Result<(), BpfError> {
         let current = self.program_dir();
-        let Ok(entries) = fs::read_dir(&self.pins) else { return Ok(()) };
-        for path in entries.flatten().map(|entry| entry.path()) {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with("programs-") && path != current {
-                fs::remove_dir_all(&path).map_err(BpfError::file("remove", &path))?;
-            }
+        let children = |directory: &Path| {
+            let entries = fs::read_dir(directory).into_iter().flatten();
+            entries.flatten().map(|entry| entry.path()).collect::<Vec<_>>()
+        };
+        let is_programs = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("programs-"))
+        };
+        let versions = children(&self.pins).into_iter().filter(is_programs);
+        let layouts = children(&self.root).into_iter().filter(|path| *path != self.pins);
+        for path in versions.filter(|path| *path != current).chain(layouts) {
+            fs::remove_dir_all(&path).map_err(BpfError::file("remove", &path))?;
         }
         Ok(())
     }

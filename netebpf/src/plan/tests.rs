@@ -1,0 +1,553 @@
+//! Plans, without a kernel: the observed side is written by hand, or by a small model of what each
+//! action does.
+
+use super::*;
+use crate::{
+    kernel::Hook,
+    model::{
+        Attachment, Driver, Endpoint, Id, InterfaceName, MacText, Namespace, Network, Origin,
+        PortMapping, Subnet, Transport, UplinkChoice, XdpMode,
+    },
+};
+use netebpf_common::abi::{INTERFACE_TABLE_SIZE, Mac};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+fn network(name: &str, number: u32) -> Network {
+    let id = Id::random();
+    let gateway: IpAddr = format!("10.97.{number}.1").parse().unwrap();
+    Network {
+        bridge: InterfaceName::bridge(&id),
+        id,
+        number,
+        name: name.to_owned(),
+        driver: Driver::Bridge,
+        mac: MacText::for_address(gateway),
+        subnets: vec![Subnet {
+            net: format!("10.97.{number}.0/24").parse().unwrap(),
+            gateway,
+            range: None,
+            reserved: BTreeMap::new(),
+        }],
+        internal: false,
+        peers: true,
+        mtu: None,
+        labels: BTreeMap::new(),
+        created: 0,
+        origin: Origin::CommandLine,
+    }
+}
+
+fn endpoint(name: &str, network: &Network, host: u8) -> Endpoint {
+    let id = Id::random();
+    let v4 = format!("10.97.{}.{host}", network.number).parse().unwrap();
+    Endpoint {
+        name: name.to_owned(),
+        namespace: Namespace::Own(format!("/run/netns/{name}").into()),
+        attachments: vec![Attachment {
+            network: network.name.clone(),
+            interface: InterfaceName::new("eth0").unwrap(),
+            host_interface: InterfaceName::veth(&id, &network.id),
+            mac: MacText::for_address(IpAddr::V4(v4)),
+            v4: Some(v4),
+            v6: None,
+            aliases: Vec::new(),
+            default_route: true,
+        }],
+        ports: Vec::new(),
+        service: None,
+        remove_on_exit: false,
+        labels: BTreeMap::new(),
+        created: 0,
+        origin: Origin::CommandLine,
+        id,
+    }
+}
+
+fn port(host_address: Option<&str>, host_port: u16, endpoint_port: u16) -> PortMapping {
+    let host_address = host_address.map(|address| address.parse().unwrap());
+    PortMapping { host_address, host_port, endpoint_port, transport: Transport::Tcp }
+}
+
+fn uplink(name: &str, index: u32, addresses: &[&str]) -> Uplink {
+    let addresses: BTreeSet<IpAddr> = addresses.iter().map(|a| a.parse().unwrap()).collect();
+    let family = |v6: bool| addresses.iter().find(move |address| address.is_ipv6() == v6).copied();
+    Uplink {
+        name: name.to_owned(),
+        index,
+        mac: Mac([2, 0, 0, 0, 0, 1]),
+        mtu: 1500,
+        kind: None,
+        v4: family(false).and_then(|address| match address {
+            IpAddr::V4(v4) => Some(v4),
+            IpAddr::V6(_) => None,
+        }),
+        v6: family(true).and_then(|address| match address {
+            IpAddr::V6(v6) => Some(v6),
+            IpAddr::V4(_) => None,
+        }),
+        addresses,
+        default_route: true,
+    }
+}
+
+/// A host with one uplink and nothing of ours.
+fn host() -> Observed {
+    let up0 = uplink("up0", 2, &["192.0.2.1"]);
+    let link = Link { index: 2, name: "up0".to_owned(), up: true, ..Link::default() };
+    let sysctls = [
+        ("net/ipv4/conf/up0/forwarding", "0"),
+        ("net/ipv6/conf/all/forwarding", "0"),
+        ("net/ipv6/conf/up0/forwarding", "0"),
+        ("net/ipv6/conf/up0/accept_ra", "1"),
+    ];
+    Observed {
+        mark: "netebpf:t:".to_owned(),
+        tcx: true,
+        links: BTreeMap::from([("up0".to_owned(), link)]),
+        uplinks: vec![up0],
+        sysctls: sysctls.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        ..Observed::default()
+    }
+}
+
+fn desired(networks: Vec<Network>, endpoints: Vec<Endpoint>) -> Desired {
+    Desired {
+        networks: networks.into_iter().map(|n| (n.name.clone(), n)).collect(),
+        endpoints: endpoints.into_iter().map(|e| (e.name.clone(), e)).collect(),
+        ..Desired::default()
+    }
+}
+
+/// What the kernel would have after an action.
+fn performed(observed: &mut Observed, action: &Action) {
+    let links = &mut observed.links;
+    match action.clone() {
+        Action::LoadPrograms { .. } => (observed.loaded, observed.pinned) = (true, true),
+        Action::Unload => {
+            (observed.loaded, observed.pinned) = (false, false);
+            observed.tables = Tables::default();
+            observed.hooks.clear();
+        }
+        Action::DiscardPins { .. } => observed.foreign_pin = None,
+        Action::SaveSysctl { name, value } => {
+            observed.saved_sysctls.entry(name).or_insert(value);
+        }
+        Action::SetSysctl { name, value, earlier, save } => {
+            if let (true, Some(earlier)) = (save, earlier) {
+                observed.saved_sysctls.entry(name.clone()).or_insert(earlier);
+            }
+            observed.sysctls.insert(name, value);
+        }
+        Action::RestoreSysctl { name, value } => {
+            observed.saved_sysctls.remove(&name);
+            observed.sysctls.insert(name, value);
+        }
+        Action::CreateBridge(spec) => {
+            let link = Link {
+                index: spec.index,
+                name: spec.name.clone(),
+                kind: Some("bridge".to_owned()),
+                ethernet: true,
+                mac: Some(spec.mac),
+                mtu: spec.mtu,
+                alias: Some(spec.alias),
+                ..Link::default()
+            };
+            links.insert(spec.name, link);
+        }
+        Action::CreateVeth { spec, namespace } => {
+            let side = Link {
+                kind: Some("veth".to_owned()),
+                ethernet: true,
+                mtu: spec.mtu,
+                alias: Some(spec.alias),
+                ..Link::default()
+            };
+            let inside = Link {
+                index: 2,
+                name: spec.peer_name.clone(),
+                mac: Some(spec.peer_mac),
+                peer: Some(spec.index),
+                ..side.clone()
+            };
+            observed.namespaces.get_mut(&namespace).unwrap().insert(spec.peer_name, inside);
+            let master = Some(spec.bridge);
+            let outside = Link { index: spec.index, name: spec.name.clone(), master, ..side };
+            links.insert(spec.name, outside);
+        }
+        Action::ChangeLink { name, change, .. } => {
+            let link = links.get_mut(&name).unwrap();
+            link.up = change.up.unwrap_or(link.up);
+            link.mtu = change.mtu.unwrap_or(link.mtu);
+            link.master = change.master.or(link.master);
+            link.mac = change.mac.or(link.mac);
+            link.alias = change.alias.or(link.alias.take());
+        }
+        Action::SetAddress { name, address, present, .. } => {
+            let addresses = &mut links.get_mut(&name).unwrap().addresses;
+            if present {
+                addresses.insert(address)
+            } else {
+                addresses.remove(&address)
+            };
+        }
+        Action::CreateNamespace { path } => {
+            let lo = Link { index: 1, name: "lo".to_owned(), ..Link::default() };
+            observed.namespaces.insert(path.clone(), BTreeMap::from([("lo".to_owned(), lo)]));
+            observed.own_namespaces.insert(path);
+        }
+        Action::Configure(spec) => {
+            let inside = observed.namespaces.get_mut(&spec.namespace).unwrap();
+            inside.get_mut("lo").unwrap().up = true;
+            let link = inside.get_mut(&spec.name).unwrap();
+            (link.up, link.mtu) = (true, spec.mtu);
+            link.alias = Some(spec.alias);
+            link.addresses.extend(spec.addresses);
+            link.gateways.extend(spec.gateways);
+        }
+        Action::SetInterface { new: Some(entry), .. } => {
+            observed.tables.interfaces.insert(entry.ifindex, entry);
+        }
+        Action::SetInterface { new: None, earlier, .. } => {
+            observed.tables.interfaces.remove(&earlier.unwrap().ifindex);
+        }
+        Action::SetEndpoint { address, new, .. } => {
+            set(&mut observed.tables.endpoints, address, new);
+        }
+        Action::SetNetwork { prefix, new, .. } => match new {
+            Some(range) => drop(observed.tables.networks.insert(prefix, range)),
+            None => drop(observed.tables.networks.remove(&prefix)),
+        },
+        Action::Publish(changes) => {
+            for PublishChange { key, new, .. } in changes {
+                match new {
+                    Some(value) => drop(observed.tables.published.insert(key, value)),
+                    None => drop(observed.tables.published.remove(&key)),
+                }
+            }
+        }
+        Action::Attach { index, hook, mechanism, .. } => {
+            observed.hooks.insert((index, hook), Attached { mechanism, current: true });
+        }
+        Action::Detach { index, hook, .. } => drop(observed.hooks.remove(&(index, hook))),
+        Action::RemovePin { path } => observed.dead_pins.retain(|pin| *pin != path),
+        Action::ForgetOldPrograms => {}
+        Action::DeleteLink { name, index } => {
+            links.remove(&name);
+            for inside in observed.namespaces.values_mut() {
+                inside.retain(|_, link| link.peer != Some(index));
+            }
+        }
+        Action::RemoveNamespace { path } => {
+            observed.namespaces.remove(&path);
+            observed.own_namespaces.remove(&path);
+        }
+    }
+}
+
+fn set<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => drop(map.insert(key, value)),
+        None => drop(map.remove(&key)),
+    }
+}
+
+/// Performs the plan, and checks that the next one is empty.
+fn settle(desired: &Desired, observed: &mut Observed) -> Vec<String> {
+    let first = plan(desired, observed).unwrap().actions;
+    for action in &first {
+        performed(observed, action);
+    }
+    let sentences =
+        |actions: &[Action]| -> Vec<String> { actions.iter().map(ToString::to_string).collect() };
+    let second = plan(desired, observed).unwrap().actions;
+    assert_eq!(sentences(&second), Vec::<String>::new(), "after {:#?}", sentences(&first));
+    sentences(&first)
+}
+
+fn two_networks() -> Desired {
+    let (front, back) = (network("front", 1), network("back", 2));
+    let mut web = endpoint("web", &front, 10);
+    web.ports = vec![port(None, 8080, 80)];
+    let db = endpoint("db", &back, 10);
+    desired(vec![front, back], vec![web, db])
+}
+
+#[test]
+fn a_performed_plan_leaves_nothing_to_do() {
+    let (wanted, mut observed) = (two_networks(), host());
+    assert!(!settle(&wanted, &mut observed).is_empty());
+    let nothing = Desired::default();
+    settle(&nothing, &mut observed);
+    let before = host();
+    assert_eq!(observed.links, before.links);
+    assert_eq!(observed.saved_sysctls, before.saved_sysctls);
+    for (name, value) in &before.sysctls {
+        assert_eq!(observed.sysctls.get(name), Some(value), "{name}");
+    }
+    assert!(!observed.pinned && observed.own_namespaces.is_empty());
+}
+
+#[test]
+fn any_half_of_a_plan_is_a_state_to_go_on_from() {
+    let wanted = two_networks();
+    let steps = plan(&wanted, &host()).unwrap().actions.len();
+    for cut in 0..=steps {
+        let mut observed = host();
+        for action in plan(&wanted, &observed).unwrap().actions.iter().take(cut) {
+            performed(&mut observed, action);
+        }
+        settle(&wanted, &mut observed);
+        settle(&Desired::default(), &mut observed);
+        assert_eq!(observed.links, host().links, "after {cut} steps");
+    }
+}
+
+#[test]
+fn undone_in_reverse_nothing_is_left() {
+    let wanted = two_networks();
+    let actions = plan(&wanted, &host()).unwrap().actions;
+    let mut observed = host();
+    for action in &actions {
+        performed(&mut observed, action);
+    }
+    for undo in actions.iter().rev().filter_map(Action::undo) {
+        performed(&mut observed, &undo);
+    }
+    assert_eq!(observed.links, host().links);
+    assert_eq!(observed.tables, Tables::default());
+    assert_eq!(observed.saved_sysctls, BTreeMap::new());
+    assert!(observed.hooks.is_empty() && observed.own_namespaces.is_empty());
+    assert!(!observed.loaded);
+}
+
+#[test]
+fn damage_is_a_difference() {
+    type Damage = fn(&mut Observed, &Desired);
+    let table: [(&str, Damage, &str); 9] = [
+        (
+            "bridge deleted",
+            |o, d| drop(o.links.remove(d.networks["front"].bridge.as_str())),
+            "create bridge",
+        ),
+        (
+            "veth deleted",
+            |o, d| {
+                let veth = &d.endpoints["web"].attachments[0].host_interface;
+                o.links.remove(veth.as_str());
+                o.namespaces
+                    .get_mut(std::path::Path::new("/run/netns/web"))
+                    .unwrap()
+                    .remove("eth0");
+            },
+            "create veth",
+        ),
+        (
+            "namespace gone",
+            |o, d| {
+                o.namespaces.remove(std::path::Path::new("/run/netns/web"));
+                o.links.remove(d.endpoints["web"].attachments[0].host_interface.as_str());
+            },
+            "create namespace /run/netns/web",
+        ),
+        (
+            "program detached",
+            |o, _| o.hooks.retain(|(_, h), _| *h != Hook::UplinkIngress),
+            "attach",
+        ),
+        ("older program", |o, _| o.hooks.values_mut().for_each(|h| h.current = false), "replace"),
+        ("interface's entry missing", |o, _| o.tables.interfaces.clear(), "register"),
+        ("endpoint's entry missing", |o, _| o.tables.endpoints.clear(), "lead 10.97.1.10"),
+        ("port's entry missing", |o, _| o.tables.published.clear(), "publish 192.0.2.1:8080/tcp"),
+        (
+            "sysctl reset",
+            |o, _| drop(o.sysctls.insert("net/ipv4/conf/up0/forwarding".into(), "0".into())),
+            "set net/ipv4/conf/up0/forwarding = 1 (was 0)",
+        ),
+    ];
+    for (what, damage, step) in table {
+        let (wanted, mut observed) = (two_networks(), host());
+        settle(&wanted, &mut observed);
+        damage(&mut observed, &wanted);
+        let steps = settle(&wanted, &mut observed);
+        assert!(steps.iter().any(|said| said.starts_with(step)), "{what}: {steps:#?}");
+    }
+}
+
+#[test]
+fn the_most_specific_binding_wins_whatever_the_order() {
+    let front = network("front", 1);
+    let (mut a, mut b) = (endpoint("a", &front, 10), endpoint("b", &front, 11));
+    a.ports = vec![port(None, 53, 5300), port(Some("127.0.0.1"), 80, 80)];
+    b.ports = vec![port(Some("192.0.2.1"), 53, 5301), port(Some("198.51.100.9"), 99, 99)];
+    for (first, second) in [("a", "b"), ("b", "a")] {
+        // The map is ordered by name, so the names change places.
+        let (mut one, mut two) = (a.clone(), b.clone());
+        (one.name, two.name) = (first.to_owned(), second.to_owned());
+        let wanted = desired(vec![front.clone()], vec![one, two]);
+        let mut observed = host();
+        observed.uplinks = vec![uplink("up0", 2, &["192.0.2.1", "192.0.2.2", "2001:db8::1"])];
+        let target = Target::new(&wanted, &observed).unwrap();
+        let mut found: Vec<_> = target
+            .tables
+            .published
+            .iter()
+            .map(|(key, value)| {
+                let number = u16::from_be_bytes;
+                (key.address.to_string(), number(key.port), number(value.port))
+            })
+            .collect();
+        found.sort();
+        let expected = [("192.0.2.1".to_owned(), 53, 5301), ("192.0.2.2".to_owned(), 53, 5300)];
+        assert_eq!(found, expected, "an IPv6 address leads to no IPv4 endpoint");
+    }
+}
+
+#[test]
+fn places_and_generations() {
+    let (wanted, mut observed) = (two_networks(), host());
+    // Somebody's interface on the topmost places: ours go below.
+    for place in [INTERFACE_TABLE_SIZE - 1, 2 * INTERFACE_TABLE_SIZE - 2] {
+        let link = Link { index: place, name: format!("x{place}"), ..Link::default() };
+        observed.links.insert(link.name.clone(), link);
+    }
+    settle(&wanted, &mut observed);
+    let places: BTreeSet<_> =
+        observed.links.values().map(|link| link.index % INTERFACE_TABLE_SIZE).collect();
+    assert_eq!(places.len(), observed.links.len());
+    let slots: BTreeSet<_> = observed.tables.interfaces.values().map(|entry| entry.slot).collect();
+    assert_eq!(slots.len(), observed.tables.interfaces.len());
+    assert!(!slots.contains(&0));
+
+    // A new owner of a slot has a new generation; what stays keeps its own.
+    let mut without = wanted.clone();
+    let web = without.endpoints.remove("web").unwrap();
+    let of_web = |observed: &Observed| {
+        let address = IpAddr::V4(web.attachments[0].v4.unwrap()).into();
+        observed.tables.endpoints.get(&address).copied()
+    };
+    let (before, old) = (observed.tables.clone(), of_web(&observed).unwrap());
+    settle(&without, &mut observed);
+    for (index, entry) in &observed.tables.interfaces {
+        assert_eq!(before.interfaces.get(index), Some(entry));
+    }
+    observed.generations = vec![7; 64];
+    settle(&wanted, &mut observed);
+    let new = of_web(&observed).unwrap();
+    assert_eq!((new.slot, new.generation), (old.slot, 8));
+}
+
+#[test]
+fn an_uplink_on_our_place_is_left_out_and_named() {
+    let (wanted, mut observed) = (two_networks(), host());
+    settle(&wanted, &mut observed);
+    let taken = *observed.tables.interfaces.keys().next_back().unwrap();
+    observed.uplinks.push(uplink("up1", taken + INTERFACE_TABLE_SIZE, &["203.0.113.1"]));
+    let plan = plan(&wanted, &observed).unwrap();
+    assert!(plan.notes[0].contains("uplink up1 is left out"), "{:?}", plan.notes);
+}
+
+#[test]
+fn ipv6_forwarding_without_a_switch_for_each_interface() {
+    let mut wanted = two_networks();
+    let six = Subnet {
+        net: "fd97::/64".parse().unwrap(),
+        gateway: "fd97::1".parse().unwrap(),
+        range: None,
+        reserved: BTreeMap::new(),
+    };
+    wanted.networks.get_mut("front").unwrap().subnets.push(six);
+    let mut observed = host();
+    observed.sysctls.insert("net/ipv6/conf/vpn/forwarding".to_owned(), "1".to_owned());
+    let before = observed.sysctls.clone();
+    let steps = settle(&wanted, &mut observed);
+    let at = |step: &str| steps.iter().position(|said| said == step);
+    let (saved, set) = (
+        at("write down net/ipv6/conf/vpn/forwarding = 1"),
+        at("set net/ipv6/conf/all/forwarding = 1 (was 0)"),
+    );
+    assert!(saved.is_some() && saved < set, "{steps:#?}");
+    assert!(at("set net/ipv6/conf/up0/accept_ra = 2 (was 1)").is_some(), "{steps:#?}");
+    let steps = settle(&Desired::default(), &mut observed);
+    let at = |step: &str| steps.iter().position(|said| said == step).unwrap();
+    assert!(
+        at("restore net/ipv6/conf/all/forwarding = 0")
+            < at("restore net/ipv6/conf/vpn/forwarding = 1")
+    );
+    for (name, value) in before {
+        assert_eq!(observed.sysctls.get(&name), Some(&value), "{name}");
+    }
+}
+
+#[test]
+fn an_internal_network_forwards_nothing_and_leads_nowhere() {
+    let mut back = network("back", 1);
+    back.internal = true;
+    let mut db = endpoint("db", &back, 10);
+    db.ports = vec![port(None, 5432, 5432)];
+    let wanted = desired(vec![back], vec![db]);
+    let mut observed = host();
+    let steps = settle(&wanted, &mut observed).join("\n");
+    assert!(!steps.contains("forwarding") && !steps.contains("default route"), "{steps}");
+    assert!(!steps.contains("publish"), "{steps}");
+    assert!(steps.contains("attach uplink_ingress"), "the way in is guarded: {steps}");
+}
+
+#[test]
+fn what_is_not_ours_is_named_and_left_alone() {
+    let wanted = two_networks();
+    let bridge = wanted.networks["front"].bridge.to_string();
+    let mut observed = host();
+    let foreign = Link {
+        index: 9,
+        name: bridge.clone(),
+        kind: Some("bridge".to_owned()),
+        alias: Some("mine".to_owned()),
+        ..Link::default()
+    };
+    observed.links.insert(bridge.clone(), foreign);
+    assert_eq!(plan(&wanted, &observed), Err(PlanError::NotOurs { name: bridge }));
+
+    let path = std::path::PathBuf::from("/run/netns/web");
+    let mut observed = host();
+    observed.namespaces.insert(path.clone(), BTreeMap::new());
+    let endpoint = "web".to_owned();
+    assert_eq!(
+        plan(&wanted, &observed),
+        Err(PlanError::NamespaceExists { endpoint: endpoint.clone(), path: path.clone() })
+    );
+
+    let mut existing = wanted.clone();
+    existing.endpoints.get_mut("web").unwrap().namespace = Namespace::Existing(path.clone());
+    assert_eq!(plan(&existing, &host()), Err(PlanError::NamespaceMissing { endpoint, path }));
+}
+
+#[test]
+fn xdp_by_mode_and_device() {
+    let hardware = uplink("eth0", 2, &["192.0.2.1"]);
+    let veth = Uplink { kind: Some("veth".to_owned()), ..hardware.clone() };
+    let table = [
+        (XdpMode::Auto, &hardware, None, Some(Mechanism::XdpNative)),
+        (XdpMode::Auto, &hardware, Some("not supported"), None),
+        (XdpMode::Auto, &veth, None, None),
+        (XdpMode::Native, &veth, Some("not supported"), Some(Mechanism::XdpNative)),
+        (XdpMode::Generic, &hardware, None, Some(Mechanism::XdpGeneric)),
+        (XdpMode::Off, &hardware, None, None),
+    ];
+    for (mode, uplink, refused, expected) in table {
+        let choice = XdpChoice::new(mode, uplink, refused);
+        assert_eq!(choice.mechanism, expected, "{mode:?}: {}", choice.reason);
+    }
+}
+
+#[test]
+fn named_uplinks_that_are_not_there_are_noted() {
+    let mut wanted = two_networks();
+    wanted.uplinks = UplinkChoice::Named(vec![InterfaceName::new("eth9").unwrap()]);
+    let observed = Observed { uplinks: Vec::new(), ..host() };
+    let notes = plan(&wanted, &observed).unwrap().notes;
+    assert_eq!(notes, ["uplink eth9 is not there; it is served as soon as that changes"]);
+}
