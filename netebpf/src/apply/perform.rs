@@ -60,7 +60,7 @@ pub(super) async fn perform(
         }
         Action::RemovePin { path } => kernel.remove_pin(path)?,
         Action::ForgetOldPrograms => kernel.forget_old_programs()?,
-        Action::DeleteLink { index, name } => kernel.delete_link(*index, name).await?,
+        Action::DeleteLink { name, .. } => kernel.delete_link(name).await?,
         Action::RemoveNamespace { path } => kernel.remove_namespace(path)?,
     }
     Ok(None)

@@ -34,14 +34,21 @@ impl Kernel {
         let note = self.note(path);
         fs::create_dir_all(self.notes()).map_err(failed("create", &self.notes()))?;
         fs::write(&note, format!("{}\n", path.display())).map_err(failed("write", &note))?;
-        netns::create(path)?;
+        if let Err(error) = netns::create(path) {
+            // Somebody was faster: what is there is not ours.
+            fs::remove_file(&note).map_err(failed("remove", &note))?;
+            return Err(error.into());
+        }
         let identity = netns::identity(path)?;
         let text = format!("{}\n{identity}\n", path.display());
         fs::write(&note, text).map_err(failed("write", &note))
     }
 
-    /// Removes a namespace of ours.
+    /// Removes a namespace, if it is ours.
     pub(crate) fn remove_namespace(&self, path: &Path) -> Result<(), KernelError> {
+        if !self.own_namespaces()?.contains(path) {
+            return Ok(());
+        }
         netns::remove(path)?;
         let note = self.note(path);
         match fs::remove_file(&note) {

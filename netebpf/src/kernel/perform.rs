@@ -131,8 +131,8 @@ impl Kernel {
         Ok(self.netlink.change_link(index, name, change).await?)
     }
 
-    pub(crate) async fn delete_link(&self, index: u32, name: &str) -> Result<(), KernelError> {
-        Ok(self.netlink.delete_link(index, name).await?)
+    pub(crate) async fn delete_link(&self, name: &str) -> Result<(), KernelError> {
+        Ok(self.netlink.delete_link(name).await?)
     }
 
     pub(crate) async fn set_address(

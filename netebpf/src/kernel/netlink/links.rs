@@ -148,9 +148,11 @@ impl Netlink {
         request.execute().await.map_err(|e| NetlinkError::new("change interface", name, e))
     }
 
-    /// Removes a link; done already is done.
-    pub(crate) async fn delete_link(&self, index: u32, name: &str) -> Result<(), NetlinkError> {
-        let error = match self.handle.link().del(index).execute().await {
+    /// Removes a link; done already is done. By name: an index that could not be had, because somebody
+    /// was faster, is somebody's.
+    pub(crate) async fn delete_link(&self, name: &str) -> Result<(), NetlinkError> {
+        let message = LinkUnspec::new_with_name(name).build();
+        let error = match self.handle.link().del_with_message(message).execute().await {
             Ok(()) => return Ok(()),
             Err(error) => NetlinkError::new("remove interface", name, error),
         };
