@@ -9,7 +9,7 @@ use hyper::{Request, StatusCode, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, os::fd::OwnedFd, path::PathBuf, time::Duration};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     net::UnixStream,
@@ -18,6 +18,8 @@ use tokio::{
 
 /// How long a daemon may take to end after its last answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one that was killed may take to be dead.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Why a request had no answer, or a bad one.
 #[derive(Debug, thiserror::Error)]
@@ -99,44 +101,34 @@ impl Client {
     async fn connect(&self) -> Result<UnixStream, ClientError> {
         let socket = self.instance.socket();
         UnixStream::connect(&socket).await.map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                ClientError::NoDaemon { instance: self.instance.name().to_owned() }
-            }
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => self.no_daemon(),
             _ => ClientError::Connect { socket, source },
         })
     }
 
+    /// A daemon that was killed leaves its socket, and connections to it, for a moment: whatever goes
+    /// wrong with one that is dead means that none runs.
     async fn request<T: DeserializeOwned>(
         &self,
         request: hyper::http::request::Builder,
         body: Bytes,
     ) -> Result<T, ClientError> {
         let stream = self.connect().await?;
-        let daemon = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        let daemon = stream.peer_cred().ok().and_then(|peer| peer.pid()).and_then(Pid::from_raw);
         // Opened now: later its number may be another process's.
-        let daemon = daemon
-            .and_then(Pid::from_raw)
-            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(error))?;
-        tokio::spawn(connection);
-        let request = request
-            .header("host", "netebpf")
-            .body(Full::new(body))
+        let Some(daemon) = daemon.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
+            return Err(self.no_daemon());
+        };
+        // SAFETY: an owned descriptor is the same one as long as it lives.
+        let daemon = unsafe { AsyncFd::register_with_interest(daemon, Interest::READABLE) }
             .map_err(|error| self.broken(error))?;
-        let response = sender.send_request(request).await.map_err(|error| self.broken(error))?;
-        let status = response.status();
-        let ended = response.headers().contains_key(ENDED);
-        let body =
-            response.into_body().collect().await.map_err(|error| self.broken(error))?.to_bytes();
-        drop(sender);
-        if let (true, Some(daemon)) = (ended, daemon) {
-            // SAFETY: an owned descriptor is the same one as long as it lives.
-            let daemon = unsafe { AsyncFd::register_with_interest(daemon, Interest::READABLE) };
-            if let Ok(daemon) = daemon {
-                // A pidfd becomes readable when its process has ended.
-                let _ = timeout(PATIENCE, daemon.readable()).await;
-            }
+        let (status, ended, body) = match self.exchange(stream, request, body).await {
+            Ok(answer) => answer,
+            Err(_) if has_ended(&daemon, MOMENT).await => return Err(self.no_daemon()),
+            Err(error) => return Err(self.broken(error)),
+        };
+        if ended {
+            has_ended(&daemon, PATIENCE).await;
         }
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| self.broken(error));
@@ -151,7 +143,33 @@ impl Client {
         })
     }
 
+    /// One request and its answer: its status, whether the daemon ends now, its body.
+    async fn exchange(
+        &self,
+        stream: UnixStream,
+        request: hyper::http::request::Builder,
+        body: Bytes,
+    ) -> Result<(StatusCode, bool, Bytes), Box<dyn std::error::Error>> {
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let request = request.header("host", "netebpf").body(Full::new(body))?;
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let ended = response.headers().contains_key(ENDED);
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok((status, ended, body))
+    }
+
+    fn no_daemon(&self) -> ClientError {
+        ClientError::NoDaemon { instance: self.instance.name().to_owned() }
+    }
+
     fn broken(&self, what: impl std::fmt::Display) -> ClientError {
         ClientError::Broken { socket: self.instance.socket(), what: what.to_string() }
     }
+}
+
+/// Waits for the end of a process: it makes its pidfd readable.
+async fn has_ended(pidfd: &AsyncFd<OwnedFd>, patience: Duration) -> bool {
+    timeout(patience, pidfd.readable()).await.is_ok()
 }

@@ -40,7 +40,10 @@ impl Context {
         for _ in 0..ATTEMPTS {
             match self.client.post(path, request).await {
                 Err(ClientError::NoDaemon { .. }) => match daemon::start(&self.instance)? {
-                    Started::Ready => continue,
+                    Started::Ready(warnings) => {
+                        warnings.iter().for_each(|line| eprintln!("netebpf: warning: {line}"));
+                        continue;
+                    }
                     Started::Other => {}
                 },
                 Err(ClientError::Ending(_)) => {}

@@ -44,10 +44,10 @@ pub enum StartError {
 }
 
 /// How a start ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Started {
-    /// It is ready.
-    Ready,
+    /// It is ready, and found this worth telling.
+    Ready(Vec<String>),
     /// Another runs, or is just ending.
     Other,
 }
@@ -92,11 +92,11 @@ pub fn start(instance: &Instance) -> Result<Started, StartError> {
     drop(writer);
     let mut word = String::new();
     fs::File::from(reader).read_to_string(&mut word)?;
-    match word.trim_end() {
-        READY => Ok(Started::Ready),
-        RUNNING => Ok(Started::Other),
-        "" => Err(StartError::Died(path)),
-        why => Err(StartError::Refused(why.to_owned())),
+    match word.trim_end().split_once('\n').unwrap_or((word.trim_end(), "")) {
+        (READY, warnings) => Ok(Started::Ready(warnings.lines().map(str::to_owned).collect())),
+        (RUNNING, _) => Ok(Started::Other),
+        ("", _) => Err(StartError::Died(path)),
+        _ => Err(StartError::Refused(word.trim_end().to_owned())),
     }
 }
 
@@ -116,9 +116,9 @@ impl Announcer {
         }))
     }
 
-    /// Ready to take requests.
-    pub fn ready(&mut self) {
-        self.say(READY);
+    /// Ready to take requests; `warnings` are for whoever waits.
+    pub fn ready(&mut self, warnings: &[String]) {
+        self.say(&[&[READY.to_owned()], warnings].concat().join("\n"));
         if let Err(error) = notify("READY=1") {
             tracing::warn!("the service manager cannot be told: {error}");
         }

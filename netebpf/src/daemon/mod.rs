@@ -123,6 +123,7 @@ pub async fn run(instance: &Instance, mut announcer: Announcer) -> Result<(), Da
     if !instance.state_dir().exists() {
         let _ = fs::remove_dir_all(instance.run_dir().join("logs"));
         let _ = fs::remove_file(log_file(instance));
+        let _ = fs::remove_file(instance.run_dir().join("runtime.json"));
     }
     lock.remove();
     // These go with the last file in them.
@@ -155,7 +156,8 @@ async fn serve(instance: &Instance, announcer: &mut Announcer) -> Result<(), Dae
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("catch SIGINT"))?;
     let settings = settings::load(settings::PATH.as_ref())?;
     let (sender, exited) = mpsc::unbounded_channel();
-    let engine = Engine::open(instance, settings, sender).await?;
+    let (engine, warnings) = Engine::open(instance, settings, sender).await?;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let daemon = Arc::new(Daemon {
         snapshot: RwLock::new(Arc::new(engine.snapshot())),
         engine: Arc::new(Mutex::new(engine)),
@@ -165,7 +167,7 @@ async fn serve(instance: &Instance, announcer: &mut Announcer) -> Result<(), Dae
     tokio::spawn(follow_processes(Arc::clone(&daemon), exited));
     tokio::spawn(follow_host(Arc::clone(&daemon)));
     tokio::spawn(expire_flows(Arc::clone(&daemon)));
-    announcer.ready();
+    announcer.ready(&warnings);
     let mut ended = daemon.ended.subscribe();
     let stop = async move {
         tokio::select! {

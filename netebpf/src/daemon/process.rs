@@ -84,8 +84,11 @@ pub(crate) struct Launch<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
     /// No such program.
-    #[error("command {0:?}: not found in PATH")]
+    #[error("command {0:?}: {there}", there = if .0.contains('/') { "there is no such file" } else { "not found in PATH" })]
     NotFound(String),
+    /// No such directory to start in.
+    #[error("working directory {path}: there is none: another one, or none for /, would be right", path = .0.display())]
+    NoDirectory(PathBuf),
     /// The program is there and cannot be executed.
     #[error("command {0:?}: cannot be executed: {1}")]
     NotExecutable(String, io::Error),
@@ -134,8 +137,11 @@ impl Launch<'_> {
     /// What a failed spawn means.
     pub(crate) fn explain(&self, error: io::Error) -> LaunchError {
         let program = self.command.first().cloned().unwrap_or_default();
-        match error.kind() {
-            io::ErrorKind::NotFound => LaunchError::NotFound(program),
+        match (error.kind(), self.working_dir) {
+            (_, Some(directory)) if !directory.is_dir() => {
+                LaunchError::NoDirectory(directory.to_owned())
+            }
+            (io::ErrorKind::NotFound, _) => LaunchError::NotFound(program),
             _ => LaunchError::NotExecutable(program, error),
         }
     }

@@ -10,17 +10,24 @@ mod store;
 
 pub use instance::{Instance, InstanceNameError};
 pub use lock::{Lock, LockError};
-pub use store::{Loaded, Recovered, StateError, load, save};
+pub use store::{Loaded, Recovered, StateError, load, save, save_runtime};
 
 use crate::model::Desired;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Everything about an instance that is not in the kernel.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct State {
-    /// What should be there. Written before the kernel is touched.
+    /// What should be there. Written before the kernel is touched; survives a reboot.
     pub desired: Desired,
+    /// What was done about it since the boot.
+    pub runtime: Runtime,
+}
+
+/// What a reboot undoes, and so is kept where a reboot removes it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Runtime {
     /// Sysctls that were changed: the path below `/proc/sys`, and what stood there before.
     #[serde(default)]
     pub sysctls: BTreeMap<String, String>,

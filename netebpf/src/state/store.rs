@@ -1,7 +1,8 @@
-//! The state file: versioned, checksummed, replaced whole.
+//! The state files, one that survives a reboot and one that need not: versioned, checksummed, replaced
+//! whole.
 
 use super::{Instance, State};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -78,15 +79,20 @@ impl fmt::Display for Recovered {
 /// What [`load`] found.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The state; empty when there was no file, or no whole one.
+    /// The state; empty where there was no file, or no whole one.
     pub state: State,
-    /// Set when the file was there and could not be read.
-    pub recovered: Option<Recovered>,
+    /// The files that were there and could not be read.
+    pub recovered: Vec<Recovered>,
 }
 
-/// The state file of an instance.
+/// The file of what is desired.
 fn file(instance: &Instance) -> PathBuf {
     instance.state_dir().join("state.json")
+}
+
+/// The file of what was done about it.
+fn runtime_file(instance: &Instance) -> PathBuf {
+    instance.run_dir().join("runtime.json")
 }
 
 /// Reads the state of an instance. A file that is damaged is put aside and named.
@@ -94,7 +100,10 @@ fn file(instance: &Instance) -> PathBuf {
 /// # Errors
 /// When the system refuses, or the file is a later version's.
 pub fn load(instance: &Instance) -> Result<Loaded, StateError> {
-    load_from(&file(instance))
+    let (desired, first) = load_from(&file(instance))?;
+    let (runtime, second) = load_from(&runtime_file(instance))?;
+    let recovered = first.into_iter().chain(second).collect();
+    Ok(Loaded { state: State { desired, runtime }, recovered })
 }
 
 /// Writes the state of an instance; when this returns it is on disk.
@@ -102,27 +111,37 @@ pub fn load(instance: &Instance) -> Result<Loaded, StateError> {
 /// # Errors
 /// When the system refuses: the earlier file is then still whole.
 pub fn save(instance: &Instance, state: &State) -> Result<(), StateError> {
-    save_to(&file(instance), state)
+    save_runtime(instance, state)?;
+    save_to(&file(instance), &state.desired)
 }
 
-fn load_from(path: &Path) -> Result<Loaded, StateError> {
+/// Writes only what was done since the boot.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_runtime(instance: &Instance, state: &State) -> Result<(), StateError> {
+    save_to(&runtime_file(instance), &state.runtime)
+}
+
+fn load_from<T: DeserializeOwned + Default>(
+    path: &Path,
+) -> Result<(T, Option<Recovered>), StateError> {
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Loaded { state: State::default(), recovered: None });
+            return Ok((T::default(), None));
         }
         Err(source) => return Err(io_error("read", path)(source)),
     };
     let reason = match decode(&text) {
-        Ok(state) => return Ok(Loaded { state, recovered: None }),
+        Ok(value) => return Ok((value, None)),
         Err(Damage::Newer(found)) => {
             return Err(StateError::Newer { path: path.to_owned(), found });
         }
         Err(Damage::Broken(reason)) => reason,
     };
     let kept = put_aside(path)?;
-    let recovered = Recovered { path: path.to_owned(), kept, reason };
-    Ok(Loaded { state: State::default(), recovered: Some(recovered) })
+    Ok((T::default(), Some(Recovered { path: path.to_owned(), kept, reason })))
 }
 
 enum Damage {
@@ -130,7 +149,7 @@ enum Damage {
     Broken(String),
 }
 
-fn decode(text: &[u8]) -> Result<State, Damage> {
+fn decode<T: DeserializeOwned>(text: &[u8]) -> Result<T, Damage> {
     let broken = |reason: String| Damage::Broken(reason);
     // The version first: a later layout need not have the rest of ours.
     let value: Value = serde_json::from_slice(text)
@@ -150,11 +169,11 @@ fn decode(text: &[u8]) -> Result<State, Damage> {
     serde_json::from_value(envelope.state).map_err(|error| broken(format!("damaged ({error})")))
 }
 
-/// The first free `state.json.corrupt-N`: an earlier damaged file is evidence too.
+/// The first free `….corrupt-N`: an earlier damaged file is evidence too.
 fn put_aside(path: &Path) -> Result<PathBuf, StateError> {
     let mut number = 1;
     let kept = loop {
-        let kept = path.with_file_name(format!("state.json.corrupt-{number}"));
+        let kept = path.with_added_extension(format!("corrupt-{number}"));
         if !kept.exists() {
             break kept;
         }
@@ -164,7 +183,7 @@ fn put_aside(path: &Path) -> Result<PathBuf, StateError> {
     Ok(kept)
 }
 
-fn save_to(path: &Path, state: &State) -> Result<(), StateError> {
+fn save_to(path: &Path, state: &impl Serialize) -> Result<(), StateError> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     fs::DirBuilder::new()
         .recursive(true)
@@ -201,10 +220,10 @@ fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{Exit, Process};
+    use crate::state::{Exit, Process, Runtime};
 
-    fn sample() -> State {
-        let mut state = State::default();
+    fn sample() -> Runtime {
+        let mut state = Runtime::default();
         state.sysctls.insert("net/ipv4/conf/eth0/forwarding".to_owned(), "0".to_owned());
         state.processes.insert(
             "web".to_owned(),
@@ -228,11 +247,9 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let (_keep, path) = directory();
-        assert_eq!(load_from(&path).unwrap().state, State::default());
+        assert_eq!(load_from(&path).unwrap(), (Runtime::default(), None));
         save_to(&path, &sample()).unwrap();
-        let loaded = load_from(&path).unwrap();
-        assert_eq!(loaded.state, sample());
-        assert_eq!(loaded.recovered, None);
+        assert_eq!(load_from(&path).unwrap(), (sample(), None));
         let names: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().collect();
         assert_eq!(names.len(), 1, "no temporary file stays behind");
     }
@@ -243,13 +260,16 @@ mod tests {
         save_to(&path, &sample()).unwrap();
         let whole = fs::read(&path).unwrap();
         for length in 0..whole.len() - 2 {
-            assert!(matches!(decode(&whole[..length]), Err(Damage::Broken(_))), "cut at {length}");
+            assert!(
+                matches!(decode::<Runtime>(&whole[..length]), Err(Damage::Broken(_))),
+                "cut at {length}"
+            );
         }
         for place in 0..whole.len() {
             let mut bad = whole.clone();
             bad[place] ^= 1;
             // A changed blank is another blank or no JSON; anything else must not pass for a state.
-            if let Ok(state) = decode(&bad) {
+            if let Ok(state) = decode::<Runtime>(&bad) {
                 assert_eq!(state, sample(), "byte {place}");
             }
         }
@@ -261,9 +281,9 @@ mod tests {
         save_to(&path, &sample()).unwrap();
         for number in 1..=2 {
             fs::write(&path, b"{\"version\":1,").unwrap();
-            let loaded = load_from(&path).unwrap();
-            assert_eq!(loaded.state, State::default());
-            let recovered = loaded.recovered.unwrap();
+            let (state, recovered) = load_from::<Runtime>(&path).unwrap();
+            assert_eq!(state, Runtime::default());
+            let recovered = recovered.unwrap();
             assert_eq!(recovered.kept, path.with_file_name(format!("state.json.corrupt-{number}")));
             assert!(recovered.to_string().contains("half-written"), "{recovered}");
             assert!(!path.exists());
@@ -276,7 +296,7 @@ mod tests {
         save_to(&path, &sample()).unwrap();
         let text = fs::read_to_string(&path).unwrap().replace("\"pid\": 7", "\"pid\": 8");
         fs::write(&path, text).unwrap();
-        let recovered = load_from(&path).unwrap().recovered.unwrap();
+        let recovered = load_from::<Runtime>(&path).unwrap().1.unwrap();
         assert!(recovered.reason.contains("checksum"), "{recovered}");
     }
 
@@ -285,7 +305,7 @@ mod tests {
         let (_keep, path) = directory();
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, b"{\"version\": 2, \"whatever\": []}").unwrap();
-        assert!(matches!(load_from(&path), Err(StateError::Newer { found: 2, .. })));
+        assert!(matches!(load_from::<Runtime>(&path), Err(StateError::Newer { found: 2, .. })));
         assert!(path.exists());
     }
 }

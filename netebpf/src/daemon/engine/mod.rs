@@ -45,20 +45,20 @@ struct StateJournal<'a> {
 
 impl Journal for StateJournal<'_> {
     fn saved_sysctls(&self) -> BTreeMap<String, String> {
-        self.state.sysctls.clone()
+        self.state.runtime.sysctls.clone()
     }
 
     fn save_sysctl(&mut self, name: &str, value: &str) -> io::Result<()> {
         // The oldest value is the host's own.
-        if self.state.sysctls.contains_key(name) {
+        if self.state.runtime.sysctls.contains_key(name) {
             return Ok(());
         }
-        self.state.sysctls.insert(name.to_owned(), value.to_owned());
+        self.state.runtime.sysctls.insert(name.to_owned(), value.to_owned());
         self.write()
     }
 
     fn forget_sysctl(&mut self, name: &str) -> io::Result<()> {
-        match self.state.sysctls.remove(name) {
+        match self.state.runtime.sysctls.remove(name) {
             Some(_) => self.write(),
             None => Ok(()),
         }
@@ -67,17 +67,18 @@ impl Journal for StateJournal<'_> {
 
 impl StateJournal<'_> {
     fn write(&self) -> io::Result<()> {
-        state::save(self.instance, self.state).map_err(io::Error::other)
+        state::save_runtime(self.instance, self.state).map_err(io::Error::other)
     }
 }
 
 impl Engine {
     /// Loads the state and makes the kernel match it: what a daemon before this one left is adopted.
+    /// Answers with what the user should know, too.
     pub(super) async fn open(
         instance: &Instance,
         settings: Settings,
         exited: mpsc::UnboundedSender<Exited>,
-    ) -> Result<Self, Error> {
+    ) -> Result<(Self, Vec<String>), Error> {
         let loaded = state::load(instance)?;
         let mut kernel = Kernel::open(instance)?;
         kernel.configure(abi::Settings {
@@ -97,25 +98,23 @@ impl Engine {
             started: now(),
             ended: false,
         };
-        if let Some(recovered) = &loaded.recovered {
-            tracing::warn!("{recovered}");
-            for line in engine.collect(false).await? {
-                tracing::warn!("{line}");
-            }
+        let mut warnings: Vec<_> = loaded.recovered.iter().map(ToString::to_string).collect();
+        if !warnings.is_empty() {
+            warnings.extend(engine.collect(false).await?);
         }
         if engine.is_empty() {
-            return Ok(engine);
+            return Ok((engine, warnings));
         }
         // Whoever took a port while no daemon held it does not stop what still runs.
         let desired = engine.state.desired.clone();
         if let Err(error) = engine.held.hold(&desired) {
-            tracing::warn!("{error}");
+            warnings.push(error.to_string());
         }
         for line in engine.reconcile().await? {
             tracing::info!("{line}");
         }
         engine.adopt().await?;
-        Ok(engine)
+        Ok((engine, warnings))
     }
 
     /// Whether there is anything to keep a daemon for.
@@ -133,7 +132,12 @@ impl Engine {
         if self.ended || self.is_empty() {
             return Ok(Vec::new());
         }
-        self.reconcile().await
+        let mut changes = self.reconcile().await?;
+        if !changes.is_empty() {
+            changes.extend(self.start_what_comes().await?);
+            self.save()?;
+        }
+        Ok(changes)
     }
 
     /// Makes `next` what is desired, and so. Answers with what changed.
@@ -156,7 +160,7 @@ impl Engine {
         self.save()?;
         let mut changes = self.stop_what_goes(previous).await;
         changes.extend(self.reconcile().await?);
-        changes.extend(self.start_what_comes()?);
+        changes.extend(self.start_what_comes().await?);
         self.save()?;
         Ok(changes)
     }

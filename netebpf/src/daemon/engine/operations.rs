@@ -1,6 +1,6 @@
 //! What can be asked for: each turns a request into what is desired next, then changes to it.
 
-use super::{Engine, StateJournal, sentences};
+use super::{Engine, Snapshot, StateJournal, sentences};
 use crate::{
     apply::{self, Mode},
     daemon::{
@@ -18,6 +18,7 @@ use crate::{
         resolve::{self, Context, HostFacts},
     },
     plan::Action,
+    state::State,
 };
 
 impl Engine {
@@ -26,18 +27,20 @@ impl Engine {
         let mut next =
             resolve::apply_topology(&self.state.desired, &request.topology, self.context(&facts))?;
         choose(&mut next, &request.host);
+        let origin = Origin::Topology(request.topology.name.clone());
         if request.dry_run {
             let changes = self.plan(&next).await?;
-            return Ok(UpReply { changes, endpoints: Vec::new() });
+            let planned = Snapshot {
+                instance: self.instance.clone(),
+                state: State { desired: next, ..Default::default() },
+            };
+            return Ok(UpReply { changes, endpoints: planned.endpoints_of(&origin) });
         }
-        let origin = Origin::Topology(request.topology.name.clone());
         // As with Compose, `up` starts again what has ended.
         let ours = next.endpoints.values().filter(|endpoint| endpoint.origin == origin);
         self.forget_ended(ours.map(|endpoint| endpoint.name.clone()));
         let changes = self.change(next).await?;
-        let all = self.state.desired.endpoints.values();
-        let ours = all.filter(|endpoint| endpoint.origin == origin);
-        Ok(UpReply { changes, endpoints: ours.map(|endpoint| self.view(endpoint)).collect() })
+        Ok(UpReply { changes, endpoints: self.snapshot().endpoints_of(&origin) })
     }
 
     pub(in crate::daemon) async fn down(

@@ -51,16 +51,16 @@ impl Engine {
     /// Takes over what an earlier daemon started, and starts what a reboot ended.
     pub(super) async fn adopt(&mut self) -> Result<(), Error> {
         let boot = boot_id();
-        self.state.processes.retain(|_, process| process.boot == boot);
+        self.state.runtime.processes.retain(|_, process| process.boot == boot);
         let mut gone = Vec::new();
-        for (name, process) in &mut self.state.processes {
+        for (name, process) in &mut self.state.runtime.processes {
             if process.exit.is_none() && !self.watches.watch(name, process) {
                 process.exit = Some(Exit { code: None, at: crate::daemon::process::now() });
                 tracing::info!("endpoint {name:?}: its process {} is gone", process.pid);
                 gone.push(name.clone());
             }
         }
-        for line in self.start_what_comes()? {
+        for line in self.start_what_comes().await? {
             tracing::info!("{line}");
         }
         self.save()?;
@@ -73,7 +73,7 @@ impl Engine {
     /// What the end of a process means.
     pub(in crate::daemon) async fn process_exited(&mut self, exited: Exited) -> Result<(), Error> {
         let Exited { endpoint, pid, exit } = exited;
-        match self.state.processes.get_mut(&endpoint) {
+        match self.state.runtime.processes.get_mut(&endpoint) {
             Some(process) if process.pid == pid && process.exit.is_none() => {
                 process.exit = Some(exit);
             }
@@ -96,10 +96,10 @@ impl Engine {
         let Some(code) = code else {
             let process = describe(pid);
             self.watches.watch(&name, &process);
-            self.state.processes.insert(name, process);
+            self.state.runtime.processes.insert(name, process);
             return Ok(self.save()?);
         };
-        if let Some(process) = self.state.processes.get_mut(&name)
+        if let Some(process) = self.state.runtime.processes.get_mut(&name)
             && process.pid == pid
         {
             process.exit = Some(Exit { code: Some(code), at: crate::daemon::process::now() });
@@ -119,14 +119,15 @@ impl Engine {
 
     /// Whether an endpoint's process runs.
     pub(super) fn runs(&self, name: &str) -> bool {
-        self.state.processes.get(name).is_some_and(|process| process.exit.is_none())
+        self.state.runtime.processes.get(name).is_some_and(|process| process.exit.is_none())
     }
 
     /// Forgets how services ended, so that the next change starts them again.
     pub(super) fn forget_ended(&mut self, names: impl Iterator<Item = String>) {
         for name in names {
-            if self.state.processes.get(&name).is_some_and(|process| process.exit.is_some()) {
-                self.state.processes.remove(&name);
+            if self.state.runtime.processes.get(&name).is_some_and(|process| process.exit.is_some())
+            {
+                self.state.runtime.processes.remove(&name);
             }
         }
     }
@@ -149,7 +150,7 @@ impl Engine {
                 changes.push(format!("endpoint {}: process stopped", endpoint.name));
                 stopping.push(async move { watched.stop().await });
             }
-            self.state.processes.remove(&endpoint.name);
+            self.state.runtime.processes.remove(&endpoint.name);
         }
         join_all(stopping).await;
         for endpoint in &going {
@@ -157,23 +158,28 @@ impl Engine {
             if let Namespace::Own(path) = &endpoint.namespace {
                 crate::daemon::process::evict(path);
             }
-            if !desired_has_log(&self.state.desired, endpoint) {
+            if !self.state.desired.endpoints.contains_key(&endpoint.name) {
                 let _ = std::fs::remove_file(self.instance.log_file(&endpoint.name));
             }
         }
         changes
     }
 
-    /// Starts the services that never ran, and those whose namespace is another one by now.
-    pub(super) fn start_what_comes(&mut self) -> Result<Vec<String>, Error> {
+    /// Starts the services that never ran, and again those whose namespace was made again.
+    pub(super) async fn start_what_comes(&mut self) -> Result<Vec<String>, Error> {
         let mut changes = Vec::new();
         for endpoint in self.state.desired.endpoints.values() {
             let Some(service) = &endpoint.service else { continue };
+            let name = &endpoint.name;
             let namespace = endpoint.namespace.path();
-            if let Some(process) = self.state.processes.get(&endpoint.name)
-                && (process.exit.is_some() || is_inside(process, namespace))
-            {
-                continue;
+            if let Some(process) = self.state.runtime.processes.get(name) {
+                if process.exit.is_some() || is_inside(process, namespace) {
+                    continue;
+                }
+                changes.push(format!("endpoint {name}: its namespace is a new one"));
+                if let Some(watched) = self.watches.live.remove(name) {
+                    watched.stop().await;
+                }
             }
             let launch = Launch {
                 command: &service.command,
@@ -182,21 +188,15 @@ impl Engine {
                 namespace,
             };
             let process = launch
-                .spawn_detached(&self.instance.log_file(&endpoint.name))
-                .map_err(|source| Error::Service { endpoint: endpoint.name.clone(), source })?;
-            changes.push(format!(
-                "endpoint {}: {} started (process {})",
-                endpoint.name, service.command[0], process.pid
-            ));
-            self.watches.watch(&endpoint.name, &process);
-            self.state.processes.insert(endpoint.name.clone(), process);
+                .spawn_detached(&self.instance.log_file(name))
+                .map_err(|source| Error::Service { endpoint: name.clone(), source })?;
+            let (command, pid) = (&service.command[0], process.pid);
+            changes.push(format!("endpoint {name}: {command} started (process {pid})"));
+            self.watches.watch(name, &process);
+            self.state.runtime.processes.insert(name.clone(), process);
         }
         Ok(changes)
     }
-}
-
-fn desired_has_log(desired: &Desired, endpoint: &Endpoint) -> bool {
-    desired.endpoints.contains_key(&endpoint.name)
 }
 
 /// Whether a process is in the namespace that is mounted at `path` now.

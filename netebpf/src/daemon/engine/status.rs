@@ -20,7 +20,7 @@ impl Engine {
             mtu: uplink.mtu,
         });
         let mut sysctls = Vec::new();
-        for (name, before) in &self.state.sysctls {
+        for (name, before) in &self.state.runtime.sysctls {
             let now = sysctl::read(name).map_err(KernelError::from)?;
             sysctls.push(SysctlStatus { name: name.clone(), now, before: before.clone() });
         }

@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::{
     daemon::api::{EndpointView, NetworkView},
-    model::{Endpoint, Network},
+    model::{Endpoint, Network, Origin},
     state::{Instance, State},
 };
 
@@ -17,6 +17,13 @@ pub(in crate::daemon) struct Snapshot {
 impl Snapshot {
     pub(in crate::daemon) fn endpoints(&self) -> Vec<EndpointView> {
         self.state.desired.endpoints.values().map(|endpoint| self.endpoint(endpoint)).collect()
+    }
+
+    /// Those that somebody made.
+    pub(super) fn endpoints_of(&self, origin: &Origin) -> Vec<EndpointView> {
+        let mut views = self.endpoints();
+        views.retain(|view| view.endpoint.origin == *origin);
+        views
     }
 
     pub(in crate::daemon) fn networks(&self) -> Vec<NetworkView> {
@@ -54,7 +61,7 @@ fn endpoint_view(instance: &Instance, state: &State, endpoint: &Endpoint) -> End
     });
     EndpointView {
         endpoint: endpoint.clone(),
-        process: state.processes.get(&endpoint.name).cloned(),
+        process: state.runtime.processes.get(&endpoint.name).cloned(),
         log: instance.log_file(&endpoint.name),
         networks: networks.collect(),
     }
