@@ -2,7 +2,7 @@
 
 use super::{Netlink, NetlinkError, mac_of};
 use crate::plan::{Link, Uplink};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use rtnetlink::{
     RouteMessageBuilder,
@@ -139,12 +139,10 @@ impl Netlink {
         let addresses: Vec<_> = messages.iter().filter_map(AddressFact::of).collect();
         let v4 = self.handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build());
         let v6 = self.handle.route().get(RouteMessageBuilder::<Ipv6Addr>::new().build());
-        let messages: Vec<_> =
-            stream::iter([v4.execute().left_stream(), v6.execute().right_stream()])
-                .flatten()
-                .try_collect()
-                .await
-                .map_err(read("routes"))?;
+        // One after the other: `execute` sends at once, and the kernel answers a second dump on a socket
+        // whose first is not read to its end with EBUSY.
+        let mut messages: Vec<_> = v4.execute().try_collect().await.map_err(read("routes"))?;
+        messages.extend(v6.execute().try_collect::<Vec<_>>().await.map_err(read("routes"))?);
         let routes: Vec<_> = messages.iter().filter_map(RouteFact::of).collect();
 
         for fact in &addresses {
