@@ -98,10 +98,13 @@ impl Engine {
             started: now(),
             ended: false,
         };
-        let mut warnings: Vec<_> = loaded.recovered.iter().map(ToString::to_string).collect();
+        let mut warnings: Vec<String> = loaded.recovered.iter().map(ToString::to_string).collect();
         if !warnings.is_empty() {
-            warnings.extend(engine.collect(false).await?);
+            for line in engine.collect(false).await? {
+                tracing::warn!("{line}");
+            }
         }
+        engine.stop_strangers().await;
         if engine.is_empty() {
             return Ok((engine, warnings));
         }
