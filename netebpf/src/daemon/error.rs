@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 pub enum Error {
     /// The request does not fit what there is.
     #[error("{0}{holder}", holder = holder(.0))]
-    Resolve(#[from] ResolveError),
+    Resolve(Box<ResolveError>),
     /// A host port cannot be had.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -27,13 +27,13 @@ pub enum Error {
     State(#[from] StateError),
     /// The kernel refused; what had been done is undone.
     #[error(transparent)]
-    Apply(#[from] ApplyError),
+    Apply(Box<ApplyError>),
     /// The kernel lacks something, or refused.
     #[error(transparent)]
-    Kernel(#[from] KernelError),
+    Kernel(Box<KernelError>),
     /// Something could not be taken down.
     #[error("{0}{more}: \"down\" tries again", more = if *.1 == 0 { String::new() } else { format!(" (and {} more)", .1) })]
-    Teardown(#[source] ApplyError, usize),
+    Teardown(#[source] Box<ApplyError>, usize),
     /// A service does not start.
     #[error("endpoint {endpoint:?}: {source}")]
     Service {
@@ -48,6 +48,26 @@ pub enum Error {
     /// Too late.
     #[error("daemon: it just takes the instance down: try again")]
     Ending,
+}
+
+// Boxed, because they are far larger than what is returned when all goes well.
+
+impl From<ResolveError> for Error {
+    fn from(error: ResolveError) -> Self {
+        Self::Resolve(Box::new(error))
+    }
+}
+
+impl From<ApplyError> for Error {
+    fn from(error: ApplyError) -> Self {
+        Self::Apply(Box::new(error))
+    }
+}
+
+impl From<KernelError> for Error {
+    fn from(error: KernelError) -> Self {
+        Self::Kernel(Box::new(error))
+    }
 }
 
 impl Error {

@@ -194,7 +194,7 @@ impl Engine {
         let mut errors = apply::teardown(&mut self.kernel, &mut journal).await;
         if !errors.is_empty() {
             // The state stays: it says what is still to be restored.
-            return Err(Error::Teardown(errors.swap_remove(0), errors.len()));
+            return Err(Error::Teardown(Box::new(errors.swap_remove(0)), errors.len()));
         }
         remove_tree(&self.instance.state_dir())?;
         self.ended = true;

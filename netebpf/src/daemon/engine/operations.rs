@@ -138,7 +138,7 @@ impl Engine {
         let (actions, mut errors) =
             apply::collect(&mut self.kernel, &desired, &mut journal).await?;
         if !errors.is_empty() {
-            return Err(Error::Teardown(errors.swap_remove(0), errors.len()));
+            return Err(Error::Teardown(Box::new(errors.swap_remove(0)), errors.len()));
         }
         Ok(actions.iter().map(ToString::to_string).collect())
     }
