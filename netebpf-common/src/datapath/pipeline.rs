@@ -322,7 +322,10 @@ fn host_sends<P: Packet + ?Sized, S: State, H: Host>(
     }
     let Scratch { datagram, reply } = scratch;
     if understand(packet, &frame, datagram).is_err() {
-        return Ok(not_ours);
+        // The stack looks at the network header only and forwards what is broken behind it.
+        let private =
+            source(packet, &frame).is_some_and(|(source, _)| state.network_of(&source).is_some());
+        return Ok(if private { Verdict::Drop(DropReason::PrivateSource) } else { not_ours });
     }
     let datagram = &*datagram;
     let error = matches!(datagram.kind, Kind::Error { .. });
@@ -343,14 +346,22 @@ fn host_sends<P: Packet + ?Sized, S: State, H: Host>(
 /// uplink's address, too.
 #[inline(always)]
 fn is_hosts_own<P: Packet + ?Sized>(packet: &mut P, frame: &Ethernet, uplink: &Interface) -> bool {
-    let (sent, own) = match frame.ether_type {
-        ether_type::IPV4 => (V4::source(packet, ethernet::LENGTH), uplink.v4),
-        ether_type::IPV6 => (V6::source(packet, ethernet::LENGTH), uplink.v6),
+    let own = match frame.ether_type {
+        ether_type::IPV4 => uplink.v4,
+        ether_type::IPV6 => uplink.v6,
         _ => return true,
     };
-    sent.is_some_and(|(source, protocol)| {
+    source(packet, frame).is_some_and(|(source, protocol)| {
         source == own && matches!(protocol, protocol::TCP | protocol::UDP)
     })
+}
+
+#[inline(always)]
+fn source<P: Packet + ?Sized>(packet: &mut P, frame: &Ethernet) -> Option<(Address, u8)> {
+    match frame.ether_type {
+        ether_type::IPV4 => V4::source(packet, ethernet::LENGTH),
+        _ => V6::source(packet, ethernet::LENGTH),
+    }
 }
 
 /// Opens the flow of an endpoint's packet that came by the host's stack.

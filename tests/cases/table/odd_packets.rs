@@ -114,6 +114,11 @@ pub(crate) fn cases() -> Vec<Case> {
         case("malformed into a network is refused")
             .send_at(into_network(WEB, UPLINK), tcp(WORLD, 443, WEB_1, 40_000).stated_length(1200))
             .expect(refuse(Malformed)),
+        case("malformed with a private source does not leave")
+            .send_at(to_outside(), syn().transport_bytes(12, &[0x40]))
+            .expect(refuse(PrivateSource))
+            .send_at(to_outside(), raw(WEB_1, WORLD, 6).payload(&[1; 10]))
+            .expect(refuse(PrivateSource)),
         case("an IPv4-mapped address in an IPv6 header is malformed")
             .send(tcp(WEB_1, 40_000, MAPPED, 443).syn().only(V6))
             .expect(refuse(Malformed))
