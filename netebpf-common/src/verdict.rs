@@ -62,7 +62,7 @@ reasons! {
         NotOurs = 0, "not_ours";
         /// ARP, neighbour discovery, broadcast or multicast inside a network.
         Neighbours = 1, "neighbours";
-        /// To the host itself.
+        /// To the host itself, or to where it has no route: it answers.
         ToHost = 2, "to_host";
         /// Between endpoints of one network by a way that the shortcut does not know.
         Bridge = 3, "bridge";
@@ -72,7 +72,7 @@ reasons! {
         LastHop = 5, "last_hop";
         /// Longer than the way allows: the kernel fragments it or answers with packet too big.
         TooLong = 6, "too_long";
-        /// The kernel knows no way, or one that is not an uplink.
+        /// A route says that there is no way, or one that is not by an uplink.
         NoUplink = 7, "no_uplink";
         /// Translated, then handed to the host's stack, which was on its way with it.
         Translated = 8, "translated";

@@ -15,9 +15,9 @@ pub enum Route {
         /// The longest IP packet, in bytes, on this route.
         mtu: u32,
     },
-    /// To the host itself.
+    /// To the host itself, or by no route at all: the kernel gives one answer for both.
     Host,
-    /// Nowhere.
+    /// Nowhere, as a route says.
     None,
 }
 

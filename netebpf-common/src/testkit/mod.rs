@@ -20,13 +20,13 @@ mod memory;
 mod station;
 
 pub use case::{
-    Case, Expect, Given, Hook, Layout, Machine, Memory, Observation, Row, Seen, Tables, case, pass,
-    peer, refuse, rx, translated, tx,
+    Case, Expect, Given, Hook, Layout, Machine, Memory, Observation, Row, Seen, Tables, WayOut,
+    case, pass, peer, refuse, rx, translated, tx,
 };
 pub use case::{
     bring_back, capacity, flow_vanishes, into_network, later, no_default_route, no_uplink_address,
     peers_apart, place_of, publish, quota, remove, restart, snat_ports, socket, to_outside, veth,
-    way_in_takes, way_out_takes,
+    way_in_takes, way_out_takes, world_unreachable,
 };
 pub use frame::{
     ErrorKind, Frame, Protocols, arp, checksums_are_right, echo_reply, echo_request, icmp_error,

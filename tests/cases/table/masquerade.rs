@@ -209,6 +209,9 @@ pub(crate) fn cases() -> Vec<Case> {
         case("without a route the kernel answers")
             .given(no_default_route())
             .send(tcp(WEB_1, 40_000, WORLD, 443).syn())
+            .expect(pass(PassReason::ToHost))
+            .given(world_unreachable())
+            .send(tcp(WEB_1, 40_000, WORLD, 443).syn())
             .expect(pass(PassReason::NoUplink))
             .send(tcp(WEB_1, 40_000, LAN, 80).syn())
             .expect(tx(tcp(HOST, 40_000, LAN, 80).syn())),

@@ -40,8 +40,8 @@ pub enum Given {
     Socket(Protocol, u16),
     /// The uplink has no address.
     NoUplinkAddress,
-    /// The host has no default route.
-    NoDefaultRoute,
+    /// Where the host sends what is for the world.
+    WayOut(WayOut),
     /// The longest packet that the ways out take.
     WayOutTakes(u32),
     /// The longest packet that an endpoint's interface takes.
@@ -56,6 +56,17 @@ pub enum Given {
     FlowEnds(Protocol, (Station, u16), (Station, u16)),
     /// Time goes by, in seconds.
     Later(u64),
+}
+
+/// Where the host sends what is for nobody near.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WayOut {
+    /// To the router.
+    Router,
+    /// Nowhere, and the host says so.
+    Unreachable,
+    /// There is no route.
+    Unknown,
 }
 
 /// A port of the host leads to an endpoint's.
@@ -88,7 +99,11 @@ pub fn no_uplink_address() -> Given {
 }
 /// The host has no default route.
 pub fn no_default_route() -> Given {
-    Given::NoDefaultRoute
+    Given::WayOut(WayOut::Unknown)
+}
+/// The host has a route that says that the world cannot be reached.
+pub fn world_unreachable() -> Given {
+    Given::WayOut(WayOut::Unreachable)
 }
 /// The longest packet that the ways out take.
 pub fn way_out_takes(bytes: u32) -> Given {
@@ -138,8 +153,8 @@ pub struct Layout {
     pub places: usize,
     /// Protocol and port of the host's own sockets.
     pub sockets: BTreeSet<(u8, u16)>,
-    /// Whether there is a default route.
-    pub default_route: bool,
+    /// Where the host sends what is for nobody near.
+    pub way_out: WayOut,
     /// What the ways out take.
     pub mtu: u32,
 }
@@ -158,7 +173,7 @@ impl Default for Layout {
             settings: Settings { flow_capacity: PLACES as u32, ..Settings::default() },
             places: PLACES,
             sockets: BTreeSet::new(),
-            default_route: true,
+            way_out: WayOut::Router,
             mtu: MTU,
         };
         for site in SITES {
@@ -212,7 +227,7 @@ impl Layout {
                     (uplink.v4, uplink.v6) = (Address::NONE, Address::NONE);
                 }
             }
-            Given::NoDefaultRoute => self.default_route = false,
+            Given::WayOut(way_out) => self.way_out = way_out,
             Given::WayOutTakes(bytes) => self.mtu = bytes,
             Given::WayInTakes(station, bytes) => {
                 for endpoint in self.endpoints.values_mut() {

@@ -267,7 +267,7 @@ impl Machine for Memory {
         if before.is_some_and(|before| before.places != layout.places) {
             state.set_free_places(layout.places);
         }
-        self.host.default_route = layout.default_route;
+        self.host.way_out = layout.way_out;
         self.host.mtu = layout.mtu;
         self.host.sockets = layout.sockets.iter().copied().collect();
         Ok(())

@@ -3,7 +3,10 @@
 use crate::{
     abi::{Address, FlowKey, SharedWord},
     datapath::{Datagram, FamilyId, Host, Route},
-    testkit::station::{HOST, MTU, ROUTER, SITES, UPLINK},
+    testkit::{
+        case::WayOut,
+        station::{HOST, MTU, ROUTER, SITES, UPLINK},
+    },
 };
 use std::collections::HashSet;
 
@@ -16,8 +19,8 @@ pub struct MemoryHost {
     pub seed: u64,
     /// What the ways out take, bytes.
     pub mtu: u32,
-    /// Whether there is a default route.
-    pub default_route: bool,
+    /// Where it sends what is for nobody near.
+    pub way_out: WayOut,
     /// Protocol and port of the host's own sockets, on every address.
     pub sockets: HashSet<(u8, u16)>,
 }
@@ -25,7 +28,7 @@ pub struct MemoryHost {
 impl Default for MemoryHost {
     fn default() -> Self {
         let now = 1_000_000_000_000;
-        Self { now, seed: 1, mtu: MTU, default_route: true, sockets: HashSet::new() }
+        Self { now, seed: 1, mtu: MTU, way_out: WayOut::Router, sockets: HashSet::new() }
     }
 }
 
@@ -50,11 +53,13 @@ impl MemoryHost {
             }
         }
         if same(host, 3, 8) {
-            by(UPLINK, *destination, self.mtu)
-        } else if self.default_route {
-            by(UPLINK, ROUTER.address(family), self.mtu)
-        } else {
-            Route::None
+            return by(UPLINK, *destination, self.mtu);
+        }
+        match self.way_out {
+            WayOut::Router => by(UPLINK, ROUTER.address(family), self.mtu),
+            WayOut::Unreachable => Route::None,
+            // The kernel gives one answer for both.
+            WayOut::Unknown => Route::Host,
         }
     }
 }

@@ -40,7 +40,7 @@ use std::{
 };
 
 /// The kernel object, built by `build.rs`.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netebpf-ebpf"));
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netebpf-ebpf"));
 
 /// Where the BPF file system belongs.
 pub(crate) const BPFFS: &str = "/sys/fs/bpf";

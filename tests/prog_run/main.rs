@@ -1,0 +1,87 @@
+//! Layer 2: the cases of `cases/` through the real object, by `BPF_PROG_TEST_RUN`.
+//!
+//! The object is loaded as it is, in a network namespace made for the purpose, with interfaces,
+//! addresses, routes and sockets as the cases have them. For every frame of every case the verdict (by
+//! counter and return code), the bytes and the tables must be those that the packet logic in memory
+//! gives. What a test run cannot show: where a redirected frame goes (XDP's handover says it, TC keeps it
+//! to itself); a VLAN tag beside the frame; checksums still to be finished by hardware. The namespace
+//! tests show those.
+
+mod machine;
+mod maps;
+mod sizes;
+#[path = "../cases/table/mod.rs"]
+mod table;
+mod world;
+
+use machine::{Kernel, Outside};
+use netebpf_common::{
+    datapath::FamilyId,
+    testkit::{Case, Memory, Observation},
+};
+use std::thread;
+
+#[test]
+fn every_case_agrees_at_tc() {
+    every_case_agrees(Outside::Tc);
+}
+
+#[test]
+fn every_case_agrees_at_xdp() {
+    every_case_agrees(Outside::Xdp);
+}
+
+fn every_case_agrees(outside: Outside) {
+    in_kernel(outside, |kernel| {
+        let mut failures = Vec::new();
+        let mut frames = 0;
+        for case in table::all() {
+            for family in case.families() {
+                match agrees(&case, family, kernel) {
+                    Ok(run) => frames += run,
+                    Err(error) => failures.push(format!("{}: {error}", case.name())),
+                }
+            }
+        }
+        println!("{frames} frames");
+        assert!(failures.is_empty(), "{} failures\n\n{}", failures.len(), failures.join("\n\n"));
+    });
+}
+
+/// Plays a case on both machines; how many frames it has.
+fn agrees(case: &Case, family: FamilyId, kernel: &mut Kernel) -> Result<usize, String> {
+    kernel.reset()?;
+    let real = case.play(family, kernel)?;
+    let memory = case.play(family, &mut Memory::default())?;
+    for (n, (real, memory)) in real.iter().zip(&memory).enumerate() {
+        differ(real, memory)
+            .map_or(Ok(()), |what| Err(format!("{family:?}, frame {n}: {what}")))?;
+    }
+    Ok(real.len())
+}
+
+/// What the two machines do not agree about.
+fn differ(real: &Observation, memory: &Observation) -> Option<String> {
+    if real.seen.counter != memory.seen.counter {
+        return Some(format!("verdict {:?}, not {:?}", real.seen.counter, memory.seen.counter));
+    }
+    if real.seen.bytes != memory.seen.bytes {
+        return Some(format!("bytes {:02x?}, not {:02x?}", real.seen.bytes, memory.seen.bytes));
+    }
+    (real.tables != memory.tables)
+        .then(|| format!("tables {:#?}, not {:#?}", real.tables, memory.tables))
+}
+
+/// Does something with a loaded object on a thread in a namespace of its own.
+fn in_kernel(outside: Outside, work: impl FnOnce(&mut Kernel) + Send) {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: needs root");
+        return;
+    }
+    let inside = || {
+        let mut kernel = Kernel::new(outside).unwrap_or_else(|error| panic!("{error}"));
+        work(&mut kernel);
+    };
+    let joined = thread::scope(|scope| scope.spawn(inside).join());
+    joined.unwrap_or_else(|payload| std::panic::resume_unwind(payload));
+}

@@ -1,0 +1,213 @@
+//! The maps of a loaded object, filled as a layout says.
+
+use aya::{
+    Ebpf, Pod,
+    maps::{
+        Array, HashMap, MapData, PerCpuArray, PerCpuValues, Queue,
+        lpm_trie::{Key, LpmTrie},
+    },
+};
+use netebpf_common::{
+    abi::{
+        Address, Endpoint, Flow, FlowKey, FlowRef, Interface, NetworkRange, Protocol, Published,
+        PublishedKey, PublishedPorts, Settings, is_live, map,
+    },
+    testkit::{Layout, Row, Tables},
+    verdict::{COUNTER_COUNT, Counters},
+};
+
+/// Places in the table of flows: as many as the layout can ask for.
+pub(crate) const PLACES: u32 = 64;
+
+const FLOW_BYTES: usize = size_of::<Flow>();
+
+/// A type of the shared layouts, as aya wants it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Shared<T>(T);
+
+trait Plain: Copy + 'static {}
+impl Plain for Address {}
+impl Plain for Endpoint {}
+impl Plain for FlowKey {}
+impl Plain for FlowRef {}
+impl Plain for Interface {}
+impl Plain for NetworkRange {}
+impl Plain for Published {}
+impl Plain for PublishedKey {}
+impl Plain for Settings {}
+
+// SAFETY: the types with the private trait are `repr(C)` without hidden padding, of integers and bytes.
+unsafe impl<T: Plain> Pod for Shared<T> {}
+
+/// Handles.
+pub(crate) struct Maps {
+    interfaces: Array<MapData, Shared<Interface>>,
+    endpoints: HashMap<MapData, Shared<Address>, Shared<Endpoint>>,
+    networks: LpmTrie<MapData, [u8; 16], Shared<NetworkRange>>,
+    published: HashMap<MapData, Shared<PublishedKey>, Shared<Published>>,
+    published_ports: Array<MapData, u64>,
+    index: HashMap<MapData, Shared<FlowKey>, Shared<FlowRef>>,
+    flows: Array<MapData, [u8; FLOW_BYTES]>,
+    free_flows: Queue<MapData, u32>,
+    settings: Array<MapData, Shared<Settings>>,
+    /// Flows opened, flows closed, the owner's generation.
+    usage: Array<MapData, [u64; 3]>,
+    counters: PerCpuArray<MapData, Counters>,
+    arranged: Option<Layout>,
+}
+
+type Outcome<T> = Result<T, String>;
+
+fn said(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+impl Maps {
+    /// Takes the maps out of an object.
+    pub(crate) fn of(object: &mut Ebpf) -> Outcome<Self> {
+        let mut take = |name: &str| object.take_map(name).ok_or(format!("no map {name}"));
+        Ok(Self {
+            interfaces: take(map::INTERFACES)?.try_into().map_err(said)?,
+            endpoints: take(map::ENDPOINTS)?.try_into().map_err(said)?,
+            networks: take(map::NETWORKS)?.try_into().map_err(said)?,
+            published: take(map::PUBLISHED)?.try_into().map_err(said)?,
+            published_ports: take(map::PUBLISHED_PORTS)?.try_into().map_err(said)?,
+            index: take(map::FLOW_INDEX)?.try_into().map_err(said)?,
+            flows: take(map::FLOWS)?.try_into().map_err(said)?,
+            free_flows: take(map::FREE_FLOWS)?.try_into().map_err(said)?,
+            settings: take(map::SETTINGS)?.try_into().map_err(said)?,
+            usage: take(map::USAGE)?.try_into().map_err(said)?,
+            counters: take(map::COUNTERS)?.try_into().map_err(said)?,
+            arranged: None,
+        })
+    }
+
+    /// Forgets every flow and everything arranged.
+    pub(crate) fn clear(&mut self) -> Outcome<()> {
+        let keys: Vec<_> = self.index.keys().collect::<Result<_, _>>().map_err(said)?;
+        for key in keys {
+            self.index.remove(&key).map_err(said)?;
+        }
+        for slot in 0..PLACES {
+            self.flows.set(slot, [0; FLOW_BYTES], 0).map_err(said)?;
+        }
+        let Some(old) = self.arranged.take() else { return Ok(()) };
+        for ifindex in old.interfaces.keys() {
+            self.interfaces.set(*ifindex, Shared(Interface::FREE), 0).map_err(said)?;
+        }
+        for address in old.endpoints.keys() {
+            self.endpoints.remove(&Shared(*address)).map_err(said)?;
+        }
+        for key in old.published.keys() {
+            self.published.remove(&Shared(*key)).map_err(said)?;
+            let (word, _) = port_bit(key)?;
+            self.published_ports.set(word, 0, 0).map_err(said)?;
+        }
+        for slot in old.owners.keys() {
+            self.usage.set(*slot, [0; 3], 0).map_err(said)?;
+        }
+        Ok(())
+    }
+
+    /// Makes them as the layout says; flows stay.
+    pub(crate) fn arrange(&mut self, layout: &Layout) -> Outcome<()> {
+        let before = self.arranged.replace(layout.clone());
+        for ifindex in before.iter().flat_map(|before| before.interfaces.keys()) {
+            if !layout.interfaces.contains_key(ifindex) {
+                self.interfaces.set(*ifindex, Shared(Interface::FREE), 0).map_err(said)?;
+            }
+        }
+        for address in before.iter().flat_map(|before| before.endpoints.keys()) {
+            if !layout.endpoints.contains_key(address) {
+                self.endpoints.remove(&Shared(*address)).map_err(said)?;
+            }
+        }
+        for (ifindex, interface) in &layout.interfaces {
+            self.interfaces.set(*ifindex, Shared(*interface), 0).map_err(said)?;
+        }
+        for (address, endpoint) in &layout.endpoints {
+            self.endpoints.insert(Shared(*address), Shared(*endpoint), 0).map_err(said)?;
+        }
+        for (prefix, range) in &layout.networks {
+            let key = Key::new(prefix.length, prefix.address.0);
+            self.networks.insert(&key, Shared(*range), 0).map_err(said)?;
+        }
+        for (key, published) in &layout.published {
+            self.published.insert(Shared(*key), Shared(*published), 0).map_err(said)?;
+            let (word, mask) = port_bit(key)?;
+            let old = self.published_ports.get(&word, 0).map_err(said)?;
+            self.published_ports.set(word, old | mask, 0).map_err(said)?;
+        }
+        for (slot, generation) in &layout.owners {
+            let [opened, closed, _] = self.usage.get(slot, 0).map_err(said)?;
+            let usage = [opened, closed, u64::from(*generation)];
+            self.usage.set(*slot, usage, 0).map_err(said)?;
+        }
+        self.settings.set(0, Shared(layout.settings), 0).map_err(said)?;
+        if before.is_none_or(|before| before.places != layout.places) {
+            self.set_free_places(layout.places as u32)?;
+        }
+        Ok(())
+    }
+
+    fn set_free_places(&mut self, places: u32) -> Outcome<()> {
+        while self.free_flows.pop(0).is_ok() {}
+        (0..places).try_for_each(|place| self.free_flows.push(place, 0)).map_err(said)
+    }
+
+    /// Ends the flow with this tuple; its index entries stay.
+    pub(crate) fn end_flow(&mut self, key: &FlowKey) -> Outcome<()> {
+        let Shared(entry) = self.index.get(&Shared(*key), 0).map_err(said)?;
+        let mut bytes = self.flows.get(&entry.slot, 0).map_err(said)?;
+        let owner = flow(&bytes).owner;
+        bytes[..8].copy_from_slice(&(entry.generation + 1).to_ne_bytes());
+        self.flows.set(entry.slot, bytes, 0).map_err(said)?;
+        let [opened, closed, generation] = self.usage.get(&owner, 0).map_err(said)?;
+        self.usage.set(owner, [opened, closed + 1, generation], 0).map_err(said)
+    }
+
+    /// The counters of an interface that is ours, over all CPUs.
+    pub(crate) fn counters(&self, ifindex: u32) -> Outcome<Option<Counters>> {
+        let layout = self.arranged.as_ref().ok_or("nothing is arranged")?;
+        let Some(interface) = layout.interfaces.get(&ifindex) else { return Ok(None) };
+        let all: PerCpuValues<Counters> = self.counters.get(&interface.slot, 0).map_err(said)?;
+        let mut sum = [0; COUNTER_COUNT];
+        for cpu in all.iter() {
+            sum.iter_mut().zip(cpu).for_each(|(sum, counter)| *sum += counter);
+        }
+        Ok(Some(sum))
+    }
+
+    /// What the tables hold.
+    pub(crate) fn tables(&self) -> Outcome<Tables> {
+        let layout = self.arranged.as_ref().ok_or("nothing is arranged")?;
+        let mut tables = Tables { index: self.index.keys().count(), ..Tables::default() };
+        for slot in 0..PLACES {
+            let flow = flow(&self.flows.get(&slot, 0).map_err(said)?);
+            let current = layout.owners.get(&flow.owner) == Some(&flow.owner_generation);
+            if is_live(flow.generation.load()) && current {
+                tables.flows.push(Row::of(&flow));
+            }
+        }
+        for slot in layout.owners.keys() {
+            let [opened, closed, _] = self.usage.get(slot, 0).map_err(said)?;
+            if opened != 0 {
+                tables.usage.push((*slot, opened, closed));
+            }
+        }
+        Ok(tables.sorted())
+    }
+}
+
+fn port_bit(key: &PublishedKey) -> Outcome<(u32, u64)> {
+    Protocol::from_number(key.protocol)
+        .and_then(|protocol| PublishedPorts::place(protocol, u16::from_be_bytes(key.port)))
+        .ok_or(format!("{key:?} has no port"))
+}
+
+fn flow(bytes: &[u8; FLOW_BYTES]) -> Flow {
+    // SAFETY: as many bytes as the type has, and every bit pattern is a value: integers, bytes, and
+    // atomics of integers. The copy is ours alone.
+    unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) }
+}

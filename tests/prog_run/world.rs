@@ -1,0 +1,123 @@
+//! The host around the programs: a throw-away namespace in which interfaces, addresses, routes and
+//! sockets are those of the cases' topology.
+//!
+//! **Invariant**: the thread that makes it is in that namespace and ends with it; nothing is left.
+
+use netebpf_common::{
+    abi::Protocol,
+    testkit::{ENDPOINTS, HOST, Layout, MTU, ROUTER, SITES, Station, UPLINK, WayOut, place_of},
+};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+use std::{
+    fs,
+    net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket},
+    process::Command,
+};
+
+/// The namespace of this thread, and what holds its ports.
+pub(crate) struct World {
+    mtu: u32,
+    way: WayOut,
+    tcp: Vec<(u16, TcpListener)>,
+    udp: Vec<(u16, UdpSocket)>,
+}
+
+/// The name of the uplink.
+pub(crate) const UPLINK_NAME: &str = "up0";
+
+impl World {
+    /// Moves this thread into a new namespace and builds the topology there.
+    pub(crate) fn new() -> Result<Self, String> {
+        // SAFETY: this thread shares no descriptor table or file system state that is given up here.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
+            .map_err(|error| format!("cannot make a network namespace: {error}"))?;
+        for path in ["ipv4/ip_forward", "ipv6/conf/all/forwarding", "ipv6/conf/default/forwarding"]
+        {
+            fs::write(format!("/proc/sys/net/{path}"), "1")
+                .map_err(|error| format!("{path}: {error}"))?;
+        }
+        ip("link set lo up")?;
+        pair(UPLINK_NAME, UPLINK, Some(&HOST))?;
+        addresses(UPLINK_NAME, &HOST)?;
+        for site in SITES {
+            let (name, index, mac) = (site.name, site.bridge, site.gateway.mac);
+            ip(&format!("link add {name} index {index} address {mac} type bridge"))?;
+            addresses(name, &site.gateway)?;
+            ip(&format!("link set {name} up"))?;
+        }
+        for station in ENDPOINTS {
+            let (index, slot, site) = place_of(&station);
+            pair(&format!("veth{slot}"), index, None)?;
+            ip(&format!("link set veth{slot} master {}", site.name))?;
+        }
+        let mut world = Self { mtu: 0, way: WayOut::Unknown, tcp: Vec::new(), udp: Vec::new() };
+        world.routes(MTU, WayOut::Router)?;
+        Ok(world)
+    }
+
+    /// Makes routes and sockets as the layout says.
+    pub(crate) fn arrange(&mut self, layout: &Layout) -> Result<(), String> {
+        self.routes(layout.mtu, layout.way_out)?;
+        let wanted =
+            |protocol: Protocol, port: u16| layout.sockets.contains(&(protocol as u8, port));
+        self.tcp.retain(|(port, _)| wanted(Protocol::Tcp, *port));
+        self.udp.retain(|(port, _)| wanted(Protocol::Udp, *port));
+        for (protocol, port) in &layout.sockets {
+            let everywhere = (Ipv6Addr::UNSPECIFIED, *port);
+            if *protocol == Protocol::Tcp as u8 && !self.tcp.iter().any(|(held, _)| held == port) {
+                self.tcp.push((*port, TcpListener::bind(everywhere).map_err(said)?));
+            }
+            if *protocol == Protocol::Udp as u8 && !self.udp.iter().any(|(held, _)| held == port) {
+                self.udp.push((*port, UdpSocket::bind(everywhere).map_err(said)?));
+            }
+        }
+        Ok(())
+    }
+
+    fn routes(&mut self, mtu: u32, way: WayOut) -> Result<(), String> {
+        if (self.mtu, self.way) == (mtu, way) {
+            return Ok(());
+        }
+        let (v4, v6) = (Ipv4Addr::from(ROUTER.v4), Ipv6Addr::from(ROUTER.v6));
+        for (family, router) in [("-4", v4.to_string()), ("-6", v6.to_string())] {
+            if self.way != WayOut::Unknown {
+                ip(&format!("{family} route del default"))?;
+            }
+            match way {
+                // Only a locked MTU counts for what is forwarded.
+                WayOut::Router => ip(&format!(
+                    "{family} route add default via {router} dev {UPLINK_NAME} mtu lock {mtu}"
+                ))?,
+                WayOut::Unreachable => ip(&format!("{family} route add unreachable default"))?,
+                WayOut::Unknown => {}
+            }
+        }
+        (self.mtu, self.way) = (mtu, way);
+        Ok(())
+    }
+}
+
+/// A veth whose near end has an index of its own.
+fn pair(name: &str, index: u32, station: Option<&Station>) -> Result<(), String> {
+    let address = station.map_or(String::new(), |station| format!("address {}", station.mac));
+    ip(&format!("link add {name} index {index} {address} type veth peer name {name}p"))?;
+    ip(&format!("link set {name} up"))?;
+    ip(&format!("link set {name}p up"))
+}
+
+fn addresses(name: &str, station: &Station) -> Result<(), String> {
+    let (v4, v6) = (Ipv4Addr::from(station.v4), Ipv6Addr::from(station.v6));
+    ip(&format!("address add {v4}/24 dev {name}"))?;
+    ip(&format!("address add {v6}/64 dev {name} nodad"))
+}
+
+/// `ip`, in the namespace of this thread.
+fn ip(arguments: &str) -> Result<(), String> {
+    let output = Command::new("ip").args(arguments.split_whitespace()).output().map_err(said)?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(format!("ip {arguments}: {error}")) }
+}
+
+fn said(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
