@@ -48,8 +48,9 @@ impl Binding {
 }
 
 /// Reserves the reply tuple, by inserting it: with the port that it has if that is free, else with
-/// another from the range, the search starting anywhere (RFC 6056). Of two flows that want one tuple at
-/// once exactly one gets it.
+/// another from the range, the search starting anywhere (RFC 6056) and going on by any stride: ports that
+/// are taken stand side by side, since endpoints count theirs up, and a search from one to the next would
+/// not get out from among them. Of two flows that want one tuple at once exactly one gets it.
 #[inline(always)]
 pub(super) fn reserve<S: State, H: Host>(
     state: &S,
@@ -61,7 +62,9 @@ pub(super) fn reserve<S: State, H: Host>(
 ) -> Result<(), DropReason> {
     let first = u32::from(settings.snat_first);
     let range = u32::from(settings.snat_last).saturating_sub(first) + 1;
-    let mut next = ((u64::from(host.random()) * u64::from(range)) >> 32) as u32;
+    let mut next = below(range, host.random());
+    // A range that is tried whole needs every port of it.
+    let stride = if range > PROBES { 1 + below(range - 1, host.random()) } else { 1 };
     let mut probe = 0;
     while probe <= PROBES {
         // The client's own port, which a published port's flow would change, is on another machine.
@@ -74,10 +77,19 @@ pub(super) fn reserve<S: State, H: Host>(
             }
         }
         reply.destination_port = ((first + next) as u16).to_be_bytes();
-        next = if next + 1 >= range { 0 } else { next + 1 };
+        next += stride;
+        if next >= range {
+            next -= range;
+        }
         probe += 1;
     }
     Err(DropReason::NoFreePort)
+}
+
+/// A number below `limit`, from a random one.
+#[inline(always)]
+const fn below(limit: u32, random: u32) -> u32 {
+    ((random as u64 * limit as u64) >> 32) as u32
 }
 
 /// Whether the port that a reply comes to is published, or a socket of the host waits for that reply.
