@@ -2,8 +2,9 @@
 //!
 //! Only what the kernel's own path needs: packets that the programs do not understand, and answers of
 //! the host. Per interface where the kernel lets us; for IPv6 before `force_forwarding` (6.17) there is
-//! only the switch for all interfaces, and it stops router advertisements from being accepted, unless
-//! `accept_ra` is 2.
+//! only the switch for all interfaces. With it, an interface's own `forwarding` has to be on too: the
+//! programs' questions about routes (`bpf_fib_lookup`) look at that alone. Either stops router
+//! advertisements from being accepted, unless `accept_ra` is 2.
 
 use super::{Observed, Target};
 use std::collections::BTreeMap;
@@ -48,15 +49,18 @@ pub(super) fn fill(target: &mut Target, observed: &Observed) {
     let one = || "1".to_owned();
     let routed = |v6: bool| target.bridges.values().filter(move |b| b.routed && b.has_family(v6));
     let force = observed.sysctls.contains_key(FORCE_V6_DEFAULT);
-    for (is_v6, name) in [(false, v4 as fn(&str) -> String), (true, force_v6)] {
+    type Name = fn(&str) -> String;
+    for (is_v6, name) in [(false, v4 as Name), (true, force_v6), (true, v6)] {
         if routed(is_v6).next().is_none() || (is_v6 && !force) {
             continue;
         }
         own.extend(routed(is_v6).map(|bridge| (name(&bridge.spec.name), one())));
         host.extend(observed.uplinks.iter().map(|uplink| (name(&uplink.name), one())));
     }
-    if routed(true).next().is_some() && !force {
-        host.insert(ALL_V6.to_owned(), one());
+    if routed(true).next().is_some() {
+        if !force {
+            host.insert(ALL_V6.to_owned(), one());
+        }
         for uplink in &observed.uplinks {
             let name = accept_ra(&uplink.name);
             let is = |map: &BTreeMap<String, String>, name: &str, value: &str| {

@@ -450,16 +450,19 @@ fn an_uplink_on_our_place_is_left_out_and_named() {
     assert!(plan.notes[0].contains("uplink up1 is left out"), "{:?}", plan.notes);
 }
 
-#[test]
-fn ipv6_forwarding_without_a_switch_for_each_interface() {
-    let mut wanted = two_networks();
-    let six = Subnet {
+fn six() -> Subnet {
+    Subnet {
         net: "fd97::/64".parse().unwrap(),
         gateway: "fd97::1".parse().unwrap(),
         range: None,
         reserved: BTreeMap::new(),
-    };
-    wanted.networks.get_mut("front").unwrap().subnets.push(six);
+    }
+}
+
+#[test]
+fn ipv6_forwarding_without_a_switch_for_each_interface() {
+    let mut wanted = two_networks();
+    wanted.networks.get_mut("front").unwrap().subnets.push(six());
     let mut observed = host();
     observed.sysctls.insert("net/ipv6/conf/vpn/forwarding".to_owned(), "1".to_owned());
     let before = observed.sysctls.clone();
@@ -477,6 +480,29 @@ fn ipv6_forwarding_without_a_switch_for_each_interface() {
         at("restore net/ipv6/conf/all/forwarding = 0")
             < at("restore net/ipv6/conf/vpn/forwarding = 1")
     );
+    for (name, value) in before {
+        assert_eq!(observed.sysctls.get(&name), Some(&value), "{name}");
+    }
+}
+
+#[test]
+fn ipv6_forwarding_with_a_switch_for_each_interface() {
+    let mut wanted = two_networks();
+    wanted.networks.get_mut("front").unwrap().subnets.push(six());
+    let mut observed = host();
+    observed.sysctls.insert("net/ipv6/conf/default/force_forwarding".to_owned(), "0".to_owned());
+    observed.sysctls.insert("net/ipv6/conf/up0/force_forwarding".to_owned(), "0".to_owned());
+    let before = observed.sysctls.clone();
+    let steps = settle(&wanted, &mut observed);
+    let at = |step: &str| steps.iter().position(|said| said == step);
+    let (accept, own) = (
+        at("set net/ipv6/conf/up0/accept_ra = 2 (was 1)"),
+        at("set net/ipv6/conf/up0/forwarding = 1 (was 0)"),
+    );
+    assert!(accept.is_some() && accept < own, "{steps:#?}");
+    assert!(at("set net/ipv6/conf/up0/force_forwarding = 1 (was 0)").is_some(), "{steps:#?}");
+    assert!(!steps.iter().any(|step| step.contains("conf/all/")), "{steps:#?}");
+    settle(&Desired::default(), &mut observed);
     for (name, value) in before {
         assert_eq!(observed.sysctls.get(&name), Some(&value), "{name}");
     }
