@@ -47,7 +47,9 @@ impl NetworkNames {
             names.add(&mut Of { reader, owner }, &key, network)?;
         }
         let joins_default = |service: &Option<Section<raw::Service>>| {
-            service.as_ref().is_none_or(|service| service.value.names_no_network())
+            service.as_ref().is_none_or(|service| {
+                service.value.names_no_network() || service.value.names_network(DEFAULT)
+            })
         };
         let needed = services.iter().find(|(_, service)| joins_default(service));
         if let Some((service, _)) = needed.filter(|_| !names.by_key.contains_key(DEFAULT)) {

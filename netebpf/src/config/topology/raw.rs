@@ -126,6 +126,15 @@ impl Service {
             Some(Shape::Scalar(_)) => false,
         }
     }
+
+    /// Whether it names a network of this key.
+    pub(super) fn names_network(&self, key: &str) -> bool {
+        match self.networks.as_ref().map(|networks| &networks.value) {
+            Some(Shape::List(list)) => list.iter().any(|name| name.value == key),
+            Some(Shape::Map(entries)) => entries.0.iter().any(|(name, _)| name.value == key),
+            None | Some(Shape::Scalar(_)) => false,
+        }
+    }
 }
 
 impl Keys for Service {
