@@ -8,8 +8,11 @@ use netebpf_tests::lab::{
 };
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
-    sync::mpsc,
+    net::{Shutdown, SocketAddr, TcpListener},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
 };
 
@@ -22,31 +25,37 @@ netebpf_tests::tests![
     ended_by_sigterm,
 ];
 
-const MANY: usize = 256 << 20;
+const PART: usize = 4 << 20;
 
-/// A transfer that the daemon's death falls into: both directions' bytes arrive, each of them right.
+/// A transfer that the daemon's death falls into: every byte arrives, and is right.
 fn with_a_kill(lab: &Lab, client: &Ns, server: &Ns, to: SocketAddr) {
     let any = SocketAddr::new(Family::V6.any(), 5001);
     let listener = server.run(|| TcpListener::bind(any)).expect("a free TCP port");
-    let (begun, begins) = mpsc::channel();
+    let mut stream = client.connect(to).expect("connected");
+    let (mut accepted, _) = listener.accept().expect("connected");
+    accepted.set_read_timeout(Some(patience())).expect("a time limit");
+    let (killed, begun) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
-        let serve = scope.spawn(move || -> io::Result<()> {
-            let (mut stream, _) = listener.accept()?;
-            stream.set_read_timeout(Some(patience()))?;
-            let mut told = false;
-            expect_pattern(&mut stream, MANY, |done| {
-                if done > MANY / 8 && !std::mem::replace(&mut told, true) {
-                    begun.send(()).expect("somebody waits");
-                }
-            })
+        let received = scope.spawn(|| expect_pattern(&mut accepted, usize::MAX));
+        let sent = scope.spawn(|| -> io::Result<usize> {
+            let mut done = 0;
+            // Eight parts more once the daemon is dead.
+            let mut after = 0;
+            while after < 8 {
+                after += usize::from(killed.load(Ordering::Relaxed));
+                send_pattern(&mut stream, done, PART)?;
+                done += PART;
+                begun.store(true, Ordering::Relaxed);
+            }
+            stream.shutdown(Shutdown::Write)?;
+            Ok(done)
         });
-        let mut stream = client.connect(to).expect("connected");
-        let send = scope.spawn(move || send_pattern(&mut stream, MANY).map(|()| stream));
-        begins.recv_timeout(patience()).expect("the transfer begins");
+        eventually("the transfer to begin", || begun.load(Ordering::Relaxed));
         lab.kill_daemon();
-        assert!(!serve.is_finished(), "the transfer was over before the daemon was killed");
-        serve.join().expect("no panic").expect("every byte");
-        send.join().expect("no panic").expect("sent");
+        killed.store(true, Ordering::Relaxed);
+        let sent = sent.join().expect("no panic").expect("all is sent");
+        let received = received.join().expect("no panic").expect("every byte is right");
+        assert_eq!(sent, received);
     });
 }
 

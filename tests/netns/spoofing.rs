@@ -168,6 +168,7 @@ fn a_lie_poisons_nobody() {
 /// Headers that contradict themselves, cut short, or run over: everything else goes on.
 fn malformed_frames() {
     let lab = Lab::up(&topology().ports("c1", &["8080:80", "8080:80/udp"]));
+    lab.wrong_checksums_are_sent();
     let (c1, c2) = (lab.endpoint("c1"), lab.endpoint("c2"));
     let _echo = [c1.echo(80), lab.server.echo(7)];
     let inside = (Wire::open(&c2, "eth0"), c2.mac("eth0"), [2, 0x42, 10, 10, 0, 1]);

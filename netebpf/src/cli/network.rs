@@ -195,9 +195,8 @@ struct Rm {
 
 impl Rm {
     async fn run(self, context: &Context) -> Result<u8, CliError> {
-        if !context.exists() {
-            // Nothing is there to remove, which the look-up says; no daemon is started for it.
-            context.network(&self.names[0]).await?;
+        for name in &self.names {
+            context.network(name).await?;
         }
         let request = RemoveRequest { names: self.names, force: false };
         let _: Changes = context.change(path::NETWORKS_REMOVE, &request).await?;

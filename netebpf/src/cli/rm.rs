@@ -17,9 +17,9 @@ pub(super) struct Rm {
 
 impl Rm {
     pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
-        if !context.exists() {
-            // Nothing is there to remove, which the look-up says; no daemon is started for it.
-            context.endpoint(&self.names[0]).await?;
+        // Named before they are gone; without a daemon and a state there are none, which the look-up says.
+        for name in &self.names {
+            context.endpoint(name).await?;
         }
         let request = RemoveRequest { names: self.names, force: self.force };
         let _: Changes = context.change(path::ENDPOINTS_REMOVE, &request).await?;

@@ -125,7 +125,7 @@ impl Lab {
         assert!(self.host.processes().contains(&pid), "{pid} is not in the host's namespace");
         let raw = rustix::process::Pid::from_raw(pid as i32).expect("not 0");
         rustix::process::kill_process(raw, rustix::process::Signal::KILL).expect("ours");
-        super::eventually("the daemon to be gone", || !self.host.processes().contains(&pid));
+        super::eventually("the daemon to be gone", || is_dead(pid));
     }
 
     /// Tells what helps to understand a failure.
@@ -138,6 +138,14 @@ impl Lab {
             self.run("down");
         }
     }
+}
+
+/// Whether a process is gone with all its threads: the last of them closes its files.
+fn is_dead(pid: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    let state = stat.rsplit(')').next().unwrap_or_default().trim_start().chars().next();
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    state == Some('Z') && threads <= 1
 }
 
 /// A command in the foreground; killed when dropped.

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A host's interfaces, addresses, routes, rules, programs and sysctls.
+/// A host's interfaces, addresses, routes, rules, queueing disciplines and sysctls.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Snapshot {
     facts: BTreeMap<String, String>,
@@ -31,10 +31,9 @@ impl Snapshot {
                 facts.insert(format!("{what}: {line}"), String::new());
             }
         }
-        let programs = host.command("bpftool").args(["net", "show"]).output();
-        if let Ok(output) = programs {
+        if let Ok(output) = host.command("tc").args(["qdisc", "show"]).output() {
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            facts.insert("programs".to_owned(), text);
+            facts.insert("qdiscs".to_owned(), text);
         }
         host.run(|| sysctls(Path::new("/proc/sys/net"), &mut facts));
         Self { facts }
@@ -64,10 +63,12 @@ impl Snapshot {
     }
 }
 
-/// `<…>` and the MTU of a line of `ip link`.
+/// `<…>`, the MTU and XDP of a line of `ip link`.
 fn flags(line: &str) -> String {
     let words = line.split_whitespace().skip_while(|word| !word.starts_with('<'));
-    words.take(3).collect::<Vec<_>>().join(" ")
+    let (first, rest): (Vec<_>, Vec<_>) = words.enumerate().partition(|(n, _)| *n < 3);
+    let xdp = rest.into_iter().filter(|(_, word)| word.contains("xdp"));
+    first.into_iter().chain(xdp).map(|(_, word)| word).collect::<Vec<_>>().join(" ")
 }
 
 fn sysctls(directory: &Path, facts: &mut BTreeMap<String, String>) {

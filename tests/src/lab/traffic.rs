@@ -213,41 +213,46 @@ fn pattern() -> Vec<u8> {
     bytes
 }
 
-/// Writes so many bytes of the pattern.
-pub fn send_pattern(stream: &mut TcpStream, bytes: usize) -> io::Result<()> {
+/// Writes so many bytes of the pattern, after the first `done` of them.
+pub fn send_pattern(stream: &mut TcpStream, done: usize, bytes: usize) -> io::Result<()> {
     let pattern = pattern();
-    let mut left = bytes;
-    while left > 0 {
-        let part = left.min(PATTERN);
-        stream.write_all(&pattern[..part])?;
-        left -= part;
+    let (mut at, end) = (done, done + bytes);
+    while at < end {
+        let place = at % PATTERN;
+        let part = (PATTERN - place).min(end - at);
+        stream.write_all(&pattern[place..place + part])?;
+        at += part;
     }
     Ok(())
 }
 
-/// Reads so many bytes and compares each with the pattern. `progress` is told how many came.
-pub fn expect_pattern(
-    stream: &mut TcpStream,
-    bytes: usize,
-    mut progress: impl FnMut(usize),
-) -> io::Result<()> {
+/// Reads the pattern to the end of the stream, or so many bytes of it, and compares each; how many
+/// there were.
+pub fn expect_pattern(stream: &mut TcpStream, most: usize) -> io::Result<usize> {
     let pattern = pattern();
     let mut buffer = vec![0; 256 << 10];
     let mut done = 0;
-    while done < bytes {
+    while done < most {
         let at = done % PATTERN;
-        let room = buffer.len().min(PATTERN - at).min(bytes - done);
+        let room = buffer.len().min(PATTERN - at).min(most - done);
         let length = stream.read(&mut buffer[..room])?;
         if length == 0 {
-            return Err(io::Error::other(format!("ended after {done} of {bytes} bytes")));
+            break;
         }
         if buffer[..length] != pattern[at..at + length] {
             return Err(io::Error::other(format!("a wrong byte after {done}")));
         }
         done += length;
-        progress(done);
     }
-    Ok(())
+    Ok(done)
+}
+
+/// The same, and there must be all of them.
+fn expect_whole_pattern(stream: &mut TcpStream, bytes: usize) -> io::Result<()> {
+    match expect_pattern(stream, bytes)? {
+        done if done == bytes => Ok(()),
+        done => Err(io::Error::other(format!("ended after {done} of {bytes} bytes"))),
+    }
 }
 
 /// Moves so many bytes each way over one connection, and compares each of them.
@@ -263,13 +268,13 @@ pub fn bulk(client: &Ns, server: &Ns, listen: u16, to: SocketAddr, bytes: usize)
             let (mut stream, _) = listener.accept()?;
             stream.set_read_timeout(Some(patience()))?;
             stream.set_write_timeout(Some(patience()))?;
-            expect_pattern(&mut stream, bytes, |_| {})?;
-            send_pattern(&mut stream, bytes)
+            expect_whole_pattern(&mut stream, bytes)?;
+            send_pattern(&mut stream, 0, bytes)
         });
         let run = || -> io::Result<()> {
             let mut stream = client.connect(to)?;
-            send_pattern(&mut stream, bytes)?;
-            expect_pattern(&mut stream, bytes, |_| {})
+            send_pattern(&mut stream, 0, bytes)?;
+            expect_whole_pattern(&mut stream, bytes)
         };
         let ours = run();
         if let Err(error) = ours {

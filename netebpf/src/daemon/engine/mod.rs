@@ -98,13 +98,10 @@ impl Engine {
             started: now(),
             ended: false,
         };
-        let mut warnings: Vec<String> = loaded.recovered.iter().map(ToString::to_string).collect();
+        let mut warnings: Vec<_> = loaded.recovered.iter().map(ToString::to_string).collect();
         if !warnings.is_empty() {
-            for line in engine.collect(false).await? {
-                tracing::warn!("{line}");
-            }
+            warnings.extend(engine.collect(false).await?);
         }
-        engine.stop_strangers().await;
         if engine.is_empty() {
             return Ok((engine, warnings));
         }

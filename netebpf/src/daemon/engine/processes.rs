@@ -48,15 +48,6 @@ impl Watches {
 }
 
 impl Engine {
-    /// Ends processes of endpoints that no state knows any more.
-    pub(super) async fn stop_strangers(&mut self) {
-        let endpoints = &self.state.desired.endpoints;
-        let processes = &mut self.state.runtime.processes;
-        let strangers = processes.extract_if(.., |name, _| !endpoints.contains_key(name));
-        let strangers = strangers.filter_map(|(_, process)| Watched::find(&process));
-        join_all(strangers.map(|watched| async move { watched.stop().await })).await;
-    }
-
     /// Takes over what an earlier daemon started, and starts what a reboot ended.
     pub(super) async fn adopt(&mut self) -> Result<(), Error> {
         let boot = boot_id();
