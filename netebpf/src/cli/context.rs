@@ -37,8 +37,34 @@ impl Context {
         path: &str,
         request: &impl Serialize,
     ) -> Result<T, CliError> {
+        self.insist(async || self.client.post(path, request).await).await
+    }
+
+    /// Looks at something. Of an instance that does not exist there is nothing to see; one whose daemon
+    /// was killed gets another, which takes over what is there.
+    pub(super) async fn look<T: DeserializeOwned + Default>(
+        &self,
+        path: &str,
+    ) -> Result<T, CliError> {
+        match self.client.get(path).await {
+            Err(ClientError::NoDaemon { .. } | ClientError::Ending(_)) if !self.exists() => {
+                Ok(T::default())
+            }
+            Err(ClientError::NoDaemon { .. }) => {
+                eprintln!("netebpf: no daemon runs: one is started, and takes over what is there");
+                self.insist(async || self.client.get(path).await).await
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    /// Asks until a daemon answers, and starts one when none runs.
+    async fn insist<T>(
+        &self,
+        ask: impl AsyncFn() -> Result<T, ClientError>,
+    ) -> Result<T, CliError> {
         for _ in 0..ATTEMPTS {
-            match self.client.post(path, request).await {
+            match ask().await {
                 Err(ClientError::NoDaemon { .. }) => match daemon::start(&self.instance)? {
                     Started::Ready(warnings) => {
                         warnings.iter().for_each(|line| eprintln!("netebpf: warning: {line}"));
@@ -52,19 +78,6 @@ impl Context {
             sleep(Duration::from_millis(100)).await;
         }
         Err(CliError::Restless(self.instance.clone()))
-    }
-
-    /// Looks at something. Of an instance that does not exist there is nothing to see.
-    pub(super) async fn look<T: DeserializeOwned + Default>(
-        &self,
-        path: &str,
-    ) -> Result<T, CliError> {
-        match self.client.get(path).await {
-            Err(ClientError::NoDaemon { .. } | ClientError::Ending(_)) if !self.exists() => {
-                Ok(T::default())
-            }
-            answer => Ok(answer?),
-        }
     }
 
     /// Whether there is anything of the instance, whether or not a daemon runs.

@@ -366,7 +366,8 @@ fn compose_shapes_mean_what_they_mean_there() {
 #[test]
 fn a_service_without_networks_joins_the_default_one() {
     let named = ["{networks: [default]}", "{networks: {default: {aliases: [www]}}}"];
-    for networks in ["{}", "{networks: }", "{networks: []}", "{networks: {}}"].iter().chain(&named) {
+    for networks in ["{}", "{networks: }", "{networks: []}", "{networks: {}}"].iter().chain(&named)
+    {
         let (topology, _) = parsed(&format!("services: {{w: {networks}}}"));
         assert_eq!(topology.networks[0].name, "default", "{networks}");
         assert_eq!(topology.endpoints[0].networks[0].network, "default", "{networks}");
