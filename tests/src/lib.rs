@@ -2,6 +2,7 @@
 //!
 //! | layer | where | what |
 //! |---|---|---|
+//! | 1 | `cases/`, `properties/`, `fuzz_replay/` | the packet logic over tables in memory |
 //! | 2 | `prog_run/` | the packet cases through `BPF_PROG_TEST_RUN` |
 //! | 3 | `netns/` | real sockets between namespaces, and every command from outside |
 //!
@@ -16,5 +17,6 @@
 //! **Invariant**: all traffic and all interfaces are in namespaces that a test made itself, and every
 //! test leaves the machine as it found it.
 
+pub mod fuzzing;
 pub mod lab;
 pub mod runner;

@@ -167,6 +167,13 @@ impl Frame {
         }
     }
 
+    /// The same frame from somebody else, to somebody else.
+    #[must_use]
+    pub fn between(mut self, from: Station, to: Station) -> Self {
+        (self.from, self.to) = (from, to);
+        self
+    }
+
     /// Whether it exists in a family.
     pub fn is_of(&self, family: FamilyId) -> bool {
         self.only.is_none_or(|only| only == family)

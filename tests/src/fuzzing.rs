@@ -1,0 +1,151 @@
+//! What fuzzers feed: entries that take any bytes, and what must hold whatever the bytes are.
+//!
+//! The fuzz targets of `fuzz/`, the replay of their corpus and the property tests all come in here.
+
+use netebpf_common::{
+    abi::Protocol,
+    datapath::FamilyId,
+    testkit::{
+        DB, ENDPOINTS, Fate, Given, HOST, Hook, INNER, Layout, Machine, Memory, Operation, SITES,
+        Site, Station, TableName, UPLINK, WEB, WEB_1, WEB_2, capacity, into_network, place_of,
+        publish, to_outside, veth,
+    },
+    verdict::{DeliverReason, PassReason, Verdict},
+};
+
+/// A sequence of frames at any hooks, over tables in which entries vanish and insertions fail.
+///
+/// The first byte says how often something goes wrong: never for 0, else at every so many-th step. Then
+/// come the frames: a byte that chooses the hook, two with the length, low byte first, and the bytes.
+pub fn pipeline(input: &[u8]) {
+    let Some((&often, mut rest)) = input.split_first() else { return };
+    let mut machine = busy_machine();
+    if often != 0 {
+        go_wrong(&machine, u32::from(often));
+    }
+    while let [hook, low, high, frames @ ..] = rest {
+        let length = usize::from(u16::from_le_bytes([*low, *high])).min(frames.len()).min(4096);
+        let (frame, others) = frames.split_at(length);
+        rest = others;
+        send_any(&mut machine, any_hook(*hook), frame, often != 0);
+    }
+}
+
+/// Any text as a topology file: it is taken or refused, and the same twice.
+pub fn topology(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let once = netebpf::config::topology::parse(&text, "fuzz/netebpf.yaml");
+    let twice = netebpf::config::topology::parse(&text, "fuzz/netebpf.yaml");
+    match (once, twice) {
+        (Ok(once), Ok(twice)) => assert_eq!(format!("{once:?}"), format!("{twice:?}")),
+        (Err(once), Err(twice)) => {
+            assert_eq!(once.to_string(), twice.to_string());
+            assert!(!once.to_string().is_empty());
+        }
+        (once, twice) => panic!("first {once:?}, then {twice:?}"),
+    }
+}
+
+/// A machine with published ports, few places for flows, and nothing wrong with it yet.
+pub fn busy_machine() -> Memory {
+    let mut layout = Layout::default();
+    let givens: [Given; 4] = [
+        publish(Protocol::Tcp, 8080, WEB_1, 80),
+        publish(Protocol::Udp, 5000, WEB_2, 50),
+        publish(Protocol::Udp, 53, ENDPOINTS[2], 53),
+        capacity(8),
+    ];
+    givens.iter().for_each(|given| layout.change(given));
+    let mut machine = Memory::default();
+    machine.arrange(&layout).expect("memory can be anything");
+    machine
+}
+
+/// Lets every `often`-th operation go wrong. What says which addresses are ours stays: without it
+/// nothing is ours, and nothing can be said of what leaves.
+pub fn go_wrong(machine: &Memory, often: u32) {
+    let mut operations = 0_u32;
+    machine.chaos.follow(move |operation| {
+        let spared = [TableName::Networks, TableName::Interfaces].map(Operation::Get);
+        operations += 1;
+        let wrong = operations.is_multiple_of(often) && !spared.contains(&operation);
+        if wrong { Fate::Fails } else { Fate::Succeeds }
+    });
+}
+
+/// A hook for any number.
+pub fn any_hook(number: u8) -> Hook {
+    let sites: [Site; 3] = [WEB, DB, INNER];
+    let choice = usize::from(number >> 3);
+    match number & 7 {
+        0..=2 => veth(ENDPOINTS[choice % ENDPOINTS.len()]),
+        3 | 4 => Hook::FromOutside,
+        5 | 6 => to_outside(),
+        _ => into_network(sites[choice % 3], [0, UPLINK, WEB.bridge, DB.bridge][choice / 3 % 4]),
+    }
+}
+
+/// Sends a frame and looks at what must hold for any frame, whatever went wrong meanwhile.
+///
+/// # Panics
+///
+/// Where it does not hold.
+pub fn send_any(machine: &mut Memory, hook: Hook, frame: &[u8], vanished: bool) {
+    let mut bytes = frame.to_vec();
+    let verdict = machine.verdict(hook, &mut bytes, 0);
+    match verdict {
+        Verdict::Pass(PassReason::Translated) | Verdict::Drop(_) => {}
+        Verdict::Pass(_) | Verdict::Deliver { reason: DeliverReason::Peer, .. } => {
+            assert_eq!(bytes, frame, "{hook}: {verdict:?} and changed");
+        }
+        Verdict::Forward { ifindex, .. } => {
+            assert_eq!(ifindex, UPLINK);
+            assert!(!is_private(&bytes), "{hook}: a private source leaves: {bytes:02x?}");
+        }
+        Verdict::Deliver { ifindex, reason: DeliverReason::Inward } => {
+            let station = ENDPOINTS.iter().find(|station| place_of(station).0 == ifindex);
+            let station: &Station = station.expect("one of our endpoints");
+            assert_eq!(bytes[..6], station.mac.0, "{hook}: to somebody else's Ethernet address");
+        }
+    }
+    if hook == Hook::ToOutside && matches!(verdict, Verdict::Pass(_)) {
+        assert!(!is_private(&bytes), "{hook}: {verdict:?} with a private source: {bytes:02x?}");
+    }
+    machine.state.consistent(vanished).expect("the tables do not contradict themselves");
+}
+
+/// Whether a frame's source address is one of our networks'.
+pub fn is_private(frame: &[u8]) -> bool {
+    let inside = |source: &[u8], of: fn(&Station) -> Vec<u8>| {
+        SITES.iter().any(|site| source.starts_with(&of(&site.gateway)))
+    };
+    match frame.get(12..14) {
+        Some([0x08, 0x00]) => {
+            frame.get(26..30).is_some_and(|source| inside(source, |host| host.v4[..3].to_vec()))
+                && frame.len() >= 34
+        }
+        Some([0x86, 0xdd]) => {
+            frame.get(22..38).is_some_and(|source| inside(source, |host| host.v6[..8].to_vec()))
+                && frame.len() >= 54
+        }
+        _ => false,
+    }
+}
+
+/// The frame that the other side would answer with: addresses and ports change places.
+///
+/// # Panics
+///
+/// When it is neither TCP nor UDP without options and extension headers.
+pub fn answer(frame: &[u8], family: FamilyId) -> Vec<u8> {
+    let mut bytes = frame.to_vec();
+    let (addresses, transport) = match family {
+        FamilyId::V4 => (26..34, 34),
+        FamilyId::V6 => (22..54, 54),
+    };
+    let half = addresses.len() / 2;
+    bytes[addresses].rotate_left(half);
+    bytes[transport..transport + 4].rotate_left(2);
+    bytes[..6].copy_from_slice(&HOST.mac.0);
+    bytes
+}
