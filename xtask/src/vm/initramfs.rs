@@ -32,29 +32,28 @@ const MODULES: &[&str] = &[
 
 /// Copied from this machine with their shared libraries where they are there. A test that wants another
 /// is skipped, with its reason.
-const TOOLS: &[&str] =
-    &["ip", "tc", "ping", "iperf3", "traceroute", "ethtool", "tcpdump", "socat", "curl", "nsenter"];
+const TOOLS: &[&str] = &["ip", "ss", "ping", "iperf3", "bpftool"];
 
 /// What goes in beside the kernel's modules.
 pub(super) struct Contents {
     netebpf: PathBuf,
-    tests: Vec<(String, PathBuf)>,
-    filter: Option<String>,
+    /// Name, program and arguments.
+    tests: Vec<(String, PathBuf, String)>,
 }
 
 impl Contents {
-    pub(super) fn new(netebpf: &Path, filter: Option<&str>) -> Self {
-        Self { netebpf: netebpf.to_owned(), tests: Vec::new(), filter: filter.map(str::to_owned) }
+    pub(super) fn new(netebpf: &Path) -> Self {
+        Self { netebpf: netebpf.to_owned(), tests: Vec::new() }
     }
 
-    pub(super) fn add_test(&mut self, name: &str, executable: &Path) {
-        self.tests.push((name.to_owned(), executable.to_owned()));
+    pub(super) fn add_test(&mut self, name: &str, executable: &Path, arguments: &[&str]) {
+        self.tests.push((name.to_owned(), executable.to_owned(), arguments.join(" ")));
     }
 
     /// The programs that the machine runs, by the names in its markers.
     pub(super) fn programs(&self) -> Vec<String> {
         std::iter::once("netebpf")
-            .chain(self.tests.iter().map(|(name, _)| &**name))
+            .chain(self.tests.iter().map(|(name, _, _)| &**name))
             .map(str::to_owned)
             .collect()
     }
@@ -77,7 +76,7 @@ impl Contents {
         }
         copy_modules(kernel, &root.join("modules"))?;
         copy_stripped(&self.netebpf, &root.join("usr/bin/netebpf"))?;
-        for (name, executable) in &self.tests {
+        for (name, executable, _) in &self.tests {
             copy_stripped(executable, &root.join("tests").join(name))?;
         }
         fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n")?;
@@ -119,12 +118,11 @@ impl Contents {
              netebpf --version; echo \"{MARKER}$? netebpf\"\n\
              cd /tests\n"
         );
-        let filter = self.filter.as_deref().unwrap_or_default();
-        for (name, _) in &self.tests {
+        for (name, _, arguments) in &self.tests {
             // Writing to a String cannot fail.
             let _ = writeln!(
                 init,
-                "./{name} --test-threads=1 --show-output {filter} 2>&1; echo \"{MARKER}$? {name}\""
+                "./{name} --test-threads=1 --show-output {arguments} 2>&1; echo \"{MARKER}$? {name}\""
             );
         }
         init.push_str("poweroff -f\n");
