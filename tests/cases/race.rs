@@ -3,7 +3,9 @@
 use netebpf_common::{
     abi::Usage,
     datapath::FamilyId,
-    testkit::{Fate, HOST, Hook, Machine, Memory, Operation, TableName, UPLINK, WEB_1, WORLD, tcp},
+    testkit::{
+        Fate, HOST, Hook, Machine, Memory, Operation, TableName, UPLINK, WEB_1, WEB_2, WORLD, tcp,
+    },
     verdict::Verdict,
 };
 use std::cell::RefCell;
@@ -50,6 +52,37 @@ fn a_race_for_the_outside_port_has_one_winner() {
 #[test]
 fn a_race_to_be_known_has_one_winner() {
     one_flow(race(2));
+}
+
+/// What both want is the outside port, or the whole tuple, of a flow which ended and whose entries are
+/// still there. The other CPU's packet comes in between any two operations of ours.
+#[test]
+fn a_race_for_what_a_dead_flow_left_has_one_winner() {
+    for (other, when) in
+        [WEB_1, WEB_2].into_iter().flat_map(|other| (0..60).map(move |n| (other, n)))
+    {
+        let mut here = Memory::default();
+        let send = |machine: &mut Memory, sender| {
+            let mut bytes = tcp(sender, 40_000, WORLD, 443).syn().bytes(FamilyId::V4);
+            machine.verdict(Hook::Veth(sender), &mut bytes, 0)
+        };
+        let _ = send(&mut here, WEB_1);
+        let ended = here.tables().flows[0].keys[0];
+        here.end_flow(&ended).expect("memory can end flows");
+        let (mut there, mut operations) = (here.beside(), 0);
+        here.chaos.follow(move |_| {
+            operations += 1;
+            if operations == when {
+                let _ = send(&mut there, other);
+            }
+            Fate::Succeeds
+        });
+        let _ = send(&mut here, WEB_1);
+        here.chaos.rest();
+        here.state
+            .consistent(false)
+            .unwrap_or_else(|error| panic!("{} at {when}: {error}", other.name));
+    }
 }
 
 fn one_flow((memory, ours, theirs, [mine, yours]): (Memory, Verdict, Verdict, [Vec<u8>; 2])) {

@@ -54,6 +54,10 @@ pub struct FlowKey {
 assert_layout!(FlowKey, size 40, align 4);
 
 impl FlowKey {
+    /// Set in `protocol` where an entry is no direction of a flow, but says that the tuple's own entry
+    /// is being cleared. It is there for the time of a few instructions.
+    pub const MARK: u8 = 0x80;
+
     /// No flow.
     pub const NONE: Self = Self {
         source: Address::NONE,

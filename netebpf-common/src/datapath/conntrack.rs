@@ -84,20 +84,38 @@ fn owner_is_there<S: State>(state: &S, flow: &Flow) -> bool {
 }
 
 /// Puts a tuple into the index, over an entry that leads to a flow which is dead or whose owner is gone:
-/// such entries stay until the user side sweeps them up, and it may not be running. An entry whose
-/// generation is still ahead of its object's is a reservation that another CPU is about to use.
+/// such entries stay until the user side sweeps them up, and it may not be running.
+///
+/// Of two CPUs that find the same entry stale, the second must not take away what the first has put there.
+/// So who wants to clear a tuple first inserts a mark of it, which one can, and looks again under it.
 #[inline(always)]
 pub(super) fn claim_tuple<S: State>(state: &S, key: &FlowKey, entry: &FlowRef) -> Insertion {
     let insertion = state.index().insert_new(key, entry);
-    if !matches!(insertion, Insertion::Exists) {
+    if !matches!(insertion, Insertion::Exists) || !is_stale(state, key) {
         return insertion;
     }
-    let Some(holder) = state.index().get(key) else { return Insertion::Exists };
-    let Some(flow) = state.flows().get(&holder.slot) else { return Insertion::Exists };
+    let mut mark = *key;
+    mark.protocol |= FlowKey::MARK;
+    if !matches!(state.index().insert_new(&mark, entry), Insertion::Inserted) {
+        return Insertion::Exists;
+    }
+    if is_stale(state, key) {
+        state.index().remove(key);
+    }
+    let insertion = state.index().insert_new(key, entry);
+    state.index().remove(&mark);
+    insertion
+}
+
+/// Whether a tuple leads to a flow that is dead, or whose owner is gone. An entry whose generation is still
+/// ahead of its object's is a reservation that another CPU is about to use.
+#[inline(always)]
+fn is_stale<S: State>(state: &S, key: &FlowKey) -> bool {
+    let Some(holder) = state.index().get(key) else { return false };
+    let Some(flow) = state.flows().get(&holder.slot) else { return false };
     let generation = flow.generation.load();
-    let stale = generation > holder.generation
-        || (generation == holder.generation && !owner_is_there(state, flow));
-    if stale { state.index().replace(key, entry) } else { Insertion::Exists }
+    generation > holder.generation
+        || (generation == holder.generation && !owner_is_there(state, flow))
 }
 
 /// Counts a packet, and notes what it says of the connection.
@@ -274,8 +292,9 @@ pub(super) fn open<'a, S: State, H: Host>(
             Ok(Seen { flow, direction: Direction::Original })
         }
         failure => {
-            flow.generation.store(generation.wrapping_add(1));
+            // While the flow lives nobody else takes its reply tuple, so it is ours that is removed.
             state.index().remove(reply);
+            flow.generation.store(generation.wrapping_add(1));
             state.flows().release(slot);
             match failure {
                 Insertion::Exists => find_tuple(state, opening.original)

@@ -27,8 +27,6 @@ pub trait Lookup<K, V> {
 pub trait Table<K, V>: Lookup<K, V> {
     /// Inserts, unless the key is there: of two that try at once exactly one succeeds.
     fn insert_new(&self, key: &K, value: &V) -> Insertion;
-    /// Replaces the value of a key, whatever it was.
-    fn replace(&self, key: &K, value: &V) -> Insertion;
     /// Removes.
     fn remove(&self, key: &K);
 }

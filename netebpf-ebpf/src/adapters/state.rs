@@ -2,7 +2,7 @@
 
 use crate::maps;
 use aya_ebpf::{
-    bindings::{BPF_ANY, BPF_NOEXIST},
+    bindings::BPF_NOEXIST,
     maps::{Array, HashMap, lpm_trie::Key},
 };
 use netebpf_common::{
@@ -35,14 +35,6 @@ impl<K, V> Table<K, V> for Hash<K, V> {
         match self.0.insert(key, value, u64::from(BPF_NOEXIST)) {
             Ok(()) => Insertion::Inserted,
             Err(EEXIST) => Insertion::Exists,
-            Err(_) => Insertion::Full,
-        }
-    }
-
-    #[inline(always)]
-    fn replace(&self, key: &K, value: &V) -> Insertion {
-        match self.0.insert(key, value, u64::from(BPF_ANY)) {
-            Ok(()) => Insertion::Inserted,
             Err(_) => Insertion::Full,
         }
     }

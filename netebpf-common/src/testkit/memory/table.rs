@@ -67,14 +67,6 @@ impl<K: Key + Eq + Copy, V: Copy> Table<K, V> for Hash<K, V> {
         Insertion::Inserted
     }
 
-    fn replace(&self, key: &K, value: &V) -> Insertion {
-        if self.chaos.fails(Operation::Insert(self.name)) {
-            return Insertion::Full;
-        }
-        self.put(*key, *value);
-        Insertion::Inserted
-    }
-
     fn remove(&self, key: &K) {
         self.take(key);
     }
