@@ -119,10 +119,13 @@ impl Handover {
 }
 
 /// Room for the handover, taken before anything is translated: where a driver has none, TC does it all.
+/// It says nothing yet: buffers are used again, and an earlier frame's must not speak for this one.
 #[inline(always)]
 pub fn reserve_handover(context: *mut xdp_md) -> bool {
     // SAFETY: the context is valid as long as the program runs.
-    unsafe { bpf_xdp_adjust_meta(context, -(mem::size_of::<Handover>() as i32)) == 0 }
+    let reserved =
+        unsafe { bpf_xdp_adjust_meta(context, -(mem::size_of::<Handover>() as i32)) == 0 };
+    reserved && write_handover(context, Handover { magic: 0, ifindex: 0 })
 }
 
 /// At XDP. What passes is looked at again by TC, and counted there.
@@ -148,13 +151,22 @@ pub fn xdp(verdict: Verdict, context: *mut xdp_md, ifindex: u32) -> u32 {
 
 #[inline(always)]
 fn hand_over(context: *mut xdp_md, ifindex: u32) -> u32 {
+    if write_handover(context, Handover { magic: Handover::MAGIC, ifindex }) {
+        xdp_action::XDP_PASS
+    } else {
+        xdp_action::XDP_ABORTED
+    }
+}
+
+#[inline(always)]
+fn write_handover(context: *mut xdp_md, handover: Handover) -> bool {
     // SAFETY: as in `Handover::read`.
     unsafe {
         let (meta, data) = ((*context).data_meta as usize, (*context).data as usize);
         if meta + mem::size_of::<Handover>() > data {
-            return xdp_action::XDP_ABORTED;
+            return false;
         }
-        *(meta as *mut Handover) = Handover { magic: Handover::MAGIC, ifindex };
+        *(meta as *mut Handover) = handover;
     }
-    xdp_action::XDP_PASS
+    true
 }
