@@ -22,7 +22,7 @@ use kernel::Release;
 use std::{fs, io::Write as _, path::Path, process::Command, time::Duration};
 
 /// The longest that one machine may run. Software emulation is ten times slower than the machine itself.
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_secs(1500);
 
 /// What is run of the namespace tests when nothing is named: each way of a packet, each hook, and what
 /// differs from kernel to kernel. The whole takes an hour in emulation.
