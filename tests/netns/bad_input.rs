@@ -1,9 +1,20 @@
 //! Wrong input: what it says, its exit code, and that nothing changed.
 
 use netebpf_tests::lab::{Lab, Ran, binary, topology};
-use std::{os::unix::process::CommandExt, process::Command};
+use std::{
+    io::Write,
+    os::unix::{net::UnixStream, process::CommandExt},
+    process::Command,
+};
 
-netebpf_tests::tests![files, commands, while_something_runs, usage, without_root];
+netebpf_tests::tests![
+    files,
+    commands,
+    while_something_runs,
+    usage,
+    without_root,
+    the_control_socket
+];
 
 /// Every wrong file: exit code 1, what, where, what would be right.
 #[rustfmt::skip]
@@ -116,6 +127,37 @@ fn while_something_runs() {
     lab.run("run --name c1 -- true").fails_saying(125, &["c1", "already taken"]);
     assert_eq!((lab.pins(), lab.now(), lab.run("ps --format {{.ID}}{{.Ports}}").ok()), before);
     lab.lan.ask_tcp(netebpf_tests::lab::family::HOST.port(netebpf_tests::lab::Family::V4, 8080));
+}
+
+/// What is no request, or none that makes sense, is answered or dropped, and stalls nothing.
+fn the_control_socket() {
+    let lab = Lab::up(&topology());
+    let socket = format!("/run/netebpf/{}/api.sock", lab.instance());
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(1 << 20));
+    let post = |body: &str| {
+        let length = body.len();
+        format!(
+            "POST /v1/up HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
+    };
+    let nested = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let mut open = Vec::new();
+    for garbage in [
+        "\0\0\0\0",
+        "GET / HTTP/9.9\r\n\r\n",
+        &long,
+        &post("{\"topology\":"),
+        &post(&nested),
+        "POST ",
+    ] {
+        let mut stream = UnixStream::connect(&socket).expect("it listens");
+        // It may hang up before it has read all.
+        let _ = stream.write_all(garbage.as_bytes());
+        open.push(stream);
+    }
+    assert_eq!(lab.run("ps -q").ok().lines().count(), 5);
+    drop(open);
+    assert_eq!(lab.run("ps -q").ok().lines().count(), 5);
 }
 
 /// Wrong usage is 2, help and version are 0.

@@ -15,6 +15,7 @@ mod obscure;
 mod peers;
 mod published;
 mod spoofing;
+mod tools;
 mod xdp;
 
 fn main() -> std::process::ExitCode {
@@ -28,6 +29,7 @@ fn main() -> std::process::ExitCode {
         obscure::TESTS,
         flows::TESTS,
         bulk::TESTS,
+        tools::TESTS,
         daemon::TESTS,
         lifecycle::TESTS,
         commands::TESTS,

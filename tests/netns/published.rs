@@ -1,8 +1,8 @@
 //! From outside to a published port, and nowhere else.
 
 use netebpf_tests::lab::{
-    Lab, Sniffer, Topology, Wire, both,
-    family::{BACK, C1, C2, D1, FRONT, Family, HOST, I1, INNER, LAN, SERVER},
+    Lab, Sniffer, Topology, Wire, address, both, cable,
+    family::{BACK, C1, C2, D1, FRONT, Family, HOST, I1, INNER, LAN, Pair, SERVER},
     frame::{self, ether},
     patience,
     probe::{Answer, port_unreachable, time_exceeded},
@@ -26,6 +26,7 @@ netebpf_tests::tests![
     transit_is_left_alone,
     the_last_hop,
     path_mtu,
+    back_by_the_uplink_that_it_came_by,
 ];
 
 fn web() -> Topology {
@@ -39,15 +40,19 @@ fn from_outside() {
     let echo = lab.endpoint("c1").echo(80);
     for (ns, them) in [(&lab.server, SERVER), (&lab.lan, LAN)] {
         both(|family| {
+            let ways = [("up0", "deliver/inward"), ("c1", "forward/masquerade_or_reply")];
+            let before = ways.map(|(of, name)| lab.counter(of, name));
             let client = ns.ask_tcp(HOST.port(family, 8080));
             assert_eq!(echo.client(), client);
             assert_eq!(client.ip(), them.of(family));
             let port = ns.ask_udp(HOST.port(family, 8080));
             assert_eq!(echo.client(), them.port(family, port));
+            // Neither way was the host's stack's.
+            for ((of, name), before) in ways.into_iter().zip(before) {
+                assert!(lab.counter(of, name) >= before + 3, "{of}: {name}");
+            }
         });
     }
-    assert!(lab.counter("up0", "deliver/inward") > 0);
-    assert!(lab.counter("c1", "forward/masquerade_or_reply") > 0);
 }
 
 /// The answer that nobody listens comes from the host's address.
@@ -264,4 +269,48 @@ fn path_mtu() {
         let told = |seen: &frame::Seen| seen.quoted == Some((HOST.of(family), SERVER.of(family)));
         assert!(lab.at_router().saw(told), "the way was not too narrow");
     });
+}
+
+/// With two uplinks, an answer leaves by the one that the question came in by, and always from its
+/// address.
+fn back_by_the_uplink_that_it_came_by() {
+    let lab = Lab::bare();
+    cable((&lab.host, "up1"), (&lab.server, "eth1"));
+    let second =
+        Pair(Ipv4Addr::new(203, 0, 113, 1), Ipv6Addr::new(0x2001, 0xdb8, 3, 0, 0, 0, 0, 1));
+    let beyond =
+        Pair(Ipv4Addr::new(203, 0, 113, 9), Ipv6Addr::new(0x2001, 0xdb8, 3, 0, 0, 0, 0, 9));
+    address(&lab.host, "up1", second);
+    address(&lab.server, "eth1", beyond);
+    for gateway in [beyond.of(Family::V4), beyond.of(Family::V6)] {
+        lab.host.ip(&format!("route add default via {gateway} dev up1 metric 4096"));
+    }
+    lab.up_again(&web(), &[]).ok();
+    let echo = lab.endpoint("c1").echo(80);
+    let at_server = lab.sniff(&lab.server, "eth1");
+    both(|family| {
+        // From an address that the host routes by the other uplink.
+        let from = SERVER.of(family);
+        let socket = lab.server.run(|| std::net::UdpSocket::bind((from, 40_000))).expect("bound");
+        socket.set_read_timeout(Some(patience())).expect("a time limit");
+        traffic::ask(&socket, second.port(family, 8080), b"by the second").expect("answered");
+        assert_eq!(echo.client(), SocketAddr::new(from, 40_000));
+        let answer = |seen: &frame::Seen| {
+            seen.is(frame::proto::UDP, second.of(family), from)
+                && seen.ports == Some((8080, 40_000))
+        };
+        // The kernel takes an interface as a wish only when it looks up an IPv6 route for a program, and
+        // the better metric wins: that answer goes the other way round.
+        if family == Family::V4 {
+            at_server.wait_for("the answer on the second uplink", answer);
+        }
+        // What endpoints open goes by the route, and from the address of its uplink.
+        let outside = lab.server.echo(7);
+        lab.endpoint("c2").ask_udp(SERVER.port(family, 7));
+        assert_eq!(outside.client().ip(), HOST.of(family));
+        lab.endpoint("c2").ask_udp(beyond.port(family, 7));
+        assert_eq!(outside.client().ip(), second.of(family));
+    });
+    lab.run("down").ok();
+    lab.host.ip("link delete up1");
 }

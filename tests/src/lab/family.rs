@@ -103,10 +103,11 @@ pub const I1: Pair = pair([10, 30, 0, 11], 0xfd30, 0, 0x11);
 /// Second endpoint of `inner`.
 pub const I2: Pair = pair([10, 30, 0, 12], 0xfd30, 0, 0x12);
 
-/// Whether an address belongs to an endpoint's network: one that nobody outside may ever see.
+/// Whether an address is one that nobody outside may ever see: of an endpoint's network, or loopback.
 pub fn is_private(address: IpAddr) -> bool {
-    match address {
+    let of_a_network = match address {
         IpAddr::V4(v4) => v4.is_private(),
         IpAddr::V6(v6) => v6.is_unique_local(),
-    }
+    };
+    of_a_network || address.is_loopback()
 }

@@ -26,8 +26,9 @@ impl Snapshot {
             ["-o -4 address", "-o -6 address", "-4 route show table all", "-4 rule", "-6 rule"]
         {
             for line in host.ip(what).lines() {
-                // Lifetimes run.
-                let line = line.split("\\").next().unwrap_or_default().trim().to_owned();
+                // Lifetimes run, and addresses settle.
+                let line = line.split("\\").next().unwrap_or_default().trim();
+                let line = line.trim_end_matches(" tentative");
                 facts.insert(format!("{what}: {line}"), String::new());
             }
         }
