@@ -1,7 +1,7 @@
 //! `up` and `down`: whole or not at all, twice as once, and nothing left.
 
 use netebpf_tests::lab::{
-    Lab, Ns, both, eventually,
+    Lab, Ns, both,
     family::{C1, C2, HOST, SERVER},
     topology,
 };
@@ -297,14 +297,9 @@ fn killed_in_the_middle_of_up() {
     let lab = Lab::bare();
     let file = lab.file("netebpf.yaml", &topology().to_string());
     for milliseconds in [30, 60, 120, 250] {
-        let mut running = lab.start(&["up", "-f", file.to_str().expect("plain")]);
+        let _running = lab.start(&["up", "-f", file.to_str().expect("plain")]);
         std::thread::sleep(std::time::Duration::from_millis(milliseconds));
-        let daemon = lab.daemon_pid();
-        drop(running.0.kill());
-        if daemon.is_some() {
-            lab.kill_daemon();
-        }
-        eventually("nobody to be left", || lab.host.processes().is_empty());
+        lab.kill_everything();
     }
     lab.up_again(&topology(), &[]).ok();
     lab.endpoint("c1").reaches(C2.0.into());

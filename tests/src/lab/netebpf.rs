@@ -128,6 +128,20 @@ impl Lab {
         super::eventually("the daemon to be gone", || is_dead(pid));
     }
 
+    /// Kills every process in the host's namespace, the daemon among them, whether it has said yet that
+    /// it runs or not.
+    pub fn kill_everything(&self) {
+        let any_left = || {
+            let left = self.host.processes();
+            for raw in left.iter().filter_map(|pid| rustix::process::Pid::from_raw(*pid as i32)) {
+                // It may have ended on its own.
+                let _ = rustix::process::kill_process(raw, rustix::process::Signal::KILL);
+            }
+            !left.is_empty()
+        };
+        super::eventually("nobody to be left", || !any_left());
+    }
+
     /// Tells what helps to understand a failure.
     pub(super) fn tell(&self) {
         if self.netebpf_ran.get() {
