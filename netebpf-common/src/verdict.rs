@@ -96,7 +96,7 @@ reasons! {
     DropReason {
         /// The Ethernet source is not the endpoint's own.
         SpoofedMac = 13, "spoofed_mac";
-        /// The source address is not the endpoint's own.
+        /// The source address is not the sender's own.
         SpoofedAddress = 14, "spoofed_address";
         /// An ARP or neighbour discovery message speaks for an address that is not the endpoint's own.
         SpoofedNeighbour = 15, "spoofed_neighbour";
@@ -130,6 +130,8 @@ reasons! {
         NoMasqueradeAddress = 29, "no_masquerade_address";
         /// Neither part of a flow nor able to begin one: a reset, an echo reply, an ICMP error.
         NoFlow = 30, "no_flow";
+        /// From an endpoint, by a route that leads out of an interface which is no uplink.
+        NotAnUplink = 31, "not_an_uplink";
     }
 }
 
@@ -137,7 +139,7 @@ reasons! {
 const FORWARD: u32 = 12;
 
 /// How many counters an interface has.
-pub const COUNTER_COUNT: usize = 32;
+pub const COUNTER_COUNT: usize = 64;
 
 /// The counters of one interface on one CPU: packets, indexed by [`Verdict::counter`].
 pub type Counters = [u64; COUNTER_COUNT];
@@ -186,6 +188,6 @@ mod tests {
             assert!(!core::mem::replace(&mut seen[number as usize], true), "{number} twice");
             assert!(counter_label(number).is_some());
         }
-        assert_eq!(counter_label(31), None);
+        assert_eq!(counter_label(63), None);
     }
 }

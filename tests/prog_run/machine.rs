@@ -86,11 +86,11 @@ impl Kernel {
         let name = match hook {
             Hook::Veth(_) => program::ENDPOINT_INGRESS,
             Hook::FromOutside => program::UPLINK_INGRESS,
-            Hook::ToOutside => program::UPLINK_EGRESS,
+            Hook::ToOutside { .. } => program::UPLINK_EGRESS,
             Hook::IntoNetwork { .. } => program::GATEWAY_EGRESS,
         };
         let ingress = match hook {
-            Hook::IntoNetwork { ingress, .. } => ingress,
+            Hook::ToOutside { ingress } | Hook::IntoNetwork { ingress, .. } => ingress,
             _ => 0,
         };
         let context = socket_buffer(hook.ifindex(), ingress, segments);

@@ -5,7 +5,7 @@
 
 use netebpf_common::{
     abi::Protocol,
-    testkit::{ENDPOINTS, HOST, Layout, MTU, ROUTER, SITES, Station, UPLINK, WayOut, place_of},
+    testkit::{DB, ENDPOINTS, HOST, Layout, MTU, ROUTER, SITES, Station, UPLINK, WayOut, place_of},
 };
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use std::{
@@ -88,6 +88,7 @@ impl World {
                 WayOut::Router => ip(&format!(
                     "{family} route add default via {router} dev {UPLINK_NAME} mtu lock {mtu}"
                 ))?,
+                WayOut::Elsewhere => ip(&format!("{family} route add default dev {}", DB.name))?,
                 WayOut::Unreachable => ip(&format!("{family} route add unreachable default"))?,
                 WayOut::Unknown => {}
             }

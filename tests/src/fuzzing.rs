@@ -8,7 +8,7 @@ use netebpf_common::{
     testkit::{
         DB, ENDPOINTS, Fate, Given, HOST, Hook, INNER, Layout, Machine, Memory, Operation, SITES,
         Site, Station, TableName, UPLINK, WEB, WEB_1, WEB_2, capacity, into_network, place_of,
-        publish, to_outside, veth,
+        publish, to_outside_from, veth,
     },
     verdict::{DeliverReason, PassReason, Verdict},
 };
@@ -80,7 +80,7 @@ pub fn any_hook(number: u8) -> Hook {
     match number & 7 {
         0..=2 => veth(ENDPOINTS[choice % ENDPOINTS.len()]),
         3 | 4 => Hook::FromOutside,
-        5 | 6 => to_outside(),
+        5 | 6 => to_outside_from([0, UPLINK, WEB.bridge, DB.bridge][choice % 4]),
         _ => into_network(sites[choice % 3], [0, UPLINK, WEB.bridge, DB.bridge][choice / 3 % 4]),
     }
 }
@@ -108,7 +108,7 @@ pub fn send_any(machine: &mut Memory, hook: Hook, frame: &[u8], vanished: bool) 
             assert_eq!(bytes[..6], station.mac.0, "{hook}: to somebody else's Ethernet address");
         }
     }
-    if hook == Hook::ToOutside && matches!(verdict, Verdict::Pass(_)) {
+    if matches!(hook, Hook::ToOutside { .. }) && matches!(verdict, Verdict::Pass(_)) {
         assert!(!is_private(&bytes), "{hook}: {verdict:?} with a private source: {bytes:02x?}");
     }
     machine.state.consistent(vanished).expect("the tables do not contradict themselves");

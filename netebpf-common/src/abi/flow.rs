@@ -58,6 +58,21 @@ impl FlowKey {
     /// is being cleared. It is there for the time of a few instructions.
     pub const MARK: u8 = 0x80;
 
+    /// The key under which a tuple is marked, see [`FlowKey::MARK`]. Field by field: of a whole key LLVM
+    /// makes a call that copies it a byte at a time.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mark(&self) -> Self {
+        Self {
+            source: self.source,
+            destination: self.destination,
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+            protocol: self.protocol | Self::MARK,
+            padding: [0; 3],
+        }
+    }
+
     /// No flow.
     pub const NONE: Self = Self {
         source: Address::NONE,

@@ -72,7 +72,8 @@ fn find_tuple<'a, S: State>(state: &'a S, key: &FlowKey) -> Option<Seen<'a>> {
         return None;
     }
     let direction = if entry.direction == 0 { Direction::Original } else { Direction::Reply };
-    Some(Seen { flow, direction })
+    // An entry that is removed while it is read may be another tuple's by now.
+    (flow.key(direction) == key).then_some(Seen { flow, direction })
 }
 
 #[inline(always)]
@@ -94,8 +95,7 @@ pub(super) fn claim_tuple<S: State>(state: &S, key: &FlowKey, entry: &FlowRef) -
     if !matches!(insertion, Insertion::Exists) || !is_stale(state, key) {
         return insertion;
     }
-    let mut mark = *key;
-    mark.protocol |= FlowKey::MARK;
+    let mark = key.mark();
     if !matches!(state.index().insert_new(&mark, entry), Insertion::Inserted) {
         return Insertion::Exists;
     }
@@ -266,8 +266,8 @@ pub(super) fn open<'a, S: State, H: Host>(
         return Err(Verdict::Drop(DropReason::FlowTableFull));
     };
     let generation = (flow.generation.load() | 1).wrapping_add(2);
-    let outward = FlowRef { generation, slot, direction: Direction::Reply as u32 };
-    if let Err(reason) = nat::reserve(state, host, settings, reply, &outward, opening.kind) {
+    let reply_entry = FlowRef { generation, slot, direction: Direction::Reply as u32 };
+    if let Err(reason) = nat::reserve(state, host, settings, reply, &reply_entry, opening.kind) {
         state.flows().release(slot);
         return Err(Verdict::Drop(reason));
     }
@@ -285,8 +285,8 @@ pub(super) fn open<'a, S: State, H: Host>(
     });
     let flow = state.flows().get(&slot).ok_or(Verdict::Drop(DropReason::FlowTableFull))?;
     flow.generation.store(generation);
-    let inward = FlowRef { generation, slot, direction: Direction::Original as u32 };
-    match claim_tuple(state, opening.original, &inward) {
+    let original_entry = FlowRef { generation, slot, direction: Direction::Original as u32 };
+    match claim_tuple(state, opening.original, &original_entry) {
         Insertion::Inserted => {
             host.add(&usage.opened, 1);
             Ok(Seen { flow, direction: Direction::Original })

@@ -9,6 +9,10 @@ use crate::{
     wire::{icmp, protocol, tcp, udp},
 };
 
+/// No header that is translated begins farther into the frame, so that a program can bound every offset
+/// by a mask of 14 bits: behind that, two chains of the longest extension headers could lead.
+const FARTHEST: usize = 0x3f00;
+
 /// What is wrong with a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
@@ -230,7 +234,7 @@ fn transport<F: Family, P: Packet + ?Sized>(
 fn quoted<F: Family, P: Packet + ?Sized>(packet: &mut P, at: usize, datagram: &mut Datagram) {
     packet.ensure(at + 68);
     let Ok(inner) = F::read(packet, at, true) else { return };
-    if inner.fragment || inner.routed {
+    if inner.fragment || inner.routed || inner.payload > FARTHEST {
         return;
     }
     let Some(bytes) = packet.window::<8>(inner.payload) else { return };

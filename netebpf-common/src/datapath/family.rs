@@ -72,11 +72,13 @@ impl Family for V4 {
     #[inline(always)]
     fn read<P: Packet + ?Sized>(packet: &mut P, at: usize, quoted: bool) -> Result<Layer3, Fault> {
         let room = (packet.length() as usize).saturating_sub(at);
+        let segmented = packet.segment_size() != 0;
         let header = ipv4::Ipv4(packet.window::<{ ipv4::MINIMUM }>(at).ok_or(Fault::Malformed)?);
         let header_length = header.header_length();
         let total = header.total_length() as usize;
         // BIG TCP leaves the total length 0: the frame's own length counts (kernel b1a78b9b9886).
-        let fits = total == 0 || (total >= header_length && (quoted || total <= room));
+        let big = total == 0 && (quoted || segmented);
+        let fits = big || (total >= header_length && (quoted || total <= room));
         if header.version() != 4 || header_length < ipv4::MINIMUM || !fits {
             return Err(Fault::Malformed);
         }

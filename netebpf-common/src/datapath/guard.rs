@@ -79,6 +79,11 @@ fn v6<P: Packet + ?Sized>(packet: &mut P, datagram: &Datagram, sender: &Interfac
     {
         return Err(Verdict::Drop(DropReason::RogueDhcp));
     }
+    // The chain of extension headers was not followed to its end, and neighbour discovery could be there
+    // (RFC 7113 §3).
+    if datagram.protocol == protocol::HOP_BY_HOP {
+        return Err(Verdict::Drop(DropReason::Malformed));
+    }
     if datagram.protocol != protocol::ICMPV6 {
         return Ok(());
     }
@@ -134,7 +139,7 @@ fn lladdr_is_own<P: Packet + ?Sized>(
             return true;
         }
         packet.ensure(at + 8);
-        let Some([found, units, a, b, c, d, e, f]) = packet.window::<8>(at) else { return true };
+        let Some([found, units, a, b, c, d, e, f]) = packet.window::<8>(at) else { return false };
         let (found, units) = (*found, *units);
         if units != 1
             || !(found == NONCE || (found == kind && Mac([*a, *b, *c, *d, *e, *f]) == *own))

@@ -46,22 +46,44 @@ fn halves(address: &Address) -> (u64, u64) {
     (u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes([i, j, k, l, m, n, o, p]))
 }
 
-/// Whether an address means every station, a group of them, or a neighbour on the same link.
+/// Whether a packet is for every station, a group of them, or a neighbour on the same link only.
 #[inline(always)]
 pub(super) fn is_link_wide(datagram: &Datagram) -> bool {
-    let address = &datagram.destination.0;
     match datagram.family {
-        // Multicast, limited broadcast, "this network", link-local (RFC 3927).
         FamilyId::V4 => {
-            address[12] >= 224 || address[12] == 0 || (address[12] == 169 && address[13] == 254)
+            let [first, ..] = datagram.destination.last_four();
+            // Multicast, limited broadcast, "this network".
+            (224..240).contains(&first)
+                || first == 0
+                || datagram.destination == Address::v4([255; 4])
         }
-        // Multicast, link-local, unspecified and loopback.
-        FamilyId::V6 => {
-            address[0] == 0xff
-                || (address[0] == 0xfe && address[1] & 0xc0 == 0x80)
-                || (halves(&datagram.destination).0 == 0)
-        }
+        FamilyId::V6 => is_link_wide_v6(&datagram.destination),
     }
+}
+
+/// Multicast, link-local, unspecified and loopback.
+#[inline(always)]
+fn is_link_wide_v6(address: &Address) -> bool {
+    let [first, second, ..] = address.0;
+    first == 0xff || (first == 0xfe && second & 0xc0 == 0x80) || halves(address).0 == 0
+}
+
+/// What comes from outside to a published port has a source that is somebody's outside: not ours, not the
+/// host's, no group and no loopback. The stack would refuse those (RFC 1812 §5.3.7); it is not asked.
+#[inline(always)]
+pub(super) fn may_enter<S: State>(state: &S, datagram: &Datagram, own: Address) -> Step<()> {
+    let source = &datagram.source;
+    let nobody = match datagram.family {
+        FamilyId::V4 => {
+            let [first, ..] = source.last_four();
+            first == 0 || first == 127 || first >= 224
+        }
+        FamilyId::V6 => is_link_wide_v6(source),
+    };
+    if nobody || *source == own || state.network_of(source).is_some() {
+        return Err(Verdict::Drop(DropReason::SpoofedAddress));
+    }
+    Ok(())
 }
 
 /// What leaves a network for an address outside it.

@@ -118,8 +118,9 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
     datagram: &Datagram,
     reply: &mut FlowKey,
 ) -> Step<Verdict> {
-    // An error may speak of the sender's own flows only; of those it is the source, by the guard.
-    if datagram.key.source != datagram.source {
+    // An error may speak of the sender's own flows only, and to nobody but the other end of them; it is
+    // their source, by the guard.
+    if datagram.key.source != datagram.source || datagram.key.destination != datagram.destination {
         return Err(Verdict::Drop(DropReason::SpoofedAddress));
     }
     let seen = match conntrack::find(state, datagram) {
@@ -132,7 +133,7 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
                 Route::None => return Ok(Verdict::Pass(PassReason::NoUplink)),
             };
             let uplink = interface(state, ifindex, InterfaceKind::Uplink)
-                .ok_or(Verdict::Pass(PassReason::NoUplink))?;
+                .ok_or(Verdict::Drop(DropReason::NotAnUplink))?;
             if matches!(datagram.kind, Kind::NotUnderstood) {
                 return Ok(Verdict::Pass(PassReason::NotUnderstood));
             }
@@ -217,6 +218,10 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
         return Ok(not_ours);
     }
     let datagram = &*datagram;
+    // An error that quotes a packet of ours and is not addressed to us says nothing to our endpoints.
+    if datagram.destination != datagram.key.destination {
+        return Ok(unrelated(state, datagram, uplink));
+    }
     let seen = match conntrack::find(state, datagram) {
         Some(seen) if seen.is_inward() => seen,
         // A source of ours, from outside.
@@ -240,15 +245,19 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
     Ok(Verdict::Deliver { ifindex: way.ifindex, reason: DeliverReason::Inward })
 }
 
-/// Neither of a flow nor for a published port. What is addressed into a network ends here; the host's
-/// own address is known without a look-up.
+/// Neither of a flow nor for a published port. What is addressed into a network ends here, and so does
+/// what claims to come from one; the host's own address is known without a look-up.
 #[inline(always)]
 fn unrelated<S: State>(state: &S, datagram: &Datagram, uplink: &Interface) -> Verdict {
-    let to_host = datagram.destination == own_address(uplink, datagram.family);
-    if !to_host && state.network_of(&datagram.destination).is_some() {
-        return Verdict::Drop(DropReason::NotPublished);
+    if datagram.destination == own_address(uplink, datagram.family) {
+        Verdict::Pass(PassReason::NotOurs)
+    } else if state.network_of(&datagram.destination).is_some() {
+        Verdict::Drop(DropReason::NotPublished)
+    } else if state.network_of(&datagram.source).is_some() {
+        Verdict::Drop(DropReason::SpoofedAddress)
+    } else {
+        Verdict::Pass(PassReason::NotOurs)
     }
-    Verdict::Pass(PassReason::NotOurs)
 }
 
 /// Opens the flow of a packet to a published port; `None` where the port is not published.
@@ -276,6 +285,7 @@ fn published<'a, S: State, H: Host>(
     if !datagram.can_open() {
         return Err(Verdict::Drop(DropReason::NoFlow));
     }
+    isolation::may_enter(state, datagram, own_address(uplink, datagram.family))?;
     let endpoint =
         state.endpoints().get(&published.address).ok_or(Verdict::Drop(DropReason::EndpointGone))?;
     reply.set_inverse(&datagram.key);
@@ -292,7 +302,8 @@ fn published<'a, S: State, H: Host>(
 }
 
 /// What the host's stack sends out of an uplink: its own packets, what it forwards for an endpoint, and
-/// its errors about packets that were translated on the way in.
+/// its errors about packets that were translated on the way in. `ingress` is the interface that a packet
+/// came in by, 0 for the host's own.
 #[inline(always)]
 pub fn to_outside<P: Packet + ?Sized, S: State, H: Host>(
     packet: &mut P,
@@ -300,11 +311,12 @@ pub fn to_outside<P: Packet + ?Sized, S: State, H: Host>(
     host: &mut H,
     scratch: &mut Scratch,
     ifindex: u32,
+    ingress: u32,
 ) -> Verdict {
     let Some(uplink) = interface(state, ifindex, InterfaceKind::Uplink) else {
         return Verdict::Pass(PassReason::NotOurs);
     };
-    host_sends(packet, state, host, scratch, uplink).unwrap_or_else(|verdict| verdict)
+    host_sends(packet, state, host, scratch, uplink, ingress).unwrap_or_else(|verdict| verdict)
 }
 
 #[inline(always)]
@@ -314,6 +326,7 @@ fn host_sends<P: Packet + ?Sized, S: State, H: Host>(
     host: &mut H,
     scratch: &mut Scratch,
     uplink: &Interface,
+    ingress: u32,
 ) -> Step<Verdict> {
     let not_ours = Verdict::Pass(PassReason::NotOurs);
     let frame = frame(packet).ok_or(not_ours)?;
@@ -333,10 +346,11 @@ fn host_sends<P: Packet + ?Sized, S: State, H: Host>(
     if !private && !error {
         return Ok(not_ours);
     }
-    let seen = match conntrack::find(state, datagram) {
-        Some(seen) if !seen.is_inward() => seen,
-        _ if !private => return Ok(not_ours),
-        _ => forwarded(state, host, datagram, uplink, reply)?,
+    let sender = if private { Some(forwarded_for(state, datagram, ingress)?) } else { None };
+    let seen = match (conntrack::find(state, datagram), sender) {
+        (Some(seen), _) if !seen.is_inward() => seen,
+        (_, None) => return Ok(not_ours),
+        (_, Some(sender)) => forwarded(state, host, datagram, sender, uplink, reply)?,
     };
     translate(packet, host, datagram, &seen)?;
     Ok(Verdict::Pass(PassReason::Translated))
@@ -364,21 +378,34 @@ fn source<P: Packet + ?Sized>(packet: &mut P, frame: &Ethernet) -> Option<(Addre
     }
 }
 
+/// The endpoint that a packet with a private source is of. It came in by the bridge of that endpoint's
+/// network, where its source was checked; by any other way, somebody pretends.
+#[inline(always)]
+fn forwarded_for<'a, S: State>(
+    state: &'a S,
+    datagram: &Datagram,
+    ingress: u32,
+) -> Step<&'a Interface> {
+    let refused = Verdict::Drop(DropReason::PrivateSource);
+    let endpoint = state.endpoints().get(&datagram.source).ok_or(refused)?;
+    interface(state, endpoint.ifindex, InterfaceKind::Endpoint)
+        .filter(|sender| sender.gateway_ifindex == ingress)
+        .ok_or(refused)
+}
+
 /// Opens the flow of an endpoint's packet that came by the host's stack.
 #[inline(always)]
 fn forwarded<'a, S: State, H: Host>(
     state: &'a S,
     host: &mut H,
     datagram: &Datagram,
+    sender: &Interface,
     uplink: &Interface,
     reply: &mut FlowKey,
 ) -> Step<Seen<'a>> {
-    let refused = Verdict::Drop(DropReason::PrivateSource);
     if !datagram.can_open() {
-        return Err(refused);
+        return Err(Verdict::Drop(DropReason::PrivateSource));
     }
-    let endpoint = state.endpoints().get(&datagram.source).ok_or(refused)?;
-    let sender = interface(state, endpoint.ifindex, InterfaceKind::Endpoint).ok_or(refused)?;
     if sender.options.contains(InterfaceOptions::INTERNAL) {
         return Err(Verdict::Drop(DropReason::InternalNetwork));
     }

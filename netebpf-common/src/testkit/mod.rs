@@ -25,8 +25,8 @@ pub use case::{
 };
 pub use case::{
     bring_back, capacity, flow_vanishes, into_network, later, no_default_route, no_uplink_address,
-    peers_apart, place_of, publish, quota, remove, restart, snat_ports, socket, to_outside, veth,
-    way_in_takes, way_out_takes, world_unreachable,
+    peers_apart, place_of, publish, quota, remove, restart, snat_ports, socket, to_outside,
+    to_outside_from, veth, way_in_takes, way_out_elsewhere, way_out_takes, world_unreachable,
 };
 pub use frame::{
     ErrorKind, Frame, Protocols, arp, checksums_are_right, echo_reply, echo_request, icmp_error,

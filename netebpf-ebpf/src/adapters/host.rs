@@ -54,7 +54,7 @@ impl KernelHost {
         };
         match result as u32 {
             BPF_FIB_LKUP_RET_SUCCESS => {}
-            // A local or broadcast address.
+            // A local or broadcast address, or no route at all: the stack knows which.
             BPF_FIB_LKUP_RET_NOT_FWDED => return Route::Host,
             _ => return Route::None,
         }

@@ -13,9 +13,9 @@ use netebpf_common::{
 /// IPv6 has no header checksum to make up for it (kernel ead7f9b8de65, 6.16; older kernels answer EINVAL).
 const BPF_F_IPV6: u64 = 1 << 7;
 
-/// No offset of ours has more bits: the farthest is behind four extension headers of the longest kind, an
-/// ICMP error and what it quotes, some 8,500 bytes. The verifier wants to see a bound on the very register
-/// that it adds, which a mask gives and a comparison, made on a copy, does not.
+/// No offset of a header that is used has more bits; see `FARTHEST` in the packet logic. The verifier wants
+/// to see a bound on the very register that it adds, which a mask gives and a comparison, made on a copy,
+/// does not.
 const OFFSET_MASK: usize = 0x3fff;
 
 /// The window of `N` bytes at `offset`, when it ends before `end`.
@@ -76,8 +76,11 @@ impl Packet for TcPacket {
             let linear = (*self.skb).data_end as usize - (*self.skb).data as usize;
             if linear < length && linear < (*self.skb).len as usize {
                 // Failure leaves the packet as it was, and the next window is `None`.
-                let wanted = if length < (*self.skb).len as usize { length as u32 } else { 0 };
-                bpf_skb_pull_data(self.skb, wanted);
+                let all = (*self.skb).len;
+                bpf_skb_pull_data(
+                    self.skb,
+                    if (length as u32) < all { length as u32 } else { all },
+                );
             }
         }
     }

@@ -9,7 +9,10 @@ use aya_ebpf::{
     macros::classifier,
     programs::TcContext,
 };
-use netebpf_common::datapath::pipeline;
+use netebpf_common::{
+    datapath::pipeline,
+    verdict::{DropReason, Verdict},
+};
 
 /// Ingress of an endpoint's host-side veth.
 #[classifier]
@@ -27,13 +30,17 @@ pub fn endpoint_ingress(context: TcContext) -> i32 {
 #[classifier]
 pub fn uplink_ingress(context: TcContext) -> i32 {
     let skb = context.skb.skb;
+    // SAFETY: the context is valid as long as the program runs.
+    let (ifindex, tagged) = unsafe { ((*skb).ifindex, (*skb).vlan_present != 0) };
     match Handover::read(skb) {
+        // The hardware took off the tag before XDP could see it, so it was translated by mistake.
+        Some(_) if tagged => {
+            return finish::tc(Verdict::Drop(DropReason::VlanTag), skb, ifindex);
+        }
         Some(Handover { ifindex: 0, .. }) => return TC_ACT_UNSPEC,
         Some(handover) => return finish::deliver(skb, handover.ifindex),
         None => {}
     }
-    // SAFETY: the context is valid as long as the program runs.
-    let ifindex = unsafe { (*skb).ifindex };
     let mut packet = TcPacket::new(skb);
     let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
     let verdict = pipeline::from_outside(&mut packet, &Maps, &mut host, scratch, ifindex);
@@ -45,10 +52,10 @@ pub fn uplink_ingress(context: TcContext) -> i32 {
 pub fn uplink_egress(context: TcContext) -> i32 {
     let skb = context.skb.skb;
     // SAFETY: the context is valid as long as the program runs.
-    let ifindex = unsafe { (*skb).ifindex };
+    let (ifindex, ingress) = unsafe { ((*skb).ifindex, (*skb).ingress_ifindex) };
     let mut packet = TcPacket::new(skb);
     let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
-    let verdict = pipeline::to_outside(&mut packet, &Maps, &mut host, scratch, ifindex);
+    let verdict = pipeline::to_outside(&mut packet, &Maps, &mut host, scratch, ifindex, ingress);
     finish::tc(verdict, skb, ifindex)
 }
 

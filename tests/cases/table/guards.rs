@@ -80,7 +80,16 @@ pub(crate) fn cases() -> Vec<Case> {
             .send(neighbour_advertisement(WEB_1, WEB_1).hop_by_hop())
             .expect(refuse(SpoofedNeighbour))
             .send(neighbour_solicitation(WEB_1, WEB_2).destination_options())
-            .expect(refuse(SpoofedNeighbour)),
+            .expect(refuse(SpoofedNeighbour))
+            .send(
+                neighbour_advertisement(WEB_1, WEB_1)
+                    .destination_options()
+                    .destination_options()
+                    .destination_options()
+                    .destination_options()
+                    .destination_options(),
+            )
+            .expect(refuse(Malformed)),
         case("an endpoint is no router")
             .send(icmp_message(WEB_1, EVERYBODY, 9, 134).only(V6))
             .expect(refuse(RogueRouter))

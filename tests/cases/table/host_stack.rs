@@ -45,6 +45,14 @@ pub(crate) fn cases() -> Vec<Case> {
             .expect(pass(PassReason::NotOurs))
             .send_at(to_outside(), raw(LAN, WORLD, Protocols::GRE))
             .expect(pass(PassReason::NotOurs)),
+        case("who did not come in by the endpoint's bridge is not the endpoint")
+            .send_at(to_outside_from(UPLINK), tcp(WEB_1, 5432, LAN, 1234).syn())
+            .expect(refuse(PrivateSource))
+            .send_at(to_outside_from(DB.bridge), tcp(WEB_1, 5432, LAN, 1234).syn())
+            .expect(refuse(PrivateSource))
+            .send_at(to_outside_from(0), tcp(WEB_1, 5432, LAN, 1234).syn())
+            .expect(refuse(PrivateSource))
+            .flows(0),
         case("an address of ours that nobody has does not leave")
             .send_at(to_outside(), tcp(WEB_NOBODY, 40_000, WORLD, 443).syn())
             .expect(refuse(PrivateSource))

@@ -215,6 +215,11 @@ pub(crate) fn cases() -> Vec<Case> {
             .expect(pass(PassReason::NoUplink))
             .send(tcp(WEB_1, 40_000, LAN, 80).syn())
             .expect(tx(tcp(HOST, 40_000, LAN, 80).syn())),
+        case("a route out of no uplink is refused")
+            .given(way_out_elsewhere())
+            .send(tcp(WEB_1, 40_000, WORLD, 443).syn())
+            .expect(refuse(NotAnUplink))
+            .flows(0),
         case("the host's own outside address is the host's")
             .send(tcp(WEB_1, 40_000, HOST, 22).syn())
             .expect(pass(PassReason::ToHost))

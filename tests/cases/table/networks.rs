@@ -93,7 +93,7 @@ pub(crate) fn cases() -> Vec<Case> {
             .expect(refuse(InternalNetwork))
             .send(raw(INNER_1, WORLD, Protocols::GRE))
             .expect(refuse(InternalNetwork))
-            .send_at(to_outside(), tcp(INNER_1, 40_000, WORLD, 443).syn())
+            .send_at(to_outside_from(INNER.bridge), tcp(INNER_1, 40_000, WORLD, 443).syn())
             .expect(refuse(InternalNetwork))
             .flows(0),
         case("an unknown interface is not ours")

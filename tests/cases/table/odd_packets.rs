@@ -71,7 +71,7 @@ pub(crate) fn cases() -> Vec<Case> {
             .expect(refuse(PrivateSource)),
         case("five extension headers are too many to follow")
             .send(syn().hop_by_hop().destination_options().hop_by_hop().hop_by_hop().hop_by_hop())
-            .expect(pass(PassReason::NotUnderstood)),
+            .expect(refuse(Malformed)),
         case("a UDP checksum of 0 stays 0")
             .send(datagram().no_checksum().only(V4))
             .expect(tx(udp(HOST, 40_000, WORLD, 53).payload(&[6; 64]).no_checksum()))
@@ -83,8 +83,16 @@ pub(crate) fn cases() -> Vec<Case> {
             .send(tcp(WORLD, 443, HOST, 40_000).syn().ack().traffic_class(3))
             .expect(rx(tcp(WORLD, 443, WEB_1, 40_000).syn().ack().traffic_class(3))),
         case("a packet too big to state its length has the frame's")
-            .send(tcp(WEB_1, 40_000, WORLD, 443).ack().payload(&[1; 900]).stated_length(0))
-            .expect(tx(tcp(HOST, 40_000, WORLD, 443).ack().payload(&[1; 900]).stated_length(0))),
+            .send(
+                tcp(WEB_1, 40_000, WORLD, 443)
+                    .ack()
+                    .payload(&[1; 900])
+                    .segments(300)
+                    .stated_length(0),
+            )
+            .expect(tx(tcp(HOST, 40_000, WORLD, 443).ack().payload(&[1; 900]).stated_length(0)))
+            .send(tcp(WEB_1, 40_000, WORLD, 443).ack().payload(&[1; 90]).stated_length(0).only(V4))
+            .expect(refuse(Malformed)),
         case("a length beyond the frame is malformed")
             .send(syn().stated_length(1200))
             .expect(refuse(Malformed)),

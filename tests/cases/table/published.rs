@@ -123,6 +123,16 @@ pub(crate) fn cases() -> Vec<Case> {
             .send(tcp(WORLD, 40_000, HOST, 8080).rst())
             .expect(refuse(NoFlow))
             .flows(0),
+        case("a source that is nobody's outside opens nothing")
+            .given(publish(Tcp, 8080, WEB_1, 80))
+            .send_at(Hook::FromOutside, tcp(WEB_2, 5000, HOST, 8080).syn().to_mac(HOST.mac))
+            .expect(refuse(SpoofedAddress))
+            .send_at(Hook::FromOutside, tcp(HOST, 5000, HOST, 8080).syn().to_mac(HOST.mac))
+            .expect(refuse(SpoofedAddress))
+            .flows(0),
+        case("a source of ours does not pass through the host")
+            .send_at(Hook::FromOutside, tcp(WEB_1, 5432, LAN, 1234).syn().to_mac(HOST.mac))
+            .expect(refuse(SpoofedAddress)),
         case("a source of ours from outside is spoofed")
             .given(publish(Tcp, 8080, WEB_2, 80))
             .send(tcp(WEB_1, 5000, WORLD, 443).syn())

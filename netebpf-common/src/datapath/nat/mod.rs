@@ -14,7 +14,7 @@ use super::{
     family::{Family, for_family},
     host::Host,
     packet::{ChecksumStyle, Packet},
-    table::{Insertion, Lookup as _, State},
+    table::{Insertion, Lookup as _, State, Table as _},
 };
 use crate::{
     abi::{Address, FlowKey, FlowKind, FlowRef, Protocol, PublishedPorts, Settings},
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How many ports are tried before a flow is refused.
-const PROBES: u32 = 32;
+const PROBES: u32 = 16;
 
 /// What a translation adds to checksums.
 #[derive(Clone, Copy)]
@@ -60,23 +60,32 @@ pub(super) fn reserve<S: State, H: Host>(
     entry: &FlowRef,
     kind: FlowKind,
 ) -> Result<(), DropReason> {
+    // The client's own port, which a published port's flow would change, is on another machine.
+    let ours = matches!(kind, FlowKind::Masquerade);
+    if !(ours && held_by_host(state, host, reply)) {
+        match conntrack::claim_tuple(state, reply, entry) {
+            Insertion::Inserted => return Ok(()),
+            Insertion::Full => return Err(DropReason::FlowTableFull),
+            Insertion::Exists => {}
+        }
+    }
     let first = u32::from(settings.snat_first);
     let range = u32::from(settings.snat_last).saturating_sub(first) + 1;
     let mut next = below(range, host.random());
     // A range that is tried whole needs every port of it.
     let stride = if range > PROBES { 1 + below(range - 1, host.random()) } else { 1 };
     let mut probe = 0;
-    while probe <= PROBES {
-        // The client's own port, which a published port's flow would change, is on another machine.
-        let taken = matches!(kind, FlowKind::Masquerade) && held_by_host(state, host, reply);
-        if !taken {
-            match conntrack::claim_tuple(state, reply, entry) {
+    while probe < PROBES {
+        reply.destination_port = ((first + next) as u16).to_be_bytes();
+        // What a dead flow left is passed over here: older kernels' verifiers walk through every turn of
+        // this loop, and there are other ports.
+        if !(ours && held_by_host(state, host, reply)) {
+            match state.index().insert_new(reply, entry) {
                 Insertion::Inserted => return Ok(()),
                 Insertion::Full => return Err(DropReason::FlowTableFull),
                 Insertion::Exists => {}
             }
         }
-        reply.destination_port = ((first + next) as u16).to_be_bytes();
         next += stride;
         if next >= range {
             next -= range;

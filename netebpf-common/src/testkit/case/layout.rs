@@ -67,6 +67,8 @@ pub enum WayOut {
     Unreachable,
     /// There is no route.
     Unknown,
+    /// By an interface that is no uplink: the bridge of the network `db`.
+    Elsewhere,
 }
 
 /// A port of the host leads to an endpoint's.
@@ -104,6 +106,10 @@ pub fn no_default_route() -> Given {
 /// The host has a route that says that the world cannot be reached.
 pub fn world_unreachable() -> Given {
     Given::WayOut(WayOut::Unreachable)
+}
+/// The host's default route leads out of an interface that is no uplink.
+pub fn way_out_elsewhere() -> Given {
+    Given::WayOut(WayOut::Elsewhere)
 }
 /// The longest packet that the ways out take.
 pub fn way_out_takes(bytes: u32) -> Given {

@@ -1,6 +1,7 @@
 //! What runs a case: the seam between a description and the two places where it is tried.
 
 use super::layout::Layout;
+use crate::testkit::WEB;
 use crate::{
     abi::{Address, Direction, Flow, FlowKey, InterfaceKind, Protocol, PublishedPorts},
     datapath::{FamilyId, pipeline},
@@ -19,8 +20,11 @@ pub enum Hook {
     Veth(Station),
     /// Ingress of the uplink.
     FromOutside,
-    /// Egress of the uplink.
-    ToOutside,
+    /// Egress of the uplink, with the interface that the packet came in by; 0 for the host's own.
+    ToOutside {
+        /// Where it came in.
+        ingress: u32,
+    },
     /// Egress of a network's bridge device, with the interface that the packet came in by; 0 for the
     /// host's own.
     IntoNetwork {
@@ -35,9 +39,13 @@ pub enum Hook {
 pub fn veth(station: Station) -> Hook {
     Hook::Veth(station)
 }
-/// At the uplink's egress.
+/// At the uplink's egress, come in by the bridge of the network `web`.
 pub fn to_outside() -> Hook {
-    Hook::ToOutside
+    to_outside_from(WEB.bridge)
+}
+/// At the uplink's egress, come in by an interface (0: the host's own).
+pub fn to_outside_from(ingress: u32) -> Hook {
+    Hook::ToOutside { ingress }
 }
 /// At the egress of a network's bridge device, come in by an interface (0: the host's own).
 pub fn into_network(site: Site, ingress: u32) -> Hook {
@@ -49,7 +57,7 @@ impl Hook {
     pub fn ifindex(&self) -> u32 {
         match self {
             Self::Veth(station) => station.veth(),
-            Self::FromOutside | Self::ToOutside => UPLINK,
+            Self::FromOutside | Self::ToOutside { .. } => UPLINK,
             Self::IntoNetwork { site, .. } => site.bridge,
         }
     }
@@ -60,7 +68,7 @@ impl std::fmt::Display for Hook {
         match self {
             Self::Veth(station) => write!(out, "from {}", station.name),
             Self::FromOutside => write!(out, "from outside"),
-            Self::ToOutside => write!(out, "to outside"),
+            Self::ToOutside { ingress } => write!(out, "to outside from {ingress}"),
             Self::IntoNetwork { site, ingress } => write!(out, "into {} from {ingress}", site.name),
         }
     }
@@ -232,7 +240,9 @@ impl Memory {
         match hook {
             Hook::Veth(_) => pipeline::from_endpoint(packet, state, host, scratch, ifindex),
             Hook::FromOutside => pipeline::from_outside(packet, state, host, scratch, ifindex),
-            Hook::ToOutside => pipeline::to_outside(packet, state, host, scratch, ifindex),
+            Hook::ToOutside { ingress } => {
+                pipeline::to_outside(packet, state, host, scratch, ifindex, ingress)
+            }
             Hook::IntoNetwork { ingress, .. } => {
                 pipeline::to_network(packet, state, scratch, ifindex, ingress)
             }

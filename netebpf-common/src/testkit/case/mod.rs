@@ -8,9 +8,11 @@ pub use expect::{Expect, pass, peer, refuse, rx, translated, tx};
 pub use layout::{
     Given, Layout, WayOut, bring_back, capacity, flow_vanishes, later, no_default_route,
     no_uplink_address, peers_apart, place_of, publish, quota, remove, restart, snat_ports, socket,
-    way_in_takes, way_out_takes, world_unreachable,
+    way_in_takes, way_out_elsewhere, way_out_takes, world_unreachable,
 };
-pub use machine::{Hook, Machine, Memory, Row, Seen, Tables, into_network, to_outside, veth};
+pub use machine::{
+    Hook, Machine, Memory, Row, Seen, Tables, into_network, to_outside, to_outside_from, veth,
+};
 
 use super::{
     frame::Frame,

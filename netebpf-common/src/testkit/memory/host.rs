@@ -5,7 +5,7 @@ use crate::{
     datapath::{Datagram, FamilyId, Host, Route},
     testkit::{
         case::WayOut,
-        station::{HOST, MTU, ROUTER, SITES, UPLINK},
+        station::{DB, HOST, MTU, ROUTER, SITES, UPLINK},
     },
 };
 use std::collections::HashSet;
@@ -58,6 +58,7 @@ impl MemoryHost {
         match self.way_out {
             WayOut::Router => by(UPLINK, ROUTER.address(family), self.mtu),
             WayOut::Unreachable => Route::None,
+            WayOut::Elsewhere => by(DB.bridge, *destination, MTU),
             // The kernel gives one answer for both.
             WayOut::Unknown => Route::Host,
         }
