@@ -1,6 +1,6 @@
 //! When a flow's time is over.
 
-use super::{OPENING, Place, remove_entry, retire, snapshot::PlainFlow};
+use super::{OPENING, Place, remove_entry, remove_marks, retire, snapshot::PlainFlow};
 use crate::kernel::{BpfError, bpf::Maps};
 use netebpf_common::{
     abi::{Protocol, is_live, map},
@@ -60,6 +60,7 @@ impl Retired {
     /// Places that an earlier process retired and did not give back. It may have died before it
     /// removed the index entries, so that is done again.
     fn adopt(&mut self, maps: &mut Maps, now: u64) -> Result<(), BpfError> {
+        remove_marks(maps)?;
         let left: Vec<_> = Place::all(maps)
             .filter(|place| place.retired() && !is_live(place.generation()))
             .map(|place| (place.number, place.generation().wrapping_sub(1), place.keys()))

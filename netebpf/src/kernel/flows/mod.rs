@@ -17,7 +17,7 @@ use super::{
     bpf::{Maps, Shared, gone},
 };
 use crate::plan::Link;
-use netebpf_common::abi::{self, Direction, FlowKey, TcpSeen, is_live, map};
+use netebpf_common::abi::{self, Direction, FlowKey, FlowRef, TcpSeen, is_live, map};
 use snapshot::PlainFlow;
 use std::{collections::BTreeMap, ptr::NonNull, time::Duration};
 
@@ -26,6 +26,9 @@ fn now() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32).as_nanos() as u64
 }
+
+/// A flag of `bpf(2)`: insert only what is not there.
+const BPF_NOEXIST: u64 = 1;
 
 /// How long a program may take to open a flow: a younger one is not touched, because the program that
 /// opens it may still be about to give up and release its place itself.
@@ -123,7 +126,9 @@ impl<'a> Place<'a> {
 }
 
 /// Removes an index entry, if it still leads to this flow: the programs put a new flow's in the place
-/// of one whose flow is dead.
+/// of one whose flow is dead. As among them, who clears a tuple marks it first (see `claim_tuple`), so that
+/// nobody's new entry is taken away between the look and the removal; where there is a mark, a program does
+/// it.
 fn remove_entry(
     maps: &mut Maps,
     key: &FlowKey,
@@ -131,13 +136,27 @@ fn remove_entry(
     generation: u64,
 ) -> Result<(), BpfError> {
     let error = BpfError::map("clean up", map::FLOW_INDEX);
-    match maps.flow_index.get(&Shared(*key), 0) {
+    let mark = Shared(key.mark());
+    let entry = Shared(FlowRef { generation, slot: place, direction: 0 });
+    if maps.flow_index.insert(mark, entry, BPF_NOEXIST).is_err() {
+        return Ok(());
+    }
+    let removed = match maps.flow_index.get(&Shared(*key), 0) {
         Ok(Shared(entry)) if entry.slot == place && entry.generation == generation => {
-            gone(maps.flow_index.remove(&Shared(*key))).map_err(error)
+            gone(maps.flow_index.remove(&Shared(*key)))
         }
         Ok(_) => Ok(()),
-        Err(missing) => gone(Err(missing)).map_err(error),
-    }
+        Err(missing) => gone(Err(missing)),
+    };
+    gone(maps.flow_index.remove(&mark)).and(removed).map_err(error)
+}
+
+/// Removes the marks that a process left which died between setting and removing one.
+fn remove_marks(maps: &mut Maps) -> Result<(), BpfError> {
+    let marked = |key: &Shared<FlowKey>| key.0.protocol & FlowKey::MARK != 0;
+    let marks: Vec<_> = maps.flow_index.keys().flatten().filter(marked).collect();
+    let error = BpfError::map("clean up", map::FLOW_INDEX);
+    marks.iter().try_for_each(|mark| gone(maps.flow_index.remove(mark))).map_err(error)
 }
 
 /// Ends a flow: from here on every packet misses it.
