@@ -2,8 +2,9 @@
 //! the difference; the packets themselves never come here.
 //!
 //! **Invariant**: `model`, `config`, `ipam` and `plan` do no I/O (but for reading the file of settings);
-//! `kernel` is the only room that talks to the kernel; dependence goes cli → daemon → plan, apply →
-//! model.
+//! `kernel` is the only room that reads or changes links, programs, maps, sysctls and namespaces, while
+//! `state` has its files and `daemon` sockets, processes and signals; dependence goes cli → daemon →
+//! plan, apply → model.
 
 pub mod apply;
 pub mod cli;

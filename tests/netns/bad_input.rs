@@ -175,9 +175,16 @@ fn usage() {
         assert_eq!(ran.code, 2, "{ran:#?}");
         assert_eq!(ran.out, "");
     }
-    for fine in
-        ["help", "--help", "--version", "up --help", "network --help", "completion bash", "man"]
-    {
+    for fine in [
+        "help",
+        "--help",
+        "--version",
+        "up --help",
+        "network --help",
+        "completion bash",
+        "man",
+        "schema",
+    ] {
         assert!(!lab.run(fine).ok().is_empty());
     }
     lab.nothing_left();
@@ -195,7 +202,18 @@ fn without_root() {
     open(&copy);
     open(copy.parent().expect("a directory"));
     let file = lab.file("netebpf.yaml", &topology().to_string());
-    for arguments in ["up -f FILE", "down", "status", "ps", "create --name x", "network ls", "gc"] {
+    for arguments in [
+        "up -f FILE",
+        "down",
+        "status",
+        "ps",
+        "create --name x",
+        "run --name x -- true",
+        "exec x true",
+        "network ls",
+        "doctor",
+        "gc",
+    ] {
         let mut command = Command::new(&copy);
         lab.host.enter(&mut command);
         let arguments = arguments.replace("FILE", file.to_str().expect("plain"));

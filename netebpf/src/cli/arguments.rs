@@ -82,6 +82,9 @@ impl EndpointArguments {
         for text in &self.publish {
             publish.extend(ports::parse(text)?);
         }
+        for warning in publish.iter().filter_map(PublishSpec::warning) {
+            eprintln!("netebpf: warning: {warning}");
+        }
         let labels = self.labels.into_iter().collect();
         let request = EndpointRequest { name, networks, publish, labels, ..Default::default() };
         Ok((request, self.host.choice()))

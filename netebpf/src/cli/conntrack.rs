@@ -47,7 +47,7 @@ struct Ls {
 
 impl Ls {
     async fn run(self, context: &Context) -> Result<u8, CliError> {
-        let filter = filter(self.filter);
+        let filter = resolved(context, filter(self.filter)).await?;
         let mut flows: Vec<FlowSnapshot> = context.look(path::FLOWS).await?;
         flows.retain(|flow| filter.takes(flow));
         let text = match &self.format {
@@ -104,7 +104,8 @@ impl Rm {
     async fn run(self, context: &Context) -> Result<u8, CliError> {
         let mut removed = FlowsRemoved { removed: 0 };
         if context.exists() {
-            removed = context.client.post(path::FLOWS_REMOVE, &filter(self.filter)).await?;
+            let filter = resolved(context, filter(self.filter)).await?;
+            removed = context.client.post(path::FLOWS_REMOVE, &filter).await?;
         }
         let text = format!("{} flows removed\n", removed.removed);
         output::print(&text).map_err(CliError::io("standard output"))?;
@@ -121,8 +122,8 @@ fn part(text: &str) -> Result<Part, String> {
     let mut filter = FlowFilter::default();
     let wrong = |error: &dyn std::fmt::Display| format!("{text:?}: {error}");
     match key {
-        "protocol" => filter.protocol = Some(value.to_owned()),
-        "state" => filter.state = Some(value.to_owned()),
+        "protocol" => filter.protocol = Some(one_of(&PROTOCOLS, value)?),
+        "state" => filter.state = Some(one_of(&STATES, value)?),
         "endpoint" => filter.endpoint = Some(value.to_owned()),
         "address" => filter.address = Some(value.parse().map_err(|error| wrong(&error))?),
         "port" => filter.port = Some(value.parse().map_err(|error| wrong(&error))?),
@@ -132,6 +133,34 @@ fn part(text: &str) -> Result<Part, String> {
         }
     }
     Ok(Part(filter))
+}
+
+/// As [`FlowSnapshot::protocol`].
+const PROTOCOLS: [&str; 3] = ["tcp", "udp", "icmp"];
+/// As [`FlowSnapshot::state`].
+const STATES: [&str; 8] = [
+    "SYN_SENT",
+    "SYN_RECV",
+    "ESTABLISHED",
+    "CLOSING",
+    "TIME_WAIT",
+    "CLOSE",
+    "UNREPLIED",
+    "REPLIED",
+];
+
+fn one_of(known: &[&str], value: &str) -> Result<String, String> {
+    let found = known.iter().find(|known| known.eq_ignore_ascii_case(value));
+    let found = found.ok_or_else(|| format!("{value:?}: {} would be right", known.join(", ")))?;
+    Ok((*found).to_owned())
+}
+
+/// The endpoint by its name: the user may have given an identifier, or the beginning of one.
+async fn resolved(context: &Context, mut filter: FlowFilter) -> Result<FlowFilter, CliError> {
+    if let Some(query) = &filter.endpoint {
+        filter.endpoint = Some(context.endpoint(query).await?.endpoint.name);
+    }
+    Ok(filter)
 }
 
 fn filter(parts: Vec<Part>) -> FlowFilter {
@@ -175,10 +204,16 @@ mod tests {
             filter(parts.iter().map(|text| part(text).unwrap()).collect()).takes(&flow())
         };
         assert!(takes(&[]));
-        assert!(takes(&["protocol=TCP", "endpoint=web", "address=192.0.2.1", "port=443"]));
+        assert!(takes(&[
+            "protocol=TCP",
+            "state=established",
+            "endpoint=web",
+            "address=192.0.2.1",
+            "port=443"
+        ]));
         assert!(!takes(&["protocol=tcp", "endpoint=db"]));
         assert!(!takes(&["address=10.0.0.3"]));
-        for wrong in ["colour=red", "port=x", "web"] {
+        for wrong in ["colour=red", "port=x", "web", "protocol=foo", "state=XYZ"] {
             assert!(part(wrong).is_err(), "{wrong}");
         }
     }

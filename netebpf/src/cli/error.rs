@@ -41,8 +41,11 @@ pub(super) enum CliError {
     #[error("endpoint {endpoint:?}: port {port}: not published")]
     NotPublished { endpoint: String, port: String },
     /// Not the first address.
-    #[error("--subnet {net}: it has host bits: {} would be right", net.trunc())]
-    HostBits { net: ipnet::IpNet },
+    #[error("{option} {net}: it has host bits: {} would be right", net.trunc())]
+    HostBits { option: &'static str, net: ipnet::IpNet },
+    /// Which subnet would it be in?
+    #[error("{option} {address}: no --subnet has it: one of its range would be right")]
+    OutsideSubnets { option: &'static str, address: std::net::IpAddr },
     /// Which subnet would it be in?
     #[error("--gateway {0}: there is no subnet of its family: --subnet gives one")]
     GatewayWithoutSubnet(std::net::IpAddr),
@@ -62,6 +65,7 @@ impl CliError {
         match self {
             Self::Launch(LaunchError::NotFound(_)) => Some(127),
             Self::Launch(LaunchError::NotExecutable(..)) => Some(126),
+            Self::Missing(_) => Some(1),
             _ => None,
         }
     }

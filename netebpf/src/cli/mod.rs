@@ -27,6 +27,7 @@ mod privilege;
 mod ps;
 mod rm;
 mod run;
+mod schema;
 mod status;
 mod up;
 mod version;
@@ -77,6 +78,7 @@ enum Command {
     Daemon(daemon::Daemon),
     Completion(completion::Completion),
     Man(man::Man),
+    Schema(schema::Schema),
     Version(version::Version),
 }
 
@@ -84,7 +86,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let asked = match &cli.command {
-        // A command of the user's own runs here: whatever fails before it does is Docker's 125.
+        // A command of the user's own runs here: what fails before it does is Docker's 125, but for
+        // missing privileges.
         Command::Run(_) | Command::Exec(_) => 125,
         _ => 1,
     };
@@ -102,12 +105,15 @@ fn run(cli: Cli) -> Result<u8, CliError> {
     match cli.command {
         Command::Completion(command) => return command.run(),
         Command::Man(command) => return command.run(),
+        Command::Schema(command) => return command.run(),
         Command::Version(command) => return command.run(),
-        Command::Doctor(command) => return command.run(),
         _ => privilege::check()?,
     }
-    if let Command::Daemon(command) = cli.command {
-        return command.run(&cli.instance);
+    match cli.command {
+        // Without privileges it could not tell what the kernel has.
+        Command::Doctor(command) => return command.run(),
+        Command::Daemon(command) => return command.run(&cli.instance),
+        _ => {}
     }
     let context = Context::new(cli.instance);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -132,6 +138,7 @@ fn run(cli: Cli) -> Result<u8, CliError> {
             Command::Daemon(_)
             | Command::Completion(_)
             | Command::Man(_)
+            | Command::Schema(_)
             | Command::Version(_)
             | Command::Doctor(_) => unreachable!("done above"),
         }

@@ -7,9 +7,10 @@ use super::{
     output::{self, Format, Listing, rfc3339},
 };
 use crate::{
+    config::topology::{BRIDGE_NAME, ICC, MTU},
     daemon::api::{Changes, CreateNetworkRequest, NetworkView, RemoveRequest, path},
     model::{
-        Driver,
+        Driver, InterfaceName,
         requests::{NetworkRequest, SubnetRequest, check_network_name},
     },
 };
@@ -113,6 +114,19 @@ struct Create {
     /// The gateway of the subnet that it is in
     #[arg(long = "gateway", value_name = "ADDRESS")]
     gateways: Vec<IpAddr>,
+    /// Where addresses come from, in the subnet that it is in
+    #[arg(long = "ip-range", value_name = "SUBNET")]
+    ranges: Vec<IpNet>,
+    /// An address that no endpoint is given
+    #[arg(long = "aux-address", value_name = "NAME=ADDRESS", value_parser = reserved)]
+    reserved: Vec<(String, IpAddr)>,
+    /// The kind of network: bridge is the only one
+    #[arg(short, long, default_value = "bridge", value_parser = ["bridge"])]
+    driver: String,
+    /// A driver's option: com.docker.network.bridge.name, com.docker.network.bridge.enable_icc,
+    /// com.docker.network.driver.mtu
+    #[arg(short, long = "opt", value_name = "KEY=VALUE", value_parser = option)]
+    options: Vec<DriverOption>,
     /// No way out and none in
     #[arg(long)]
     internal: bool,
@@ -132,6 +146,24 @@ impl Create {
         network.internal = self.internal;
         network.labels = self.labels.into_iter().collect();
         network.subnets = subnets(self.subnets, self.gateways)?;
+        for range in self.ranges {
+            if range != range.trunc() {
+                return Err(CliError::HostBits { option: "--ip-range", net: range });
+            }
+            let subnet = subnet_of(&mut network, range.addr(), "--ip-range")?;
+            subnet.range = Some(range);
+        }
+        for (name, address) in self.reserved {
+            let subnet = subnet_of(&mut network, address, "--aux-address")?;
+            subnet.reserved.insert(name, address);
+        }
+        for option in self.options {
+            match option {
+                DriverOption::Bridge(name) => network.bridge = Some(name),
+                DriverOption::Peers(peers) => network.peers = peers,
+                DriverOption::Mtu(mtu) => network.mtu = Some(mtu),
+            }
+        }
         let request = CreateNetworkRequest { network };
         let view: NetworkView = context.change(path::NETWORKS, &request).await?;
         let text = format!("{}\n", view.network.id);
@@ -140,13 +172,56 @@ impl Create {
     }
 }
 
+/// A driver's option, read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum DriverOption {
+    Bridge(InterfaceName),
+    Peers(bool),
+    Mtu(u32),
+}
+
+fn option(text: &str) -> Result<DriverOption, String> {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    match key {
+        BRIDGE_NAME => {
+            InterfaceName::new(value).map(DriverOption::Bridge).map_err(|error| error.to_string())
+        }
+        ICC => value
+            .parse()
+            .map(DriverOption::Peers)
+            .map_err(|_| format!("{value:?}: true or false would be right")),
+        MTU => value
+            .parse()
+            .map(DriverOption::Mtu)
+            .map_err(|_| format!("{value:?}: a number of bytes would be right")),
+        _ => Err(format!("{BRIDGE_NAME}=, {ICC}= and {MTU}= are understood")),
+    }
+}
+
+/// `NAME=ADDRESS`.
+fn reserved(text: &str) -> Result<(String, IpAddr), String> {
+    let (name, address) = pair(text)?;
+    let address = address.parse().map_err(|error| format!("{address:?}: {error}"))?;
+    Ok((name, address))
+}
+
+/// The subnet that an address is in.
+fn subnet_of<'a>(
+    network: &'a mut NetworkRequest,
+    address: IpAddr,
+    option: &'static str,
+) -> Result<&'a mut SubnetRequest, CliError> {
+    let found = network.subnets.iter_mut().find(|subnet| subnet.net.contains(&address));
+    found.ok_or(CliError::OutsideSubnets { option, address })
+}
+
 /// Each gateway goes to the subnet of its family, as with Docker.
 fn subnets(nets: Vec<IpNet>, gateways: Vec<IpAddr>) -> Result<Vec<SubnetRequest>, CliError> {
     let mut gateways = gateways;
     let mut subnets = Vec::new();
     for net in nets {
         if net.addr() != net.network() {
-            return Err(CliError::HostBits { net });
+            return Err(CliError::HostBits { option: "--subnet", net });
         }
         let ours = |gateway: &IpAddr| gateway.is_ipv4() == net.addr().is_ipv4();
         let gateway = gateways.iter().position(ours).map(|place| gateways.remove(place));
@@ -223,11 +298,11 @@ pub(super) fn shape(view: &NetworkView) -> Value {
         config
     });
     let mut options = json!({
-        "com.docker.network.bridge.name": network.bridge.as_str(),
-        "com.docker.network.bridge.enable_icc": network.peers.to_string(),
+        BRIDGE_NAME: network.bridge.as_str(),
+        ICC: network.peers.to_string(),
     });
     if let Some(mtu) = network.mtu {
-        options["com.docker.network.driver.mtu"] = mtu.to_string().into();
+        options[MTU] = mtu.to_string().into();
     }
     json!({
         "Name": network.name,
@@ -272,4 +347,38 @@ fn containers(view: &NetworkView) -> Map<String, Value> {
         }
     }
     containers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_and_reserved_addresses() {
+        let name = InterfaceName::new("br0").unwrap();
+        let set = |key: &str, value: &str| option(&format!("{key}={value}"));
+        assert_eq!(set(BRIDGE_NAME, "br0"), Ok(DriverOption::Bridge(name)));
+        assert_eq!(set(ICC, "false"), Ok(DriverOption::Peers(false)));
+        assert_eq!(set(MTU, "9000"), Ok(DriverOption::Mtu(9000)));
+        for (key, value) in [(BRIDGE_NAME, "br%d"), (ICC, "0"), (MTU, "big"), ("colour", "red")] {
+            assert!(set(key, value).is_err(), "{key}={value}");
+        }
+        let router = "10.0.0.9".parse().unwrap();
+        assert_eq!(reserved("router=10.0.0.9"), Ok(("router".to_owned(), router)));
+        assert!(reserved("10.0.0.9").is_err());
+    }
+
+    #[test]
+    fn an_address_finds_its_subnet() {
+        let nets = ["10.0.0.0/24", "fd00::/64"].map(|net| net.parse().unwrap());
+        let mut network = NetworkRequest::new("front");
+        network.subnets = subnets(nets.to_vec(), Vec::new()).unwrap();
+        let mut found = |address: &str| {
+            let address = address.parse().unwrap();
+            subnet_of(&mut network, address, "--ip-range").map(|subnet| subnet.net)
+        };
+        assert_eq!(found("10.0.0.128").unwrap(), nets[0]);
+        assert_eq!(found("fd00::8").unwrap(), nets[1]);
+        assert!(found("10.0.1.1").is_err());
+    }
 }

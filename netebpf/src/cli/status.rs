@@ -26,7 +26,10 @@ impl Status {
         let status: Instance = match context.client.get(path::STATUS).await {
             Err(ClientError::NoDaemon { .. } | ClientError::Ending(_)) if !context.exists() => {
                 eprintln!("netebpf: instance {:?}: nothing is up", context.instance.name());
-                return Ok(0);
+                if matches!(self.format, Format::Table) {
+                    return Ok(0);
+                }
+                Instance { instance: context.instance.name().to_owned(), ..Instance::default() }
             }
             answer => answer?,
         };

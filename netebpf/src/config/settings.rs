@@ -6,11 +6,11 @@
 
 use crate::ipam::Pool;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use sha2::{Digest, Sha256};
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
 };
 
@@ -30,10 +30,6 @@ pub struct Settings {
     pub flow_capacity: u32,
     /// How many of them one endpoint can have.
     pub flow_quota: u32,
-    /// Resolvers to ask for names that are not ours; the host's own when empty.
-    pub dns_upstreams: Vec<SocketAddr>,
-    /// Where the API listens beside the control socket.
-    pub api_listeners: Vec<SocketAddr>,
 }
 
 /// Docker's `bip`: the gateway's address with the prefix length of its subnet.
@@ -66,8 +62,6 @@ impl Settings {
             snat_ports: (abi.snat_first, abi.snat_last),
             flow_capacity: abi.flow_capacity,
             flow_quota: abi.flow_quota,
-            dns_upstreams: Vec::new(),
-            api_listeners: Vec::new(),
         }
     }
 }
@@ -148,6 +142,9 @@ pub enum SettingsProblem {
         /// Flows for all.
         capacity: u32,
     },
+    /// A section that would have no effect yet.
+    #[error("{0}: it is not there yet, a later version reads it; take it out")]
+    Later(&'static str),
     /// A table too small or too large to make.
     #[error("flows: capacity {0} has to be from 1024 to 16777216")]
     Capacity(u32),
@@ -164,8 +161,8 @@ struct File {
     bip: Option<Ipv4Net>,
     snat_port_range: Option<String>,
     flows: Flows,
-    dns: Dns,
-    api: Api,
+    dns: Option<IgnoredAny>,
+    api: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -180,26 +177,6 @@ struct FilePool {
 struct Flows {
     capacity: Option<u32>,
     quota: Option<u32>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default, deny_unknown_fields)]
-struct Dns {
-    upstreams: Vec<Upstream>,
-}
-
-/// An address, port 53 unless it says another one.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Upstream {
-    Port(SocketAddr),
-    Plain(IpAddr),
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default, deny_unknown_fields)]
-struct Api {
-    listen: Vec<SocketAddr>,
 }
 
 /// Reads settings from a text; `file_name` stands in every message. For `seed` see [`Settings::new`].
@@ -233,6 +210,10 @@ pub fn load(path: &Path) -> Result<Settings, SettingsError> {
 }
 
 fn check(raw: File, seed: &[u8]) -> Result<Settings, SettingsProblem> {
+    let later = [("dns", &raw.dns), ("api", &raw.api)];
+    if let Some((section, _)) = later.into_iter().find(|(_, value)| value.is_some()) {
+        return Err(SettingsProblem::Later(section));
+    }
     let mut settings = Settings::new(seed);
     if let Some(pools) = raw.default_address_pools {
         let chosen: Vec<Pool> = pools.into_iter().map(pool).collect::<Result<_, _>>()?;
@@ -268,16 +249,6 @@ fn check(raw: File, seed: &[u8]) -> Result<Settings, SettingsProblem> {
         return Err(SettingsProblem::Quota { quota, capacity });
     }
     (settings.flow_capacity, settings.flow_quota) = (capacity, quota);
-    settings.dns_upstreams = raw
-        .dns
-        .upstreams
-        .into_iter()
-        .map(|upstream| match upstream {
-            Upstream::Port(address) => address,
-            Upstream::Plain(address) => SocketAddr::new(address, 53),
-        })
-        .collect();
-    settings.api_listeners = raw.api.listen;
     Ok(settings)
 }
 

@@ -217,7 +217,7 @@ pub struct FlowsRemoved {
 }
 
 /// The instance as it is.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Status {
     /// Its name.
     pub instance: String,

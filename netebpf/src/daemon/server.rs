@@ -1,7 +1,8 @@
 //! The control socket: requests in, answers out.
 //!
 //! **Invariant**: every request runs as a task of its own to its end: a caller who goes away half-way
-//! leaves a whole change behind. Changes take [`Turn`]s; who only looks never waits for one.
+//! leaves a whole change behind. Changes take [`Turn`]s, and so does what is read from the kernel
+//! (status, flows); lists of endpoints and networks never wait for one.
 
 use super::{
     Daemon, Error,

@@ -14,6 +14,14 @@ pub enum KernelError {
     /// Programs and maps.
     #[error(transparent)]
     Bpf(#[from] BpfError),
+    /// The programs were refused, and the kernel lacks what they need.
+    #[error("load the programs: {missing} (netebpf doctor shows all): {source}")]
+    Feature {
+        /// What is missing, what that means and how to get it.
+        missing: String,
+        /// What the kernel said.
+        source: BpfError,
+    },
     /// Sysctls.
     #[error(transparent)]
     Sysctl(#[from] SysctlError),

@@ -62,6 +62,7 @@ impl InterfaceSpec {
             name: self.name.clone(),
         };
         let up = LinkChange { up: Some(true), ..LinkChange::default() };
+        // It stays up, in a namespace of the user's own too: by the end others may count on it.
         if let Some(lo) = facts.links.get("lo").filter(|lo| !lo.up) {
             netlink.change_link(lo.index, "lo", &up).await?;
         }

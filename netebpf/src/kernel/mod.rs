@@ -75,6 +75,11 @@ impl Kernel {
         self.bpf.avoid_tcx();
     }
 
+    /// How many flows there can be: the table keeps the size that it was made with.
+    pub fn flow_capacity(&self) -> u32 {
+        self.bpf.maps().map_or(self.settings.flow_capacity, |maps| maps.flows.len())
+    }
+
     /// The instance.
     pub fn instance(&self) -> &Instance {
         &self.instance

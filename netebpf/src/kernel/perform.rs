@@ -4,7 +4,7 @@ use super::{
     BpfError, BridgeSpec, Hook, Kernel, KernelError, LinkChange, VethSpec,
     bpf::{Shared, gone, remove_pin},
     flows::Retired,
-    netns,
+    netns, probe,
 };
 use crate::plan::{Mechanism, PublishChange};
 use ipnet::IpNet;
@@ -173,7 +173,12 @@ impl Kernel {
     }
 
     pub(crate) fn load(&mut self) -> Result<(), KernelError> {
-        Ok(self.bpf.load(self.settings)?)
+        self.bpf.load(self.settings).map_err(|error| match (&error, probe::obstacle()) {
+            (BpfError::Load(_) | BpfError::Program { .. }, Some(missing)) => {
+                KernelError::Feature { missing, source: error }
+            }
+            _ => error.into(),
+        })
     }
 
     pub(crate) fn unload(&mut self) -> Result<(), KernelError> {

@@ -60,9 +60,9 @@ pub enum InterfaceNameError {
     /// More than 15 bytes.
     #[error("interface name {0:?} is {len} bytes long; the kernel takes 15 at most", len = .0.len())]
     TooLong(String),
-    /// Empty, `.`, `..`, or a character that the kernel refuses.
+    /// Empty, `.`, `..`, or a character that the kernel refuses or, `%`, replaces.
     #[error(
-        "interface name {0:?} is empty, \".\" or \"..\", or has a \"/\", a \":\" or white space in it"
+        "interface name {0:?} is empty, \".\" or \"..\", or has a \"/\", \":\", \"%\" or white space in it"
     )]
     Invalid(String),
 }
@@ -74,7 +74,7 @@ impl InterfaceName {
         if name.len() > 15 {
             return Err(InterfaceNameError::TooLong(name));
         }
-        let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+        let bad = |c: char| matches!(c, '/' | ':' | '%') || c.is_whitespace() || c.is_control();
         if name.is_empty() || name == "." || name == ".." || name.contains(bad) {
             return Err(InterfaceNameError::Invalid(name));
         }

@@ -1,8 +1,8 @@
 //! What the kernel should have: every index, entry and attachment decided.
 
 use super::{
-    Attached, Mechanism, Observed, PlanError, Tables, Uplink, places::Places, published, sysctls,
-    xdp::XdpChoice,
+    Attached, Link, Mechanism, Observed, PlanError, Tables, Uplink, places::Places, published,
+    sysctls, xdp::XdpChoice,
 };
 use crate::{
     kernel::{BridgeSpec, Hook, InterfaceSpec, VethSpec},
@@ -187,9 +187,17 @@ impl Target {
     ) -> Result<(), PlanError> {
         let name = network.bridge.as_str();
         let existing = observed.links.get(name);
+        // One that was made and not yet marked when the process died: the mark comes right after, before
+        // anything else is done to it.
+        let cut_short = |link: &Link| {
+            link.alias.is_none()
+                && !link.up
+                && link.addresses.is_empty()
+                && link.mac == Some(network.mac.0)
+        };
         if let Some(link) = existing
             && (link.kind.as_deref() != Some("bridge")
-                || (link.alias.is_some() && !observed.is_ours(link)))
+                || !(observed.is_ours(link) || cut_short(link)))
         {
             return Err(PlanError::NotOurs { name: name.to_owned() });
         }

@@ -527,15 +527,27 @@ fn what_is_not_ours_is_named_and_left_alone() {
     let wanted = two_networks();
     let bridge = wanted.networks["front"].bridge.to_string();
     let mut observed = host();
-    let foreign = Link {
+    let cut_short = Link {
         index: 9,
         name: bridge.clone(),
         kind: Some("bridge".to_owned()),
-        alias: Some("mine".to_owned()),
+        mac: Some(wanted.networks["front"].mac.0),
         ..Link::default()
     };
-    observed.links.insert(bridge.clone(), foreign);
-    assert_eq!(plan(&wanted, &observed), Err(PlanError::NotOurs { name: bridge }));
+    let mine = Some("mine".to_owned());
+    let address = BTreeSet::from(["10.0.0.1/24".parse().unwrap()]);
+    for foreign in [
+        Link { alias: mine, ..cut_short.clone() },
+        Link { up: true, ..cut_short.clone() },
+        Link { addresses: address, ..cut_short.clone() },
+        Link { mac: Some(Mac([2; 6])), ..cut_short.clone() },
+    ] {
+        observed.links.insert(bridge.clone(), foreign);
+        let refused = Err(PlanError::NotOurs { name: bridge.clone() });
+        assert_eq!(plan(&wanted, &observed), refused);
+    }
+    observed.links.insert(bridge, cut_short);
+    assert!(plan(&wanted, &observed).is_ok(), "ours: made, but not yet marked");
 
     let path = std::path::PathBuf::from("/run/netns/web");
     let mut observed = host();

@@ -32,19 +32,12 @@ fn every_setting_is_read() {
         [flows]
         capacity = 4096
         quota = 1024
-        [dns]
-        upstreams = ["9.9.9.9", "[2620:fe::fe]:5353"]
-        [api]
-        listen = ["127.0.0.1:2380"]
     "#;
     let settings = parse(text, "config.toml", b"host").unwrap();
     assert_eq!(settings.bip.net.to_string(), "10.1.0.0/24");
     assert_eq!(settings.bip.gateway.to_string(), "10.1.0.254");
     assert_eq!(settings.snat_ports, (40_000, 50_000));
     assert_eq!((settings.flow_capacity, settings.flow_quota), (4096, 1024));
-    assert_eq!(settings.dns_upstreams[0].to_string(), "9.9.9.9:53");
-    assert_eq!(settings.dns_upstreams[1].to_string(), "[2620:fe::fe]:5353");
-    assert_eq!(settings.api_listeners[0].to_string(), "127.0.0.1:2380");
     let bases: Vec<bool> = settings.pools.iter().map(|pool| pool.base.addr().is_ipv6()).collect();
     assert_eq!(bases, [true, false], "IPv6 keeps its default pool");
 }
@@ -52,6 +45,14 @@ fn every_setting_is_read() {
 #[test]
 fn every_wrong_setting_has_its_message() {
     let cases = [
+        (
+            "[dns]\nupstreams = [\"9.9.9.9\"]",
+            "dns: it is not there yet, a later version reads it; take it out",
+        ),
+        (
+            "api.listen = [\"127.0.0.1:2380\"]",
+            "api: it is not there yet, a later version reads it; take it out",
+        ),
         (
             "bip = \"172.17.0.0/16\"",
             "bip: 172.17.0.0/16 is no address in the middle of its subnet; write it as 172.17.0.1/16",

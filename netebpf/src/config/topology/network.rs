@@ -14,9 +14,12 @@ use crate::model::{
 use ipnet::IpNet;
 use std::{collections::BTreeMap, str::FromStr};
 
-const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
-const ICC: &str = "com.docker.network.bridge.enable_icc";
-const MTU: &str = "com.docker.network.driver.mtu";
+/// The driver option that names the bridge.
+pub const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
+/// The driver option that lets endpoints of one network talk to each other.
+pub const ICC: &str = "com.docker.network.bridge.enable_icc";
+/// The driver option of the longest IP packet, in bytes.
+pub const MTU: &str = "com.docker.network.driver.mtu";
 
 /// The driver options that mean something.
 pub(super) const OPTIONS: [&str; 3] = [BRIDGE_NAME, ICC, MTU];

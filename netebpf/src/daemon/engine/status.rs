@@ -46,7 +46,7 @@ impl Engine {
             networks: desired.networks.values().cloned().collect(),
             endpoints: desired.endpoints.values().map(|endpoint| self.view(endpoint)).collect(),
             sysctls,
-            flows: FlowUse { used, capacity: self.settings.flow_capacity.into() },
+            flows: FlowUse { used, capacity: self.kernel.flow_capacity().into() },
             counters,
         })
     }

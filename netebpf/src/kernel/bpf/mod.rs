@@ -277,7 +277,8 @@ impl Bpf {
     }
 
     /// Whether the maps are to be made new. They are complete when programs are pinned beside them,
-    /// which comes last; maps without programs were left by a load that broke off.
+    /// which comes last; maps without programs were left by a load that broke off. Where one is gone,
+    /// the others do not fit a new one.
     fn start_afresh(&self) -> Result<bool, BpfError> {
         let entries = fs::read_dir(&self.pins).map_err(BpfError::file("read", &self.pins))?;
         let complete = entries.flatten().any(|entry| {
@@ -285,10 +286,11 @@ impl Bpf {
             let last = entry.path().join(Hook::UplinkXdp.program());
             name.to_string_lossy().starts_with("programs-") && last.exists()
         });
-        if complete {
+        let pins: Vec<_> = Maps::names().map(|name| self.pins.join("maps").join(name)).collect();
+        if complete && pins.iter().all(|pin| pin.exists()) {
             return Ok(false);
         }
-        for path in Maps::names().map(|name| self.pins.join("maps").join(name)) {
+        for path in pins {
             attach::remove_pin(&path)?;
         }
         Ok(true)
