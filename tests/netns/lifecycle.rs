@@ -283,13 +283,16 @@ fn corrupt_state() {
     }
 }
 
-/// Pins of another layout are left alone by `up`, and taken away by `down`.
+/// Pins of another layout are in nobody's way: `up` takes them away once its own stand.
 fn foreign_pins() {
     let lab = Lab::bare();
-    let root = format!("/sys/fs/bpf/netebpf/{}", lab.instance());
-    std::fs::create_dir_all(format!("{root}/v0/maps")).expect("bpffs is mounted");
+    let other = format!("/sys/fs/bpf/netebpf/{}/v0", lab.instance());
+    std::fs::create_dir_all(format!("{other}/maps")).expect("bpffs is mounted");
     lab.up_again(&topology(), &[]).ok();
     lab.endpoint("c1").reaches(C2.0.into());
+    assert!(!std::path::Path::new(&other).exists(), "{other} is left");
+    lab.run("down").ok();
+    lab.nothing_left();
 }
 
 /// `up` is killed, daemon and all, at any moment: the next one gets there, and `down` leaves nothing.

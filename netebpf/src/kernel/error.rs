@@ -20,7 +20,7 @@ pub enum KernelError {
         /// What is missing, what that means and how to get it.
         missing: String,
         /// What the kernel said.
-        source: BpfError,
+        source: Box<BpfError>,
     },
     /// Sysctls.
     #[error(transparent)]

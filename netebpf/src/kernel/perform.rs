@@ -175,7 +175,7 @@ impl Kernel {
     pub(crate) fn load(&mut self) -> Result<(), KernelError> {
         self.bpf.load(self.settings).map_err(|error| match (&error, probe::obstacle()) {
             (BpfError::Load(_) | BpfError::Program { .. }, Some(missing)) => {
-                KernelError::Feature { missing, source: error }
+                KernelError::Feature { missing, source: Box::new(error) }
             }
             _ => error.into(),
         })
