@@ -237,7 +237,7 @@ fn packet(machine: &mut Memory, [kind, who, port, to]: [u8; 4]) {
     let (hook, frame) = match kind % 4 {
         0 => (Hook::Veth(sender), udp(sender, port, server, 53)),
         1 => (Hook::Veth(sender), echo_request(sender, server, port)),
-        2 => (Hook::ToOutside, udp(sender, port, server, 53)),
+        2 => (to_outside(), udp(sender, port, server, 53)),
         _ => (Hook::FromOutside, udp(server, 53, HOST, port)),
     };
     let mut bytes = frame.bytes(FamilyId::V4);

@@ -99,6 +99,12 @@ pub struct Datagram {
     pub extended: bool,
 }
 
+impl Default for Datagram {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Datagram {
     /// No packet yet.
     pub const fn new() -> Self {
