@@ -6,7 +6,7 @@ use netebpf_common::{
     testkit::{
         Fate, Frame, Given, HOST, Hook, Layout, Machine, Memory, Operation, Station, TableName,
         WEB_1, WEB_2, WORLD, WORLD_2, checksums_are_right, echo_reply, echo_request, publish,
-        recompute_checksums, restart, tcp, udp,
+        recompute_checksums, restart, tcp, to_outside, udp,
     },
     verdict::{DeliverReason, Verdict},
 };
