@@ -167,7 +167,7 @@ proptest! {
             if !frame.is_of(family) {
                 continue;
             }
-            let hook = if place & 1 == 0 { Hook::Veth(WEB_1) } else { Hook::ToOutside };
+            let hook = if place & 1 == 0 { Hook::Veth(WEB_1) } else { to_outside() };
             let bytes = frame.bytes(family);
             send_any(&mut machine, hook, &bytes, true);
             let reply = frame.between(WORLD, HOST);
