@@ -33,6 +33,8 @@ fn run_and_its_exit_codes() {
         (&["run", "--rm", "--", "there-is-no-such-program"], 127, ""),
         (&["run", "--rm", "--", "sh", "-c", "kill -9 $$"], 137, ""),
         (&["run", "--rm", "--network", "nowhere", "--", "true"], 125, ""),
+        (&["run", "-d", "--", no_program], 126, ""),
+        (&["run", "-d", "--", "there-is-no-such-program"], 127, ""),
     ] {
         let ran = lab.netebpf(arguments);
         assert_eq!((ran.code, ran.out.as_str()), (code, out), "{}", ran.err);

@@ -22,6 +22,8 @@ netebpf_tests::tests![
     dead_and_still_forwarding,
     adopted_as_it_was,
     services_live_on,
+    a_port_lost_meanwhile,
+    damaged_records,
     ended_by_sigterm,
 ];
 
@@ -145,6 +147,38 @@ fn services_live_on() {
     eventually("the output of the service", || lab.run("logs c1").ok().contains("begun"));
     lab.run("down").ok();
     eventually("the service to end", || !std::path::Path::new(&format!("/proc/{before}")).exists());
+}
+
+/// A port that somebody took while no daemon held it is told of, and holds up no change.
+fn a_port_lost_meanwhile() {
+    let lab = Lab::up(&topology().ports("c1", &["8080:80"]));
+    lab.kill_daemon();
+    let address = HOST.port(Family::V4, 8080);
+    let _holder = lab.host.run(|| TcpListener::bind(address)).expect("a free port");
+    let more = topology().ports("c1", &["8080:80"]).ports("c2", &["9090:90"]);
+    let ran = lab.up_again(&more, &[]);
+    assert!(ran.clone().ok().contains("9090") && ran.err.contains("already"), "{ran:?}");
+    let taken = lab.host.run(|| TcpListener::bind(HOST.port(Family::V4, 9090)));
+    assert_eq!(taken.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+}
+
+/// The records of processes are damaged: a service still runs once.
+fn damaged_records() {
+    let topology = topology().command("c1", &["sleep", "1000"]);
+    let lab = Lab::up(&topology);
+    lab.kill_daemon();
+    let file = format!("/run/netebpf/{}/runtime.json", lab.instance());
+    let text = std::fs::read_to_string(&file).expect("records");
+    std::fs::write(file, "{").expect("written");
+    lab.up_again(&topology, &[]).ok();
+    eventually("one process", || lab.endpoint("c1").processes().len() == 1);
+    assert_eq!(lab.json("inspect c1")[0]["State"]["Running"], true);
+    lab.run("down").ok();
+    // What they were before stood there and nowhere else.
+    let records: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    for (name, value) in records["state"]["sysctls"].as_object().expect("names and values") {
+        lab.host.sysctl(name, value.as_str().expect("a value"));
+    }
 }
 
 /// A daemon that is told to end leaves what it made: `down` is the other word.

@@ -1,7 +1,7 @@
 //! `up` and `down`: whole or not at all, twice as once, and nothing left.
 
 use netebpf_tests::lab::{
-    Lab, Ns, both,
+    Lab, Ns, both, eventually,
     family::{C1, C2, HOST, SERVER},
     topology,
 };
@@ -17,6 +17,9 @@ netebpf_tests::tests![
     a_failed_change,
     two_hosts,
     an_existing_namespace,
+    somebody_elses_namespace,
+    a_vanished_namespace,
+    a_short_service,
     several_networks,
     picked_by_itself,
     bridge_deleted_by_hand,
@@ -137,7 +140,9 @@ fn a_failure_half_way() {
 
 /// A change that fails leaves what was there as it was.
 fn a_failed_change() {
-    let lab = Lab::up(&topology());
+    let lab = Lab::up(&topology().command("d1", &["sleep", "1000"]));
+    let pid = || lab.json("inspect d1")[0]["State"]["Pid"].as_u64().expect("a pid");
+    let runs = pid();
     let before = (lab.pins(), lab.now(), lab.run("ps --format {{.ID}}{{.Ports}}").ok());
     let address = HOST.port(netebpf_tests::lab::Family::V4, 8080);
     let _holder = lab.host.run(|| TcpListener::bind(address)).expect("a free port");
@@ -146,6 +151,7 @@ fn a_failed_change() {
     let missing = format!("{}  late: {{netns: /run/netns/there-is-none}}\n", topology());
     lab.up_text(&missing).fails_saying(1, &["late"]);
     assert_eq!((lab.pins(), lab.now(), lab.run("ps --format {{.ID}}{{.Ports}}").ok()), before);
+    assert_eq!(pid(), runs, "a service that would have gone was stopped nevertheless");
     lab.endpoint("c1").reaches(C2.0.into());
 }
 
@@ -180,6 +186,46 @@ fn an_existing_namespace() {
     lab.run("down").ok();
     lab.nothing_left();
     assert_eq!(own.links(), before);
+}
+
+/// One that only has the name of ours: refused, and what runs in it lives on.
+fn somebody_elses_namespace() {
+    let lab = Lab::bare();
+    let theirs = Ns::create(format!("{}.web", lab.instance()));
+    let mut process = theirs.command("sleep").arg("1000").spawn().expect("sleep runs");
+    lab.up_text("name: lab\nservices:\n  web: {}\n").fails_saying(1, &["web", "already"]);
+    let runs = process.try_wait().expect("our child").is_none();
+    drop(process.kill());
+    drop(process.wait());
+    assert!(runs, "it was killed");
+    netebpf_tests::lab::delete_namespace(theirs.name());
+    lab.nothing_left();
+}
+
+/// The user's namespace goes, with the daemon alive and without: the rest can still be changed.
+fn a_vanished_namespace() {
+    let lab = Lab::bare();
+    let own = Ns::create(format!("{}-own", lab.instance()));
+    let text = format!("name: lab\nservices:\n  app: {{netns: {}}}\n", own.path().display());
+    lab.up_text(&text).ok();
+    netebpf_tests::lab::delete_namespace(own.name());
+    let said = lab.up_text(&format!("{text}  more: {{}}\n")).ok();
+    assert!(said.contains("app is left out"), "{said}");
+    lab.endpoint("more").reaches(SERVER.0.into());
+    lab.kill_daemon();
+    lab.run("ps").ok();
+    lab.run("down").ok();
+    lab.nothing_left();
+}
+
+/// What ended well is not a difference.
+fn a_short_service() {
+    let lab = Lab::bare();
+    let text = "name: lab\nservices:\n  job: {command: [\"true\"]}\n";
+    lab.up_text(text).ok();
+    eventually("its end", || lab.json("inspect job")[0]["State"]["Running"] == false);
+    let said = lab.up_text(text).ok();
+    assert!(said.contains("nothing to change"), "{said}");
 }
 
 /// An endpoint on two networks reaches both, and goes out by one.

@@ -41,8 +41,13 @@ pub(crate) enum ClientError {
         source: io::Error,
     },
     /// The daemon's own words.
-    #[error("{0}")]
-    Refused(String),
+    #[error("{message}")]
+    Refused {
+        /// Why.
+        message: String,
+        /// Docker's exit code of a command that does not run.
+        exit: Option<u8>,
+    },
     /// The daemon takes the instance down just now.
     #[error("{0}")]
     Ending(String),
@@ -133,13 +138,13 @@ impl Client {
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| self.broken(error));
         }
-        let message = serde_json::from_slice(&body).map_or_else(
-            |_| format!("daemon: {status}: {}", String::from_utf8_lossy(&body)),
-            |failure: Failure| failure.message,
-        );
+        let Failure { message, exit } = serde_json::from_slice(&body).unwrap_or_else(|_| {
+            let message = format!("daemon: {status}: {}", String::from_utf8_lossy(&body));
+            Failure { message, exit: None }
+        });
         Err(match status {
             StatusCode::SERVICE_UNAVAILABLE => ClientError::Ending(message),
-            _ => ClientError::Refused(message),
+            _ => ClientError::Refused { message, exit },
         })
     }
 

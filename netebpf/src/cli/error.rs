@@ -55,6 +55,9 @@ pub(super) enum CliError {
     /// The daemon keeps ending before it can be asked.
     #[error("instance {:?}: its daemon ends whenever it is asked: try again", .0.name())]
     Restless(Instance),
+    /// The daemon could not start the user's command.
+    #[error("{message}")]
+    Command { message: String, exit: u8 },
     #[error("{what}: {source}")]
     Io { what: String, source: io::Error },
 }
@@ -63,10 +66,20 @@ impl CliError {
     /// The exit code, where it is not the command's usual one.
     pub(super) fn code(&self) -> Option<u8> {
         match self {
-            Self::Launch(LaunchError::NotFound(_)) => Some(127),
-            Self::Launch(LaunchError::NotExecutable(..)) => Some(126),
             Self::Missing(_) => Some(1),
+            Self::Launch(error) => error.exit(),
+            Self::Command { exit, .. } => Some(*exit),
             _ => None,
+        }
+    }
+
+    /// Says that a refusal to start a command is the exit code of this one.
+    pub(super) fn of_command(self) -> Self {
+        match self {
+            Self::Client(ClientError::Refused { message, exit: Some(exit) }) => {
+                Self::Command { message, exit }
+            }
+            other => other,
         }
     }
 

@@ -54,7 +54,8 @@ impl Run {
         if self.detach {
             endpoint.service = Some(service);
             let request = CreateRequest { endpoint, host };
-            let view: EndpointView = context.change(path::ENDPOINTS, &request).await?;
+            let view: EndpointView =
+                context.change(path::ENDPOINTS, &request).await.map_err(CliError::of_command)?;
             let text = format!("{}\n", view.endpoint.id);
             output::print(&text).map_err(CliError::io("standard output"))?;
             return Ok(0);
@@ -98,7 +99,7 @@ impl Run {
 /// noticed by itself, and be gone with the last endpoint.
 async fn tell_end(context: &Context, report: &ProcessReport) {
     match context.client.post::<Changes>(path::ENDPOINTS_PROCESS, report).await {
-        Err(ClientError::Refused(message)) => eprintln!("netebpf: {message}"),
+        Err(ClientError::Refused { message, .. }) => eprintln!("netebpf: {message}"),
         Err(ClientError::NoDaemon { .. }) if context.exists() => {
             eprintln!("netebpf: the daemon is gone: the endpoint stays until \"netebpf rm\"");
         }

@@ -51,6 +51,9 @@ pub const ENDED: &str = "netebpf-ended";
 pub struct Failure {
     /// One line for the user: what, where, what would be right.
     pub message: String,
+    /// Docker's exit code of a command that does not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<u8>,
 }
 
 /// What the user said about the host. What is absent stays as it is.

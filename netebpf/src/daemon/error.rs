@@ -3,7 +3,7 @@
 use super::{lookup::LookupError, ports::PortError, process::LaunchError, sockets};
 use crate::{
     apply::ApplyError,
-    kernel::KernelError,
+    kernel::{KernelError, NetnsError},
     model::resolve::{EndpointProblem, PublishedPort, ResolveError, ResolveProblem},
     state::StateError,
 };
@@ -42,6 +42,14 @@ pub enum Error {
         /// Why.
         source: LaunchError,
     },
+    /// A new endpoint is to use a namespace that is not there.
+    #[error("endpoint {endpoint:?}: {source}")]
+    Namespace {
+        /// Whose.
+        endpoint: String,
+        /// Which.
+        source: NetnsError,
+    },
     /// Not to be removed without force.
     #[error("endpoint {0:?}: its process runs: \"rm -f\" ends it first")]
     Running(String),
@@ -71,12 +79,22 @@ impl From<KernelError> for Error {
 }
 
 impl Error {
+    /// Docker's exit code, where a command does not run.
+    pub(super) fn exit(&self) -> Option<u8> {
+        match self {
+            Self::Service { source, .. } => source.exit(),
+            _ => None,
+        }
+    }
+
     /// The answer's status.
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::Resolve(_) | Self::Port(_) | Self::Running(_) | Self::Service { .. } => {
-                StatusCode::CONFLICT
-            }
+            Self::Resolve(_)
+            | Self::Port(_)
+            | Self::Running(_)
+            | Self::Service { .. }
+            | Self::Namespace { .. } => StatusCode::CONFLICT,
             Self::Lookup(_) => StatusCode::NOT_FOUND,
             Self::Ending => StatusCode::SERVICE_UNAVAILABLE,
             Self::State(_) | Self::Apply(_) | Self::Kernel(_) | Self::Teardown(..) => {

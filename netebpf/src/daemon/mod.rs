@@ -114,6 +114,7 @@ pub async fn run(instance: &Instance, mut announcer: Announcer) -> Result<(), Da
             return Err(error.into());
         }
     };
+    process::raise_file_limit();
     let result = serve(instance, &mut announcer).await;
     if let Err(error) = &result {
         announcer.failed(&error.to_string());
@@ -121,15 +122,24 @@ pub async fn run(instance: &Instance, mut announcer: Announcer) -> Result<(), Da
     // After SIGTERM services still write to their logs; without an instance nothing is left to keep.
     let _ = fs::remove_file(instance.socket());
     if !instance.state_dir().exists() {
-        let _ = fs::remove_dir_all(instance.run_dir().join("logs"));
-        let _ = fs::remove_file(log_file(instance));
-        let _ = fs::remove_file(instance.run_dir().join("runtime.json"));
+        remove_what_is_left(instance, result.is_err());
     }
     lock.remove();
     // These go with the last file in them.
     let _ = fs::remove_dir(instance.run_dir());
     let _ = instance.run_dir().parent().map(fs::remove_dir);
     result
+}
+
+/// Empties the run directory but for the lock. After a failed start what was done since the boot is not
+/// undone, so what says so stays.
+fn remove_what_is_left(instance: &Instance, failed: bool) {
+    for path in fs::read_dir(instance.run_dir()).into_iter().flatten().flatten().map(|e| e.path()) {
+        let kept = failed && (path.ends_with("runtime.json") || path.ends_with("namespaces"));
+        if path != instance.pid_file() && !kept {
+            let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        }
+    }
 }
 
 /// One that answers has the instance; one that does not is starting, or ending.
@@ -186,8 +196,11 @@ async fn serve(instance: &Instance, announcer: &mut Announcer) -> Result<(), Dae
     let server = tokio::spawn(server);
     let _ = stopped.await;
     // A change that has begun is brought to its end; a connection that only idles is not waited for.
-    let _engine = daemon.engine.lock().await;
+    let mut engine = Arc::clone(&daemon.engine).lock_owned().await;
     let _ = timeout(Duration::from_secs(1), server).await;
+    engine.let_go();
+    // Never unlocked again: from now on the next daemon may be at work, and no task of ours beside it.
+    std::mem::forget(engine);
     Ok(())
 }
 

@@ -9,30 +9,37 @@ use super::sockets;
 use crate::model::{Desired, PortMapping, Transport};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_with, sockopt};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, fs,
     io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    ops::RangeInclusive,
     os::fd::OwnedFd,
 };
 
 /// A port of the host: what one socket holds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct HostPort {
-    address: IpAddr,
+    // First what conflicting ones have in common: they stand beside each other in order.
     port: u16,
     transport: Transport,
+    address: IpAddr,
 }
 
 impl HostPort {
     /// Whether the kernel refuses two sockets on these.
     fn conflicts_with(self, other: Self) -> bool {
-        self.port == other.port
-            && self.transport == other.transport
+        (self.port, self.transport) == (other.port, other.transport)
             && self.address.is_ipv4() == other.address.is_ipv4()
             && (self.address == other.address
                 || self.address.is_unspecified()
                 || other.address.is_unspecified())
+    }
+
+    /// All of the same port and protocol.
+    fn neighbours(self) -> RangeInclusive<Self> {
+        let at = |address| Self { address, ..self };
+        at(Ipv4Addr::UNSPECIFIED.into())..=at(Ipv6Addr::from_bits(u128::MAX).into())
     }
 }
 
@@ -91,29 +98,45 @@ struct Held {
 
 impl HeldPorts {
     /// Gives back what `desired` does not publish and binds what it does. Given back first: a mapping
-    /// may move from every address to one, which are in each other's way.
+    /// may move from every address to one, which are in each other's way. Answers with the ports that
+    /// `previous` published, too, and that somebody took while no daemon held them: the packet path
+    /// serves them nevertheless.
     ///
     /// # Errors
-    /// At the first port that cannot be had. The caller holds what it wanted before again.
-    pub(super) fn hold(&mut self, desired: &Desired) -> Result<(), PortError> {
-        let wanted: BTreeMap<HostPort, &str> = wanted(desired).collect();
+    /// At the first new port that cannot be had. The caller holds what it wanted before again.
+    pub(super) fn hold(
+        &mut self,
+        desired: &Desired,
+        previous: &Desired,
+    ) -> Result<Vec<PortError>, PortError> {
+        let wanted: BTreeMap<HostPort, &str> = self::wanted(desired).collect();
+        let old: BTreeSet<HostPort> = self::wanted(previous).map(|(port, _)| port).collect();
         self.0.retain(|port, _| wanted.contains_key(port));
+        let mut lost = Vec::new();
         for (port, endpoint) in wanted {
             if let Some(held) = self.0.get_mut(&port) {
                 endpoint.clone_into(&mut held.endpoint);
                 continue;
             }
-            if let Some((_, held)) = self.0.iter().find(|(other, _)| other.conflicts_with(port)) {
-                return Err(PortError::Taken {
-                    endpoint: endpoint.to_owned(),
-                    port: port.to_string(),
-                    holder: format!("endpoint {:?}", held.endpoint),
-                });
+            match self.hold_one(port, endpoint) {
+                Ok(held) => drop(self.0.insert(port, held)),
+                Err(error) if old.contains(&port) => lost.push(error),
+                Err(error) => return Err(error),
             }
-            let held = Held { endpoint: endpoint.to_owned(), _socket: hold(port, endpoint)? };
-            self.0.insert(port, held);
         }
-        Ok(())
+        Ok(lost)
+    }
+
+    fn hold_one(&self, port: HostPort, endpoint: &str) -> Result<Held, PortError> {
+        let mut neighbours = self.0.range(port.neighbours());
+        if let Some((_, held)) = neighbours.find(|(other, _)| other.conflicts_with(port)) {
+            return Err(PortError::Taken {
+                endpoint: endpoint.to_owned(),
+                port: port.to_string(),
+                holder: format!("endpoint {:?}", held.endpoint),
+            });
+        }
+        Ok(Held { endpoint: endpoint.to_owned(), _socket: hold(port, endpoint)? })
     }
 }
 

@@ -4,12 +4,16 @@
 //! signals go through a pidfd that was opened before the start time was read, so they never reach
 //! another process that got the same id.
 
-use crate::state::{Exit, Process};
+use crate::{
+    model::Endpoint,
+    state::{Exit, Process},
+};
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
     process::{
-        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+        Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, pidfd_open,
+        pidfd_send_signal, setrlimit, waitid,
     },
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
@@ -25,6 +29,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::OnceLock,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{io::unix::AsyncFd, time::timeout};
@@ -65,6 +70,18 @@ pub(crate) fn is_alive(process: &Process) -> bool {
     process.exit.is_none()
         && process.boot == boot_id()
         && start_time(process.pid) == Some(process.start_time)
+}
+
+/// The limit of open files that we were started with, which is a service's too.
+static FILE_LIMIT: OnceLock<Rlimit> = OnceLock::new();
+
+/// Lets this process open as many files as the system allows it: each published port holds two.
+pub(crate) fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    FILE_LIMIT.get_or_init(|| limit);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!("the limit of open files stays: {error}");
+    }
 }
 
 /// What to start, and where.
@@ -113,6 +130,17 @@ pub enum LaunchError {
     Empty,
 }
 
+impl LaunchError {
+    /// Docker's exit code, where there is one.
+    pub(crate) fn exit(&self) -> Option<u8> {
+        match self {
+            Self::NotFound(_) => Some(127),
+            Self::NotExecutable(..) => Some(126),
+            _ => None,
+        }
+    }
+}
+
 impl Launch<'_> {
     /// The command, set up to enter the namespace between fork and exec: the caller's own threads
     /// never leave theirs.
@@ -146,8 +174,9 @@ impl Launch<'_> {
         }
     }
 
-    /// Starts it in the background: a session of its own, its output at the end of `log`.
-    pub(crate) fn spawn_detached(&self, log: &Path) -> Result<Process, LaunchError> {
+    /// Starts it in the background: a session of its own, its output at the end of `log`. Answers with
+    /// its process id.
+    pub(crate) fn spawn_detached(&self, log: &Path) -> Result<u32, LaunchError> {
         let log_error = |source| LaunchError::Log { path: log.to_owned(), source };
         if let Some(directory) = log.parent() {
             fs::create_dir_all(directory).map_err(log_error)?;
@@ -164,12 +193,18 @@ impl Launch<'_> {
         if self.working_dir.is_none() {
             command.current_dir("/");
         }
-        // SAFETY: one system call.
+        let limit = FILE_LIMIT.get().copied();
+        // SAFETY: two system calls.
         unsafe {
-            command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?));
+            command.pre_exec(move || {
+                if let Some(limit) = &limit {
+                    setrlimit(Resource::Nofile, *limit)?;
+                }
+                Ok(rustix::process::setsid().map(drop)?)
+            });
         }
         let child = command.spawn().map_err(|error| self.explain(error))?;
-        Ok(describe(child.id()))
+        Ok(child.id())
     }
 
     fn open_namespace(&self) -> Result<OwnedFd, LaunchError> {
@@ -183,8 +218,9 @@ impl Launch<'_> {
 }
 
 /// The record of a process that runs now. A start time of 0 is one that has ended already.
-pub(crate) fn describe(pid: u32) -> Process {
+pub(crate) fn describe(pid: u32, endpoint: &Endpoint) -> Process {
     Process {
+        purpose: Process::purpose_of(endpoint),
         pid,
         start_time: start_time(pid).unwrap_or(0),
         boot: boot_id(),

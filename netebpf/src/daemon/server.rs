@@ -15,7 +15,7 @@ use super::{
 };
 use axum::{
     Json, Router,
-    extract::{Request, State},
+    extract::{DefaultBodyLimit, Request, State},
     http::{HeaderValue, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -42,13 +42,15 @@ pub(super) fn router(daemon: Arc<Daemon>) -> Router {
         .route(path::FLOWS_REMOVE, post(remove_flows))
         .route(path::GC, post(gc))
         .layer(middleware::from_fn_with_state(Arc::clone(&daemon), to_the_end))
+        // Who may write here is root: a long topology is no attack.
+        .layer(DefaultBodyLimit::disable())
         .with_state(daemon)
 }
 
 async fn to_the_end(State(daemon): Shared, request: Request, next: Next) -> Response {
     let mut response = tokio::spawn(next.run(request)).await.unwrap_or_else(|error| {
         let message = format!("daemon: a request failed within: {error}: please report it");
-        (StatusCode::INTERNAL_SERVER_ERROR, Json(Failure { message })).into_response()
+        (StatusCode::INTERNAL_SERVER_ERROR, Json(Failure { message, exit: None })).into_response()
     });
     if daemon.has_ended() {
         response.headers_mut().insert(ENDED, HeaderValue::from_static("1"));
@@ -58,7 +60,8 @@ async fn to_the_end(State(daemon): Shared, request: Request, next: Next) -> Resp
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        (self.status(), Json(Failure { message: self.to_string() })).into_response()
+        (self.status(), Json(Failure { message: self.to_string(), exit: self.exit() }))
+            .into_response()
     }
 }
 

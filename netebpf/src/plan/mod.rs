@@ -36,6 +36,15 @@ pub enum PlanError {
         /// Its name.
         name: String,
     },
+    /// Two would overwrite each other's sysctls, and each other's filters where there is no TCX.
+    #[error(
+        "instance {other:?} has networks in this network namespace already: take it down, or run this \
+         one in a namespace of its own"
+    )]
+    OtherInstance {
+        /// The one that was here first.
+        other: String,
+    },
     /// The endpoint's namespace is somebody else's.
     #[error(
         "endpoint {endpoint:?}: {path} is there already and was not made by this instance; \
@@ -43,18 +52,6 @@ pub enum PlanError {
         path = .path.display()
     )]
     NamespaceExists {
-        /// The endpoint.
-        endpoint: String,
-        /// The namespace.
-        path: PathBuf,
-    },
-    /// The endpoint's namespace is not there, and not ours to make.
-    #[error(
-        "endpoint {endpoint:?}: there is no network namespace at {path}; \
-         `ip netns add` makes one under /run/netns",
-        path = .path.display()
-    )]
-    NamespaceMissing {
         /// The endpoint.
         endpoint: String,
         /// The namespace.

@@ -146,6 +146,21 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// The instance that has networks here, while we have none. An endpoint of one may well be the host
+    /// of another, so endpoints' interfaces do not count.
+    pub fn other_instance(&self) -> Option<&str> {
+        let instances = || {
+            let bridges = self.links.values().filter(|link| link.kind.as_deref() == Some("bridge"));
+            bridges.filter_map(|link| {
+                let mark = link.alias.as_deref()?.strip_prefix("netebpf:")?;
+                let (instance, what) = mark.split_once(':')?;
+                what.starts_with("network:").then_some(instance)
+            })
+        };
+        let ours = |instance: &str| self.mark == format!("netebpf:{instance}:");
+        if instances().any(ours) { None } else { instances().next() }
+    }
+
     /// Whether a link carries our mark.
     pub fn is_ours(&self, link: &Link) -> bool {
         link.alias.as_deref().is_some_and(|alias| alias.starts_with(&self.mark))

@@ -71,13 +71,18 @@ pub(super) struct Target {
 impl Target {
     pub(super) fn new(desired: &Desired, observed: &Observed) -> Result<Self, PlanError> {
         let mut target = Self { programs: !desired.networks.is_empty(), ..Self::default() };
+        if let (true, Some(other)) = (target.programs, observed.other_instance()) {
+            return Err(PlanError::OtherInstance { other: other.to_owned() });
+        }
         let mut places = Places::new(observed);
         let default_mtu = default_mtu(&observed.uplinks);
         for network in desired.networks.values() {
             target.add_network(observed, network, default_mtu, &mut places)?;
         }
         for endpoint in desired.endpoints.values() {
-            target.add_namespace(observed, endpoint)?;
+            if !target.add_namespace(observed, endpoint)? {
+                continue;
+            }
             for attachment in &endpoint.attachments {
                 if let Some(network) = desired.networks.get(&attachment.network) {
                     target.add_attachment(observed, endpoint, attachment, network, &mut places)?;
@@ -238,7 +243,12 @@ impl Target {
         Ok(())
     }
 
-    fn add_namespace(&mut self, observed: &Observed, endpoint: &Endpoint) -> Result<(), PlanError> {
+    /// `false` where there is no namespace to put anything in.
+    fn add_namespace(
+        &mut self,
+        observed: &Observed,
+        endpoint: &Endpoint,
+    ) -> Result<bool, PlanError> {
         let path = endpoint.namespace.path().to_owned();
         let exists = observed.namespaces.contains_key(&path);
         match &endpoint.namespace {
@@ -247,12 +257,17 @@ impl Target {
             }
             Namespace::Own(_) => {
                 self.namespaces.insert(path);
-                Ok(())
+                Ok(true)
             }
+            // Its owner removed it, which must not hold up the others. Whoever asks for a new endpoint
+            // in a namespace checks that it is there.
             Namespace::Existing(_) if !exists => {
-                Err(PlanError::NamespaceMissing { endpoint: endpoint.name.clone(), path })
+                let (name, path) = (&endpoint.name, path.display());
+                self.notes
+                    .push(format!("endpoint {name} is left out: its namespace {path} is gone"));
+                Ok(false)
             }
-            Namespace::Existing(_) => Ok(()),
+            Namespace::Existing(_) => Ok(true),
         }
     }
 

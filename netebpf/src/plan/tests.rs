@@ -555,12 +555,36 @@ fn what_is_not_ours_is_named_and_left_alone() {
     let endpoint = "web".to_owned();
     assert_eq!(
         plan(&wanted, &observed),
-        Err(PlanError::NamespaceExists { endpoint: endpoint.clone(), path: path.clone() })
+        Err(PlanError::NamespaceExists { endpoint, path: path.clone() })
     );
 
     let mut existing = wanted.clone();
     existing.endpoints.get_mut("web").unwrap().namespace = Namespace::Existing(path.clone());
-    assert_eq!(plan(&existing, &host()), Err(PlanError::NamespaceMissing { endpoint, path }));
+    let plan = plan(&existing, &host()).unwrap();
+    assert_eq!(
+        plan.notes,
+        ["endpoint web is left out: its namespace /run/netns/web is gone"],
+        "somebody removed it: the rest is made"
+    );
+    assert!(!plan.actions.iter().any(|action| action.to_string().contains("web")));
+}
+
+#[test]
+fn a_second_instance_on_one_host_is_refused() {
+    let (wanted, mut observed) = (two_networks(), host());
+    let bridge = |index: u32, alias: &str| Link {
+        index,
+        name: format!("br{index}"),
+        kind: Some("bridge".to_owned()),
+        alias: Some(alias.to_owned()),
+        ..Link::default()
+    };
+    observed.links.insert("br7".to_owned(), bridge(7, "netebpf:other:network:front:0123456789ab"));
+    let other = "other".to_owned();
+    assert_eq!(plan(&wanted, &observed), Err(PlanError::OtherInstance { other }));
+    assert!(plan(&Desired::default(), &observed).is_ok(), "down does its work");
+    observed.links.insert("br8".to_owned(), bridge(8, "netebpf:t:network:back:0123456789ab"));
+    assert!(plan(&wanted, &observed).is_ok(), "we were here, too");
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub use instance::{Instance, InstanceNameError};
 pub use lock::{Lock, LockError};
 pub use store::{Loaded, Recovered, StateError, load, save, save_runtime};
 
-use crate::model::Desired;
+use crate::model::{Desired, Endpoint};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -48,9 +48,20 @@ pub struct Process {
     pub boot: String,
     /// Seconds since 1970.
     pub started: u64,
+    /// What it was started for, see [`Process::purpose_of`].
+    #[serde(default)]
+    pub purpose: String,
     /// How it ended; absent while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
+}
+
+impl Process {
+    /// Tells an endpoint and its command from those of the same name before and after it.
+    pub fn purpose_of(endpoint: &Endpoint) -> String {
+        let command = serde_json::json!([endpoint.id, endpoint.service, endpoint.namespace]);
+        store::checksum(&command)
+    }
 }
 
 /// How a process ended.

@@ -66,9 +66,14 @@ pub struct Recovered {
 
 impl fmt::Display for Recovered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let consequence = if self.path.ends_with("runtime.json") {
+            "which sysctls were changed is forgotten, and services are started anew"
+        } else {
+            "beginning anew, what the kernel still has of this instance is removed"
+        };
         write!(
             f,
-            "state: {}: {}: kept as {}; beginning anew, what the kernel still has of this instance is removed",
+            "state: {}: {}: kept as {}; {consequence}",
             self.path.display(),
             self.reason,
             self.kept.display()
@@ -207,7 +212,7 @@ fn save_to(path: &Path, state: &impl Serialize) -> Result<(), StateError> {
         .map_err(io_error("sync", directory))
 }
 
-fn checksum(state: &Value) -> String {
+pub(super) fn checksum(state: &Value) -> String {
     let digest = Sha256::digest(state.to_string());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -232,6 +237,7 @@ mod tests {
                 start_time: u64::MAX,
                 boot: "b".to_owned(),
                 started: 1,
+                purpose: "p".to_owned(),
                 exit: Some(Exit { code: Some(3), at: 2 }),
             },
         );

@@ -1,8 +1,9 @@
 //! The one who changes things: state, kernel, host ports and processes of an instance.
 //!
 //! **Invariant**: there is one [`Engine`] behind one lock, so changes happen one after the other, and
-//! each is one call of [`Engine::change`]: hold the ports, write the intent, stop what goes, reconcile,
-//! start what comes. If any step fails, the earlier state is made again by the same steps.
+//! each is one call of [`Engine::change`]: hold the ports, make the plan, write the intent, stop what
+//! goes, reconcile, start what comes. Nothing was touched when ports or plan are refused; if a later step
+//! fails, the earlier state is made again by the same steps.
 
 mod operations;
 mod processes;
@@ -13,8 +14,8 @@ use super::{Error, api::FlowFilter, ports::HeldPorts, process::now};
 use crate::{
     apply::{self, Journal, Mode, Report},
     config::settings::Settings,
-    kernel::{FlowSnapshot, Kernel, Watch},
-    model::{Desired, Network, Origin, requests::DEFAULT_NETWORK},
+    kernel::{FlowSnapshot, Kernel, NetnsError, Watch, netns},
+    model::{Desired, Namespace, Network, Origin, requests::DEFAULT_NETWORK},
     state::{self, Instance, State, StateError},
 };
 use netebpf_common::abi;
@@ -99,21 +100,31 @@ impl Engine {
             ended: false,
         };
         let mut warnings: Vec<_> = loaded.recovered.iter().map(ToString::to_string).collect();
+        // From here on nothing stops the start: a daemon that is not there cannot be told to change
+        // what is desired, and what cannot be made again now stays as it is.
         if !warnings.is_empty() {
-            warnings.extend(engine.collect(false).await?);
+            match engine.collect(false).await {
+                Ok(lines) => warnings.extend(lines),
+                Err(error) => warnings.push(error.to_string()),
+            }
         }
         if engine.is_empty() {
             return Ok((engine, warnings));
         }
-        // Whoever took a port while no daemon held it does not stop what still runs.
+        engine.stop_what_went().await;
         let desired = engine.state.desired.clone();
-        if let Err(error) = engine.held.hold(&desired) {
-            warnings.push(error.to_string());
+        match engine.held.hold(&desired, &desired) {
+            Ok(lost) => warnings.extend(lost.iter().map(ToString::to_string)),
+            Err(error) => warnings.push(error.to_string()),
         }
-        for line in engine.reconcile().await? {
-            tracing::info!("{line}");
+        match engine.reconcile().await {
+            Ok(lines) => lines.iter().for_each(|line| tracing::info!("{line}")),
+            Err(error) => warnings.push(error.to_string()),
         }
-        engine.adopt().await?;
+        match engine.adopt().await {
+            Ok(lines) => warnings.extend(lines),
+            Err(error) => warnings.push(error.to_string()),
+        }
         Ok((engine, warnings))
     }
 
@@ -134,7 +145,8 @@ impl Engine {
         }
         let mut changes = self.reconcile().await?;
         if !changes.is_empty() {
-            changes.extend(self.start_what_comes().await?);
+            let desired = self.state.desired.clone();
+            changes.extend(self.start_what_comes(&desired).await?);
             self.save()?;
         }
         Ok(changes)
@@ -142,11 +154,22 @@ impl Engine {
 
     /// Makes `next` what is desired, and so. Answers with what changed.
     async fn change(&mut self, next: Desired) -> Result<Vec<String>, Error> {
+        let mut lost = match self.check(&next).await {
+            Ok((lost, _)) => lost,
+            Err(error) => {
+                self.hold_again();
+                return Err(error);
+            }
+        };
         let previous = std::mem::replace(&mut self.state.desired, next);
         let error = match self.perform(&previous).await {
-            Ok(changes) => return Ok(changes),
+            Ok(changes) => {
+                lost.extend(changes);
+                return Ok(lost);
+            }
             Err(error) => error,
         };
+        self.hold(&previous);
         let failed = std::mem::replace(&mut self.state.desired, previous);
         if let Err(second) = self.perform(&failed).await {
             tracing::error!("after {error}: the earlier state could not be made again: {second}");
@@ -154,13 +177,48 @@ impl Engine {
         Err(error)
     }
 
+    /// Holds the ports of `next` and plans it: what can be refused is refused here, before anything is
+    /// touched. Answers with what is lost already, and what would change.
+    async fn check(&mut self, next: &Desired) -> Result<(Vec<String>, Vec<String>), Error> {
+        let lost = self.held.hold(next, &self.state.desired)?;
+        for endpoint in next.endpoints.values() {
+            let known = self.state.desired.endpoints.get(&endpoint.name);
+            if let Namespace::Existing(path) = &endpoint.namespace
+                && known.is_none_or(|known| known.namespace != endpoint.namespace)
+                && !netns::exists(path)
+            {
+                let (endpoint, source) = (endpoint.name.clone(), NetnsError::Missing(path.clone()));
+                return Err(Error::Namespace { endpoint, source });
+            }
+        }
+        let plan = self.plan(next).await?;
+        Ok((lost.iter().map(ToString::to_string).collect(), plan))
+    }
+
+    /// After a refusal, or a question: holds what is desired now.
+    fn hold_again(&mut self) {
+        let desired = self.state.desired.clone();
+        self.hold(&desired);
+    }
+
+    fn hold(&mut self, desired: &Desired) {
+        match self.held.hold(desired, desired) {
+            Ok(lost) => lost.iter().for_each(|error| tracing::warn!("{error}")),
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+
+    /// Gives the ports back, as the last thing of a daemon that ends.
+    pub(super) fn let_go(&mut self) {
+        self.held = HeldPorts::default();
+    }
+
     /// From `previous` to what is desired now.
     async fn perform(&mut self, previous: &Desired) -> Result<Vec<String>, Error> {
-        self.held.hold(&self.state.desired)?;
         self.save()?;
         let mut changes = self.stop_what_goes(previous).await;
         changes.extend(self.reconcile().await?);
-        changes.extend(self.start_what_comes().await?);
+        changes.extend(self.start_what_comes(previous).await?);
         self.save()?;
         Ok(changes)
     }

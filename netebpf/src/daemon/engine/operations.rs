@@ -29,16 +29,18 @@ impl Engine {
         choose(&mut next, &request.host);
         let origin = Origin::Topology(request.topology.name.clone());
         if request.dry_run {
-            let changes = self.plan(&next).await?;
+            let checked = self.check(&next).await;
+            self.hold_again();
+            let (lost, planned) = checked?;
+            let mut changes = [lost, self.would_stop(&next), planned].concat();
+            changes.extend(self.would_start(&next, &origin));
             let planned = Snapshot {
                 instance: self.instance.clone(),
                 state: State { desired: next, ..Default::default() },
             };
             return Ok(UpReply { changes, endpoints: planned.endpoints_of(&origin) });
         }
-        // As with Compose, `up` starts again what has ended.
-        let ours = next.endpoints.values().filter(|endpoint| endpoint.origin == origin);
-        self.forget_ended(ours.map(|endpoint| endpoint.name.clone()));
+        self.forget_failed(&next, &origin);
         let changes = self.change(next).await?;
         Ok(UpReply { changes, endpoints: self.snapshot().endpoints_of(&origin) })
     }
@@ -143,7 +145,7 @@ impl Engine {
         Ok(actions.iter().map(ToString::to_string).collect())
     }
 
-    async fn plan(&mut self, next: &Desired) -> Result<Vec<String>, Error> {
+    pub(super) async fn plan(&mut self, next: &Desired) -> Result<Vec<String>, Error> {
         let mut journal = StateJournal { instance: &self.instance, state: &mut self.state };
         let report = apply::reconcile(&mut self.kernel, next, &mut journal, Mode::DryRun).await?;
         Ok(sentences(&report))

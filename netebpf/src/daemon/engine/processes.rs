@@ -7,11 +7,16 @@ use crate::{
         process::{Launch, Watched, boot_id, describe},
     },
     kernel::netns,
-    model::{Desired, Endpoint, Namespace},
-    state::{Exit, Process},
+    model::{Desired, Endpoint, Namespace, Origin},
+    state::{Exit, Process, save_runtime},
 };
 use futures_util::future::join_all;
-use std::{collections::BTreeMap, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    sync::Arc,
+};
 use tokio::sync::mpsc;
 
 /// The end of a process that was watched.
@@ -48,10 +53,57 @@ impl Watches {
 }
 
 impl Engine {
-    /// Takes over what an earlier daemon started, and starts what a reboot ended.
-    pub(super) async fn adopt(&mut self) -> Result<(), Error> {
+    /// Ends what a daemon that was killed in the middle of a change did not get to: processes of
+    /// endpoints that are no longer desired, or have another command by now, and those in our own
+    /// namespaces that no record speaks of.
+    pub(super) async fn stop_what_went(&mut self) {
         let boot = boot_id();
-        self.state.runtime.processes.retain(|_, process| process.boot == boot);
+        let desired = &self.state.desired.endpoints;
+        let stale = |name: &str, process: &Process| {
+            let now = desired.get(name).map(Process::purpose_of);
+            process.boot != boot || now.as_ref() != Some(&process.purpose)
+        };
+        let mut stopping = Vec::new();
+        self.state.runtime.processes.retain(|name, process| {
+            let stale = stale(name, process);
+            if stale && let Some(watched) = Watched::find(process) {
+                tracing::info!(
+                    "endpoint {name:?}: its process {} is an earlier one's",
+                    process.pid
+                );
+                stopping.push(async move { watched.stop().await });
+            }
+            !stale
+        });
+        join_all(stopping).await;
+        let records = &self.state.runtime.processes;
+        let unknown: Vec<_> = desired
+            .values()
+            .filter(|endpoint| endpoint.service.is_some() && !records.contains_key(&endpoint.name))
+            .map(|endpoint| endpoint.namespace.clone())
+            .collect();
+        self.evict(unknown.iter());
+    }
+
+    /// Kills what runs in namespaces that we made. One that only has the name of ours is somebody
+    /// else's, and so is what runs in it.
+    fn evict<'a>(&self, namespaces: impl Iterator<Item = &'a Namespace>) {
+        let own = self.kernel.own_namespaces().unwrap_or_else(|error| {
+            tracing::error!("{error}");
+            BTreeSet::new()
+        });
+        for namespace in namespaces {
+            if let Namespace::Own(path) = namespace
+                && own.contains(path)
+            {
+                crate::daemon::process::evict(path);
+            }
+        }
+    }
+
+    /// Takes over what an earlier daemon started, and starts what a reboot ended. Answers with what
+    /// does not start.
+    pub(super) async fn adopt(&mut self) -> Result<Vec<String>, Error> {
         let mut gone = Vec::new();
         for (name, process) in &mut self.state.runtime.processes {
             if process.exit.is_none() && !self.watches.watch(name, process) {
@@ -60,14 +112,14 @@ impl Engine {
                 gone.push(name.clone());
             }
         }
-        for line in self.start_what_comes().await? {
-            tracing::info!("{line}");
-        }
+        let desired = self.state.desired.clone();
+        let lines = self.start_what_comes(&desired).await?;
         self.save()?;
         gone.retain(|name| {
             self.state.desired.endpoints.get(name).is_some_and(|endpoint| endpoint.remove_on_exit)
         });
-        self.remove_endpoints(&gone).await.map(drop)
+        self.remove_endpoints(&gone).await?;
+        Ok(lines)
     }
 
     /// What the end of a process means.
@@ -92,9 +144,13 @@ impl Engine {
         pid: u32,
         code: Option<i32>,
     ) -> Result<(), Error> {
-        let name = self.endpoint_name(endpoint)?;
+        let name = match self.endpoint_name(endpoint) {
+            // We saw the end before the caller did, and the endpoint went with it.
+            Err(Error::Lookup(_)) if code.is_some() => return Ok(()),
+            name => name?,
+        };
         let Some(code) = code else {
-            let process = describe(pid);
+            let process = describe(pid, &self.state.desired.endpoints[&name]);
             self.watches.watch(&name, &process);
             self.state.runtime.processes.insert(name, process);
             return Ok(self.save()?);
@@ -122,27 +178,47 @@ impl Engine {
         self.state.runtime.processes.get(name).is_some_and(|process| process.exit.is_none())
     }
 
-    /// Forgets how services ended, so that the next change starts them again.
-    pub(super) fn forget_ended(&mut self, names: impl Iterator<Item = String>) {
-        for name in names {
-            if self.state.runtime.processes.get(&name).is_some_and(|process| process.exit.is_some())
-            {
-                self.state.runtime.processes.remove(&name);
+    /// Forgets the services of one origin that failed, so that the next change starts them again. What
+    /// ended well is done.
+    pub(super) fn forget_failed(&mut self, next: &Desired, origin: &Origin) {
+        for endpoint in next.endpoints.values().filter(|endpoint| endpoint.origin == *origin) {
+            if self.has_failed(&endpoint.name) {
+                self.state.runtime.processes.remove(&endpoint.name);
             }
         }
+    }
+
+    fn has_failed(&self, name: &str) -> bool {
+        let process = self.state.runtime.processes.get(name);
+        process.and_then(|process| process.exit.as_ref()).is_some_and(|exit| exit.code != Some(0))
+    }
+
+    /// What [`Engine::stop_what_goes`] would do on the way to `next`.
+    pub(super) fn would_stop(&self, next: &Desired) -> Vec<String> {
+        let going = going(&self.state.desired, next).filter(|endpoint| self.runs(&endpoint.name));
+        going.map(|endpoint| format!("endpoint {}: stop its process", endpoint.name)).collect()
+    }
+
+    /// What [`Engine::start_what_comes`] would do then, after an `up` of `origin`.
+    pub(super) fn would_start(&self, next: &Desired, origin: &Origin) -> Vec<String> {
+        let again = |endpoint: &Endpoint| {
+            let known = self.state.runtime.processes.contains_key(&endpoint.name);
+            let failed = endpoint.origin == *origin && self.has_failed(&endpoint.name);
+            !known || failed || !stays(endpoint, &self.state.desired)
+        };
+        let coming = next.endpoints.values().filter(|endpoint| again(endpoint));
+        coming
+            .filter_map(|endpoint| {
+                let service = endpoint.service.as_ref()?;
+                Some(format!("endpoint {}: start {}", endpoint.name, service.command[0]))
+            })
+            .collect()
     }
 
     /// Ends the processes of endpoints that go, or whose command changed, all at the same time.
     pub(super) async fn stop_what_goes(&mut self, previous: &Desired) -> Vec<String> {
         let desired = &self.state.desired;
-        let stays = |endpoint: &&Endpoint| {
-            desired.endpoints.get(&endpoint.name).is_some_and(|next| {
-                (&next.id, &next.service, &next.namespace)
-                    == (&endpoint.id, &endpoint.service, &endpoint.namespace)
-            })
-        };
-        let going: Vec<Endpoint> =
-            previous.endpoints.values().filter(|endpoint| !stays(endpoint)).cloned().collect();
+        let going: Vec<Endpoint> = going(previous, desired).cloned().collect();
         let mut changes = Vec::new();
         let mut stopping = Vec::new();
         for endpoint in &going {
@@ -153,11 +229,9 @@ impl Engine {
             self.state.runtime.processes.remove(&endpoint.name);
         }
         join_all(stopping).await;
+        // What else runs in a namespace of ours goes with it, as in a container.
+        self.evict(going.iter().map(|endpoint| &endpoint.namespace));
         for endpoint in &going {
-            // What else runs in a namespace of ours goes with it, as in a container.
-            if let Namespace::Own(path) = &endpoint.namespace {
-                crate::daemon::process::evict(path);
-            }
             if !self.state.desired.endpoints.contains_key(&endpoint.name) {
                 let _ = std::fs::remove_file(self.instance.log_file(&endpoint.name));
             }
@@ -165,38 +239,70 @@ impl Engine {
         changes
     }
 
-    /// Starts the services that never ran, and again those whose namespace was made again.
-    pub(super) async fn start_what_comes(&mut self) -> Result<Vec<String>, Error> {
+    /// Starts the services that never ran, and again those whose namespace was made again. One that
+    /// does not start is an error where `previous` did not have it, and else only said.
+    pub(super) async fn start_what_comes(
+        &mut self,
+        previous: &Desired,
+    ) -> Result<Vec<String>, Error> {
         let mut changes = Vec::new();
-        for endpoint in self.state.desired.endpoints.values() {
-            let Some(service) = &endpoint.service else { continue };
-            let name = &endpoint.name;
-            let namespace = endpoint.namespace.path();
-            if let Some(process) = self.state.runtime.processes.get(name) {
-                if process.exit.is_some() || is_inside(process, namespace) {
-                    continue;
-                }
-                changes.push(format!("endpoint {name}: its namespace is a new one"));
-                if let Some(watched) = self.watches.live.remove(name) {
-                    watched.stop().await;
-                }
+        for endpoint in self.state.desired.endpoints.clone().values() {
+            match self.start_if_needed(endpoint).await {
+                Ok(lines) => changes.extend(lines),
+                Err(error) if stays(endpoint, previous) => changes.push(error.to_string()),
+                Err(error) => return Err(error),
             }
-            let launch = Launch {
-                command: &service.command,
-                environment: &service.environment,
-                working_dir: service.working_dir.as_deref(),
-                namespace,
-            };
-            let process = launch
-                .spawn_detached(&self.instance.log_file(name))
-                .map_err(|source| Error::Service { endpoint: name.clone(), source })?;
-            let (command, pid) = (&service.command[0], process.pid);
-            changes.push(format!("endpoint {name}: {command} started (process {pid})"));
-            self.watches.watch(name, &process);
-            self.state.runtime.processes.insert(name.clone(), process);
         }
         Ok(changes)
     }
+
+    async fn start_if_needed(&mut self, endpoint: &Endpoint) -> Result<Vec<String>, Error> {
+        let mut changes = Vec::new();
+        let Some(service) = &endpoint.service else { return Ok(changes) };
+        let name = &endpoint.name;
+        let namespace = endpoint.namespace.path();
+        if let Some(process) = self.state.runtime.processes.get(name) {
+            if process.exit.is_some() || is_inside(process, namespace) {
+                return Ok(changes);
+            }
+            changes.push(format!("endpoint {name}: its namespace is a new one"));
+            if let Some(watched) = self.watches.live.remove(name) {
+                watched.stop().await;
+            }
+        }
+        let launch = Launch {
+            command: &service.command,
+            environment: &service.environment,
+            working_dir: service.working_dir.as_deref(),
+            namespace,
+        };
+        let pid = launch
+            .spawn_detached(&self.instance.log_file(name))
+            .map_err(|source| Error::Service { endpoint: name.clone(), source })?;
+        let process = describe(pid, endpoint);
+        changes.push(format!("endpoint {name}: {} started (process {pid})", service.command[0]));
+        self.watches.watch(name, &process);
+        self.state.runtime.processes.insert(name.clone(), process);
+        // At once: what no record speaks of would be started a second time.
+        save_runtime(&self.instance, &self.state)?;
+        Ok(changes)
+    }
+}
+
+/// Whether another intent has the endpoint with the same process in the same namespace.
+fn stays(endpoint: &Endpoint, other: &Desired) -> bool {
+    other.endpoints.get(&endpoint.name).is_some_and(|other| {
+        (&other.id, &other.service, &other.namespace)
+            == (&endpoint.id, &endpoint.service, &endpoint.namespace)
+    })
+}
+
+/// The endpoints whose processes end on the way from `previous` to `next`.
+pub(super) fn going<'a>(
+    previous: &'a Desired,
+    next: &'a Desired,
+) -> impl Iterator<Item = &'a Endpoint> {
+    previous.endpoints.values().filter(|endpoint| !stays(endpoint, next))
 }
 
 /// Whether a process is in the namespace that is mounted at `path` now.
