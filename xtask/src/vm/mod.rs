@@ -31,11 +31,7 @@ const NETNS: &[&str] = &[
     "peers::reach_each_other",
     "masquerade::reaches_the_outside",
     "published::from_outside",
-    "isolation::networks_are_apart",
     "daemon::dead_and_still_forwarding",
-    "lifecycle::up_twice",
-    "lifecycle::down_twice",
-    "xdp::generic",
 ];
 
 /// Not for other kernels: verified instructions are counted under the machine's own.
