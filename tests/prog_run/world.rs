@@ -9,9 +9,11 @@ use netebpf_common::{
 };
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use std::{
-    fs,
+    fs, io,
     net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket},
     process::Command,
+    thread,
+    time::Duration,
 };
 
 /// The namespace of this thread, and what holds its ports.
@@ -65,10 +67,10 @@ impl World {
         for (protocol, port) in &layout.sockets {
             let everywhere = (Ipv6Addr::UNSPECIFIED, *port);
             if *protocol == Protocol::Tcp as u8 && !self.tcp.iter().any(|(held, _)| held == port) {
-                self.tcp.push((*port, TcpListener::bind(everywhere).map_err(said)?));
+                self.tcp.push((*port, patiently(|| TcpListener::bind(everywhere))?));
             }
             if *protocol == Protocol::Udp as u8 && !self.udp.iter().any(|(held, _)| held == port) {
-                self.udp.push((*port, UdpSocket::bind(everywhere).map_err(said)?));
+                self.udp.push((*port, patiently(|| UdpSocket::bind(everywhere))?));
             }
         }
         Ok(())
@@ -96,6 +98,20 @@ impl World {
         (self.mtu, self.way) = (mtu, way);
         Ok(())
     }
+}
+
+/// Binds, and waits while the port is in use: a process that another thread is just starting has, until it
+/// is another program, this one's sockets, also one that was closed here a moment ago.
+fn patiently<T>(bind: impl Fn() -> io::Result<T>) -> Result<T, String> {
+    for _ in 0..100 {
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            bound => return bound.map_err(said),
+        }
+    }
+    bind().map_err(said)
 }
 
 /// A veth whose near end has an index of its own.
