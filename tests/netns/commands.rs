@@ -10,6 +10,7 @@ use serde_json::Value;
 netebpf_tests::tests![
     run_and_its_exit_codes,
     run_detached,
+    run_whose_caller_is_killed,
     exec,
     create_and_rm,
     ps,
@@ -76,6 +77,35 @@ fn run_detached() {
     lab.run("rm web").fails_saying(1, &["web", "rm -f"]);
     lab.run(&format!("rm -f {}", &id[..8])).ok();
     lab.nothing_left();
+}
+
+/// `run --rm` is killed after it asked for its endpoint and before it started its command: here by hand,
+/// with the daemon watching and without.
+fn run_whose_caller_is_killed() {
+    let lab = Lab::bare();
+    lab.run("create --name other").ok();
+    for daemon_sees_it in [true, false] {
+        let mut caller = lab.host.command("sleep").arg("1000").spawn().expect("sleep runs");
+        let body = format!(
+            r#"{{"endpoint":{{"name":"c1","remove_on_exit":true}},"runner":{}}}"#,
+            caller.id()
+        );
+        let socket = format!("/run/netebpf/{}/api.sock", lab.instance());
+        let arguments = ["-sf", "--unix-socket", &socket, "-H", "content-type: application/json"];
+        let request = ["-d", &body, "http://netebpf/v1/endpoints"];
+        lab.host.tool("curl", &[&arguments[..], &request].concat()).ok();
+        lab.run("rm c1").fails_saying(1, &["c1", "rm -f"]);
+        if !daemon_sees_it {
+            lab.kill_daemon();
+        }
+        caller.kill().expect("ours");
+        caller.wait().expect("ours");
+        if !daemon_sees_it {
+            lab.run("create --name another").ok();
+        }
+        eventually("the endpoint to go", || !lab.run("ps --format {{.Name}}").ok().contains("c1"));
+    }
+    assert!(lab.run("ps --format {{.Name}}").ok().contains("other"));
 }
 
 fn exec() {

@@ -6,6 +6,7 @@ use netebpf_tests::lab::{
     patience, topology,
     traffic::{ask, expect_pattern, send_pattern},
 };
+use serde_json::Value;
 use std::{
     io,
     net::{Shutdown, SocketAddr, TcpListener},
@@ -24,6 +25,7 @@ netebpf_tests::tests![
     services_live_on,
     a_port_lost_meanwhile,
     damaged_records,
+    damaged_records_of_an_existing_namespace,
     ended_by_sigterm,
 ];
 
@@ -167,18 +169,50 @@ fn damaged_records() {
     let topology = topology().command("c1", &["sleep", "1000"]);
     let lab = Lab::up(&topology);
     lab.kill_daemon();
-    let file = format!("/run/netebpf/{}/runtime.json", lab.instance());
-    let text = std::fs::read_to_string(&file).expect("records");
-    std::fs::write(file, "{").expect("written");
+    let records = lose_records(&lab);
     lab.up_again(&topology, &[]).ok();
     eventually("one process", || lab.endpoint("c1").processes().len() == 1);
     assert_eq!(lab.json("inspect c1")[0]["State"]["Running"], true);
     lab.run("down").ok();
-    // What they were before stood there and nowhere else.
-    let records: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    restore_sysctls(&lab, &records);
+}
+
+/// Damages what is written down of this boot; answers with what it was.
+fn lose_records(lab: &Lab) -> Value {
+    let file = format!("/run/netebpf/{}/runtime.json", lab.instance());
+    let text = std::fs::read_to_string(&file).expect("records");
+    std::fs::write(file, "{").expect("written");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// What they were before stood in the records and nowhere else.
+fn restore_sysctls(lab: &Lab, records: &Value) {
     for (name, value) in records["state"]["sysctls"].as_object().expect("names and values") {
         lab.host.sysctl(name, value.as_str().expect("a value"));
     }
+}
+
+/// The same in a namespace that is not ours: what else runs there is left alone.
+fn damaged_records_of_an_existing_namespace() {
+    let lab = Lab::bare();
+    let own = Ns::create(format!("{}-own", lab.instance()));
+    let mut theirs = own.command("sleep").arg("2000").spawn().expect("sleep runs");
+    let text = format!(
+        "name: lab\nservices:\n  app: {{netns: {}, command: [sleep, '1000']}}\n",
+        own.path().display()
+    );
+    lab.up_text(&text).ok();
+    lab.kill_daemon();
+    let records = lose_records(&lab);
+    let service = records["state"]["processes"]["app"]["pid"].as_u64().expect("its record");
+    lab.up_text(&text).ok();
+    eventually("the first service to end", || !own.processes().contains(&(service as u32)));
+    assert_eq!(own.processes().len(), 2, "theirs and one service");
+    lab.run("down").ok();
+    eventually("the service to end", || own.processes() == [theirs.id()]);
+    drop(theirs.kill());
+    drop(theirs.wait());
+    restore_sysctls(&lab, &records);
 }
 
 /// A daemon that is told to end leaves what it made: `down` is the other word.

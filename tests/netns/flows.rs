@@ -1,14 +1,20 @@
 //! Flows as the user sees them, and that none outlives its endpoint.
 
 use netebpf_tests::lab::{
-    Lab, both,
-    family::{C1, HOST, LAN, SERVER},
+    Family, Lab, both, eventually,
+    family::{C1, HOST, LAN, ROUTER, SERVER},
     moment, topology,
     traffic::ask,
 };
 use serde_json::Value;
 
-netebpf_tests::tests![listed, removed, none_for_a_new_endpoint, a_client_follows_a_new_endpoint];
+netebpf_tests::tests![
+    listed,
+    removed,
+    none_for_a_new_endpoint,
+    a_client_follows_a_new_endpoint,
+    another_address_of_the_uplink,
+];
 
 fn flows(lab: &Lab) -> Vec<Value> {
     lab.json("conntrack ls").as_array().expect("an array").clone()
@@ -107,5 +113,48 @@ fn a_client_follows_a_new_endpoint() {
         lab.up_again(&published, &[]).ok();
         let _echo = lab.endpoint("c1").echo(80);
         ask(&client, HOST.port(family, 8080), b"second").expect("answered by the new one");
+    });
+}
+
+/// The uplink gets another address (a DHCP lease ended): what an open socket sends next leaves with the
+/// new one, and no flow with the old one is left.
+fn another_address_of_the_uplink() {
+    let lab = Lab::up(&topology());
+    let _echo = lab.server.echo(7);
+    let c1 = lab.endpoint("c1");
+    both(|family| {
+        let new = match family {
+            Family::V4 => "192.0.2.51/24",
+            Family::V6 => "2001:db8:1::51/64 nodad",
+        };
+        let (old, length) = match family {
+            Family::V4 => (HOST.0.to_string(), 24),
+            Family::V6 => (HOST.1.to_string(), 64),
+        };
+        let socket = c1.udp(family, 40_000);
+        ask(&socket, SERVER.port(family, 7), b"before").expect("answered");
+        let outside = || {
+            let all = flows(&lab).into_iter();
+            let ours = |flow: &Value| {
+                endpoint_of(flow, "original", "source") == C1.port(family, 40_000).to_string()
+            };
+            all.filter(ours)
+                .map(|flow| endpoint_of(&flow, "reply", "destination"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(outside(), [HOST.port(family, 40_000).to_string()]);
+        lab.host.ip(&format!("address del {old}/{length} dev up0"));
+        lab.host.ip(&format!("address add {new} dev up0"));
+        let version = if family == Family::V4 { "-4" } else { "-6" };
+        let route = format!("{version} route replace default via {}", ROUTER.of(family));
+        lab.host.ip(&route);
+        eventually("the old flow to end", || outside().is_empty());
+        eventually("an answer", || ask(&socket, SERVER.port(family, 7), b"after").is_ok());
+        let address = new.split('/').next().expect("an address").parse().expect("one");
+        assert_eq!(outside(), [std::net::SocketAddr::new(address, 40_000).to_string()]);
+        // As it was.
+        lab.host.ip(&format!("address del {} dev up0", new.trim_end_matches(" nodad")));
+        lab.host.ip(&format!("address add {old}/{length} dev up0 nodad"));
+        lab.host.ip(&route);
     });
 }

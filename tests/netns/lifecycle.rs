@@ -344,14 +344,16 @@ fn foreign_pins() {
 /// `up` is killed, daemon and all, at any moment: the next one gets there, and `down` leaves nothing.
 fn killed_in_the_middle_of_up() {
     let lab = Lab::bare();
-    let file = lab.file("netebpf.yaml", &topology().to_string());
+    let topology = topology().command("c1", &["sleep", "1000"]);
+    let file = lab.file("netebpf.yaml", &topology.to_string());
     for milliseconds in [30, 60, 120, 250] {
         let _running = lab.start(&["up", "-f", file.to_str().expect("plain")]);
         std::thread::sleep(std::time::Duration::from_millis(milliseconds));
         lab.kill_everything();
     }
-    lab.up_again(&topology(), &[]).ok();
+    lab.up_again(&topology, &[]).ok();
     lab.endpoint("c1").reaches(C2.0.into());
+    eventually("one process", || lab.endpoint("c1").processes().len() == 1);
     lab.run("down").ok();
     lab.nothing_left();
 }

@@ -22,7 +22,7 @@ impl Create {
     pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
         let (mut endpoint, host) = self.endpoint.request(self.name)?;
         endpoint.netns = self.netns;
-        let request = CreateRequest { endpoint, host };
+        let request = CreateRequest { endpoint, host, runner: None };
         let view: EndpointView = context.change(path::ENDPOINTS, &request).await?;
         let text = format!("{}\n", view.endpoint.id);
         output::print(&text).map_err(CliError::io("standard output"))?;

@@ -36,6 +36,7 @@ impl Exec {
     pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
         let view = context.endpoint(&self.name).await?;
         let launch = Launch {
+            endpoint: &view.endpoint.id,
             command: &self.command,
             environment: &environment(self.environment),
             working_dir: self.workdir.as_deref(),

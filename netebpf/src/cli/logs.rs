@@ -1,7 +1,7 @@
 //! `netebpf logs`.
 
 use super::{CliError, Context};
-use crate::daemon::is_alive;
+use crate::daemon::{is_alive, log_beginning};
 use clap::Args;
 use std::{
     fs::File,
@@ -49,9 +49,7 @@ impl Logs {
             }
             log => log.map_err(CliError::io(format!("log {name}")))?,
         };
-        if let Tail::Lines(lines) = self.tail {
-            seek_to_tail(&mut log, lines).map_err(CliError::io(format!("log {name}")))?;
-        }
+        self.seek(&mut log).map_err(CliError::io(format!("log {name}")))?;
         loop {
             // Asked before reading, so that its last words are not missed.
             let alive = view.process.as_ref().is_some_and(is_alive);
@@ -62,6 +60,14 @@ impl Logs {
                 return Ok(0);
             }
             sleep(INTERVAL).await;
+        }
+    }
+
+    fn seek(&self, log: &mut File) -> io::Result<()> {
+        let beginning = log_beginning(log)?;
+        match self.tail {
+            Tail::All => log.seek(SeekFrom::Start(beginning)).map(drop),
+            Tail::Lines(lines) => seek_to_tail(log, beginning, lines),
         }
     }
 }
@@ -76,7 +82,7 @@ fn copy(log: &mut File) -> io::Result<bool> {
 }
 
 /// Before the last `lines` lines: read backwards, a block at a time.
-fn seek_to_tail(log: &mut File, lines: usize) -> io::Result<()> {
+fn seek_to_tail(log: &mut File, beginning: u64, lines: usize) -> io::Result<()> {
     const BLOCK: u64 = 16 * 1024;
     let mut end = log.seek(SeekFrom::End(0))?;
     let length = end;
@@ -86,8 +92,8 @@ fn seek_to_tail(log: &mut File, lines: usize) -> io::Result<()> {
     // The newline that ends the last line is not the end of one before.
     let mut missing = lines;
     let mut block = Vec::new();
-    while end > 0 {
-        let start = end.saturating_sub(BLOCK);
+    while end > beginning {
+        let start = end.saturating_sub(BLOCK).max(beginning);
         log.seek(SeekFrom::Start(start))?;
         block.clear();
         (&*log).take(end - start).read_to_end(&mut block)?;
@@ -104,7 +110,7 @@ fn seek_to_tail(log: &mut File, lines: usize) -> io::Result<()> {
         }
         end = start;
     }
-    log.rewind()
+    log.seek(SeekFrom::Start(beginning)).map(drop)
 }
 
 #[cfg(test)]
@@ -122,7 +128,7 @@ mod tests {
         ] {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(text.as_bytes()).unwrap();
-            seek_to_tail(&mut file, lines).unwrap();
+            seek_to_tail(&mut file, 0, lines).unwrap();
             let mut rest = String::new();
             file.read_to_string(&mut rest).unwrap();
             assert_eq!(rest, expected, "{text:?} {lines}");

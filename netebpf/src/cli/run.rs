@@ -53,7 +53,7 @@ impl Run {
         };
         if self.detach {
             endpoint.service = Some(service);
-            let request = CreateRequest { endpoint, host };
+            let request = CreateRequest { endpoint, host, runner: None };
             let view: EndpointView =
                 context.change(path::ENDPOINTS, &request).await.map_err(CliError::of_command)?;
             let text = format!("{}\n", view.endpoint.id);
@@ -62,9 +62,10 @@ impl Run {
         }
         // Before there is anything to clean up.
         let signals = Signals::catch()?;
-        let request = CreateRequest { endpoint, host };
+        let request = CreateRequest { endpoint, host, runner: Some(std::process::id()) };
         let view: EndpointView = context.change(path::ENDPOINTS, &request).await?;
         let launch = Launch {
+            endpoint: &view.endpoint.id,
             command: &service.command,
             environment: &service.environment,
             working_dir: service.working_dir.as_deref(),

@@ -113,6 +113,10 @@ pub struct CreateRequest {
     /// What the user said about the host.
     #[serde(default)]
     pub host: HostChoice,
+    /// The caller's process, when the caller starts the command itself: until it reports one, its own
+    /// end is the command's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner: Option<u32>,
 }
 
 /// `network create`.

@@ -12,6 +12,7 @@ pub mod api;
 mod background;
 mod engine;
 mod error;
+mod logs;
 mod lookup;
 mod ports;
 mod process;
@@ -20,6 +21,7 @@ mod sockets;
 
 pub use background::{Announcer, StartError, Started, log_file, start};
 pub use error::Error;
+pub(crate) use logs::beginning as log_beginning;
 pub use lookup::{Kind, LookupError, find};
 pub use ports::PortError;
 pub use process::LaunchError;
@@ -177,6 +179,7 @@ async fn serve(instance: &Instance, announcer: &mut Announcer) -> Result<(), Dae
     tokio::spawn(follow_processes(Arc::clone(&daemon), exited));
     tokio::spawn(follow_host(Arc::clone(&daemon)));
     tokio::spawn(expire_flows(Arc::clone(&daemon)));
+    tokio::spawn(shorten_logs(instance.clone()));
     announcer.ready(&warnings);
     let mut ended = daemon.ended.subscribe();
     let stop = async move {
@@ -263,6 +266,15 @@ async fn follow_once(daemon: &Arc<Daemon>) -> Result<(), Error> {
         Err(error) => tracing::error!("{error}"),
     }
     Ok(())
+}
+
+async fn shorten_logs(instance: Instance) {
+    let mut ticks = interval(logs::INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        logs::shorten(&instance);
+    }
 }
 
 async fn expire_flows(daemon: Arc<Daemon>) {

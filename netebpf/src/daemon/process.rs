@@ -5,7 +5,7 @@
 //! another process that got the same id.
 
 use crate::{
-    model::Endpoint,
+    model::{Endpoint, Id},
     state::{Exit, Process},
 };
 use rustix::{
@@ -36,6 +36,9 @@ use tokio::{io::unix::AsyncFd, time::timeout};
 
 /// How long a process has between SIGTERM and SIGKILL, as with Docker.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// The environment variable that holds the identifier of a command's endpoint.
+const MARK: &str = "NETEBPF_ENDPOINT";
 
 /// Seconds since 1970.
 pub(crate) fn now() -> u64 {
@@ -87,6 +90,8 @@ pub(crate) fn raise_file_limit() {
 /// What to start, and where.
 #[derive(Debug)]
 pub(crate) struct Launch<'a> {
+    /// Whose command it is: [`MARK`] says so to the command and its children.
+    pub(crate) endpoint: &'a Id,
     /// The program and its arguments.
     pub(crate) command: &'a [String],
     /// Added to our own environment.
@@ -148,7 +153,7 @@ impl Launch<'_> {
         let (program, arguments) = self.command.split_first().ok_or(LaunchError::Empty)?;
         let namespace = self.open_namespace()?;
         let mut command = Command::new(program);
-        command.args(arguments).envs(self.environment);
+        command.args(arguments).envs(self.environment).env(MARK, self.endpoint.to_string());
         if let Some(directory) = self.working_dir {
             command.current_dir(directory);
         }
@@ -288,8 +293,9 @@ impl Watched {
     }
 }
 
-/// Kills every process whose network namespace is the one mounted at `path`.
-pub(crate) fn evict(path: &Path) {
+/// Kills every process whose network namespace is the one mounted at `path`; with an endpoint only what
+/// descends from its command.
+pub(crate) fn evict(path: &Path, endpoint: Option<&Id>) {
     let identity = |path: &Path| fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
     let Some(wanted) = identity(path) else { return };
     let Ok(processes) = fs::read_dir("/proc") else { return };
@@ -300,10 +306,18 @@ pub(crate) fn evict(path: &Path) {
         if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty())
             && identity(&process.path().join("ns/net")) == Some(wanted)
             && pid != rustix::process::getpid()
+            && endpoint.is_none_or(|endpoint| is_marked(&process.path(), endpoint))
         {
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
         }
     }
+}
+
+/// Whether a process, by its directory in `/proc`, was started with the mark of an endpoint.
+fn is_marked(process: &Path, endpoint: &Id) -> bool {
+    let environment = fs::read(process.join("environ")).unwrap_or_default();
+    let mark = format!("{MARK}={endpoint}");
+    environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
 }
 
 fn is_our_child(pidfd: &OwnedFd) -> bool {
@@ -314,10 +328,13 @@ fn is_our_child(pidfd: &OwnedFd) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::LazyLock;
 
     fn launch(command: &[String]) -> Launch<'_> {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
+        static ID: LazyLock<Id> = LazyLock::new(Id::random);
         Launch {
+            endpoint: &ID,
             command,
             environment: &NONE,
             working_dir: None,

@@ -9,7 +9,7 @@ use crate::{
     plan::{Link, Uplink},
 };
 use ipnet::IpNet;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 /// Kinds of devices that carry an Ethernet header and yet lead to nobody outside: bridges, whose other
 /// ports are other engines' endpoints, and tunnels.
@@ -47,6 +47,12 @@ impl Kernel {
     pub async fn uplinks(&self, choice: &UplinkChoice) -> Result<Vec<Uplink>, KernelError> {
         let facts = self.netlink.facts().await?;
         Ok(pick(&facts, choice, |link| self.is_ours(link)))
+    }
+
+    /// Every address that the host has, on whatever interface.
+    pub async fn host_addresses(&self) -> Result<BTreeSet<IpAddr>, KernelError> {
+        let facts = self.netlink.facts().await?;
+        Ok(facts.addresses.iter().map(|fact| fact.net.addr()).collect())
     }
 
     /// The host's routes: address pools keep clear of them.

@@ -28,7 +28,7 @@ pub struct Link {
     pub up: bool,
     /// The bridge or bond that it is a port of.
     pub master: Option<u32>,
-    /// A veth's peer: its index in the peer's namespace.
+    /// A veth's peer, by its index in the peer's namespace; the device that a VLAN stands on.
     pub peer: Option<u32>,
     /// What is written on it.
     pub alias: Option<String>,
@@ -59,6 +59,8 @@ pub struct Uplink {
     pub addresses: BTreeSet<IpAddr>,
     /// Whether a default route leaves by it.
     pub default_route: bool,
+    /// A VLAN that stands on it, by name.
+    pub vlan: Option<String>,
 }
 
 /// What stands in the maps.

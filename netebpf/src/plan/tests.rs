@@ -90,6 +90,7 @@ fn uplink(name: &str, index: u32, addresses: &[&str]) -> Uplink {
         }),
         addresses,
         default_route: true,
+        vlan: None,
     }
 }
 
@@ -591,8 +592,11 @@ fn a_second_instance_on_one_host_is_refused() {
 fn xdp_by_mode_and_device() {
     let hardware = uplink("eth0", 2, &["192.0.2.1"]);
     let veth = Uplink { kind: Some("veth".to_owned()), ..hardware.clone() };
+    let trunk = Uplink { vlan: Some("eth0.7".to_owned()), ..hardware.clone() };
     let table = [
         (XdpMode::Auto, &hardware, None, Some(Mechanism::XdpNative)),
+        (XdpMode::Auto, &trunk, None, None),
+        (XdpMode::Native, &trunk, None, Some(Mechanism::XdpNative)),
         (XdpMode::Auto, &hardware, Some("not supported"), None),
         (XdpMode::Auto, &veth, None, None),
         (XdpMode::Native, &veth, Some("not supported"), Some(Mechanism::XdpNative)),

@@ -32,6 +32,12 @@ impl XdpChoice {
                     true,
                     "a veth: XDP there takes segmentation offload from the sender",
                 ),
+                // A driver that takes the tag off before XDP makes a VLAN's frame look like the uplink's.
+                _ if let Some(vlan) = &uplink.vlan => choice(
+                    None,
+                    true,
+                    &format!("VLAN {vlan} stands on it: XDP does not see the tag"),
+                ),
                 (_, Some(answer)) => choice(None, true, &format!("the driver refused: {answer}")),
                 _ => choice(Some(Mechanism::XdpNative), true, "the driver has it"),
             },

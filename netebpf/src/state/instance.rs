@@ -46,7 +46,12 @@ impl Instance {
 
     /// The output of a service.
     pub fn log_file(&self, endpoint: &str) -> PathBuf {
-        self.run_dir().join("logs").join(format!("{endpoint}.log"))
+        self.log_dir().join(format!("{endpoint}.log"))
+    }
+
+    /// The output of all services.
+    pub fn log_dir(&self) -> PathBuf {
+        self.run_dir().join("logs")
     }
 
     /// State that must survive.

@@ -20,7 +20,12 @@ use crate::{
 };
 use netebpf_common::abi;
 use processes::Watches;
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    net::IpAddr,
+    path::Path,
+};
 use tokio::sync::mpsc;
 
 pub(super) use processes::Exited;
@@ -34,6 +39,8 @@ pub(super) struct Engine {
     state: State,
     held: HeldPorts,
     watches: Watches,
+    /// The host's own addresses when they were last looked at.
+    addresses: BTreeSet<IpAddr>,
     started: u64,
     ended: bool,
 }
@@ -96,6 +103,7 @@ impl Engine {
             state: loaded.state,
             held: HeldPorts::default(),
             watches: Watches::new(exited),
+            addresses: BTreeSet::new(),
             started: now(),
             ended: false,
         };
@@ -121,6 +129,10 @@ impl Engine {
             Ok(lines) => lines.iter().for_each(|line| tracing::info!("{line}")),
             Err(error) => warnings.push(error.to_string()),
         }
+        match engine.end_stranded_flows().await {
+            Ok(line) => warnings.extend(line),
+            Err(error) => warnings.push(error.to_string()),
+        }
         match engine.adopt().await {
             Ok(lines) => warnings.extend(lines),
             Err(error) => warnings.push(error.to_string()),
@@ -144,12 +156,25 @@ impl Engine {
             return Ok(Vec::new());
         }
         let mut changes = self.reconcile().await?;
+        changes.extend(self.end_stranded_flows().await?);
         if !changes.is_empty() {
             let desired = self.state.desired.clone();
             changes.extend(self.start_what_comes(&desired).await?);
             self.save()?;
         }
         Ok(changes)
+    }
+
+    /// Ends the flows whose outside address the host has no longer: what an endpoint sends next opens a
+    /// new one, instead of leaving with a source that no answer finds.
+    async fn end_stranded_flows(&mut self) -> Result<Option<String>, Error> {
+        let now = self.kernel.host_addresses().await?;
+        let before = std::mem::replace(&mut self.addresses, now.clone());
+        if before.is_subset(&now) && !before.is_empty() {
+            return Ok(None);
+        }
+        let ended = self.kernel.remove_flows(|flow| !now.contains(&flow.outside())).await?;
+        Ok((ended > 0).then(|| format!("{ended} flows ended: their address is not here any more")))
     }
 
     /// Makes `next` what is desired, and so. Answers with what changed.

@@ -69,7 +69,11 @@ impl Engine {
         self.change(next).await?;
         let mut endpoints = self.state.desired.endpoints.values();
         let new = endpoints.find(|endpoint| !before.endpoints.contains_key(&endpoint.name));
-        Ok(self.view(new.expect("add_endpoint adds one")))
+        let name = new.expect("add_endpoint adds one").name.clone();
+        if let Some(pid) = request.runner {
+            self.record(&name, pid)?;
+        }
+        Ok(self.view(&self.state.desired.endpoints[&name]))
     }
 
     pub(in crate::daemon) async fn remove(
@@ -134,7 +138,7 @@ impl Engine {
         for orphan in &orphans {
             // Nobody knows any more what runs in it.
             if let Action::RemoveNamespace { path } = orphan {
-                evict(path);
+                evict(path, None);
             }
         }
         let (actions, mut errors) =

@@ -4,7 +4,7 @@ use super::Engine;
 use crate::{
     daemon::{
         Error,
-        process::{Launch, Watched, boot_id, describe},
+        process::{self, Launch, Watched, boot_id, describe, now},
     },
     kernel::netns,
     model::{Desired, Endpoint, Namespace, Origin},
@@ -50,6 +50,11 @@ impl Watches {
         });
         true
     }
+
+    /// For one that ended before it could be watched.
+    fn tell_end(&self, endpoint: &str, pid: u32, exit: Exit) {
+        let _ = self.exited.send(Exited { endpoint: endpoint.to_owned(), pid, exit });
+    }
 }
 
 impl Engine {
@@ -80,23 +85,22 @@ impl Engine {
         let unknown: Vec<_> = desired
             .values()
             .filter(|endpoint| endpoint.service.is_some() && !records.contains_key(&endpoint.name))
-            .map(|endpoint| endpoint.namespace.clone())
+            .cloned()
             .collect();
-        self.evict(unknown.iter());
+        self.evict(&unknown);
     }
 
-    /// Kills what runs in namespaces that we made. One that only has the name of ours is somebody
-    /// else's, and so is what runs in it.
-    fn evict<'a>(&self, namespaces: impl Iterator<Item = &'a Namespace>) {
+    /// Kills what runs in endpoints: in a namespace that we made all of it, and in somebody else's, or
+    /// one that only has the name of ours, what descends from the endpoint's service.
+    fn evict(&self, endpoints: &[Endpoint]) {
         let own = self.kernel.own_namespaces().unwrap_or_else(|error| {
             tracing::error!("{error}");
             BTreeSet::new()
         });
-        for namespace in namespaces {
-            if let Namespace::Own(path) = namespace
-                && own.contains(path)
-            {
-                crate::daemon::process::evict(path);
+        for endpoint in endpoints {
+            match &endpoint.namespace {
+                Namespace::Own(path) if own.contains(path) => process::evict(path, None),
+                other => process::evict(other.path(), Some(&endpoint.id)),
             }
         }
     }
@@ -104,21 +108,22 @@ impl Engine {
     /// Takes over what an earlier daemon started, and starts what a reboot ended. Answers with what
     /// does not start.
     pub(super) async fn adopt(&mut self) -> Result<Vec<String>, Error> {
-        let mut gone = Vec::new();
         for (name, process) in &mut self.state.runtime.processes {
             if process.exit.is_none() && !self.watches.watch(name, process) {
-                process.exit = Some(Exit { code: None, at: crate::daemon::process::now() });
+                process.exit = Some(Exit { code: None, at: now() });
                 tracing::info!("endpoint {name:?}: its process {} is gone", process.pid);
-                gone.push(name.clone());
             }
         }
+        // Ended while nobody watched, by a reboot too; or its runner ended before it was recorded.
+        let endpoints = self.state.desired.endpoints.values();
+        let gone: Vec<_> = endpoints
+            .filter(|endpoint| endpoint.remove_on_exit && !self.runs(&endpoint.name))
+            .map(|endpoint| endpoint.name.clone())
+            .collect();
+        self.remove_endpoints(&gone).await?;
         let desired = self.state.desired.clone();
         let lines = self.start_what_comes(&desired).await?;
         self.save()?;
-        gone.retain(|name| {
-            self.state.desired.endpoints.get(name).is_some_and(|endpoint| endpoint.remove_on_exit)
-        });
-        self.remove_endpoints(&gone).await?;
         Ok(lines)
     }
 
@@ -149,20 +154,25 @@ impl Engine {
             Err(Error::Lookup(_)) if code.is_some() => return Ok(()),
             name => name?,
         };
-        let Some(code) = code else {
-            let process = describe(pid, &self.state.desired.endpoints[&name]);
-            self.watches.watch(&name, &process);
-            self.state.runtime.processes.insert(name, process);
-            return Ok(self.save()?);
-        };
+        let Some(code) = code else { return self.record(&name, pid) };
         if let Some(process) = self.state.runtime.processes.get_mut(&name)
             && process.pid == pid
         {
-            process.exit = Some(Exit { code: Some(code), at: crate::daemon::process::now() });
+            process.exit = Some(Exit { code: Some(code), at: now() });
             self.watches.live.remove(&name);
             self.save()?;
         }
         self.remove_if_wanted(&name).await
+    }
+
+    /// Watches a process that somebody else started for an endpoint.
+    pub(super) fn record(&mut self, name: &str, pid: u32) -> Result<(), Error> {
+        let process = describe(pid, &self.state.desired.endpoints[name]);
+        if !self.watches.watch(name, &process) {
+            self.watches.tell_end(name, pid, Exit { code: None, at: now() });
+        }
+        self.state.runtime.processes.insert(name.to_owned(), process);
+        Ok(self.save()?)
     }
 
     async fn remove_if_wanted(&mut self, name: &str) -> Result<(), Error> {
@@ -230,7 +240,7 @@ impl Engine {
         }
         join_all(stopping).await;
         // What else runs in a namespace of ours goes with it, as in a container.
-        self.evict(going.iter().map(|endpoint| &endpoint.namespace));
+        self.evict(&going);
         for endpoint in &going {
             if !self.state.desired.endpoints.contains_key(&endpoint.name) {
                 let _ = std::fs::remove_file(self.instance.log_file(&endpoint.name));
@@ -271,6 +281,7 @@ impl Engine {
             }
         }
         let launch = Launch {
+            endpoint: &endpoint.id,
             command: &service.command,
             environment: &service.environment,
             working_dir: service.working_dir.as_deref(),

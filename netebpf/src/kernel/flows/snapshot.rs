@@ -8,6 +8,9 @@ use netebpf_common::{
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::IpAddr};
 
+/// The kind of a flow that came in by a published port.
+const PUBLISHED: &str = "published";
+
 /// One direction, copied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct PlainWay {
@@ -80,6 +83,13 @@ pub struct FlowSnapshot {
     pub idle: u64,
 }
 
+impl FlowSnapshot {
+    /// The host's address that the outside sees: the client's target, or the endpoint's new source.
+    pub fn outside(&self) -> IpAddr {
+        if self.kind == PUBLISHED { self.original.destination } else { self.reply.destination }
+    }
+}
+
 impl PlainFlow {
     /// Nanoseconds since the last packet.
     pub(super) fn idle(&self, now: u64) -> u64 {
@@ -128,7 +138,7 @@ impl PlainFlow {
         let published = self.kind == FlowKind::Published as u32;
         FlowSnapshot {
             protocol: protocol.to_owned(),
-            kind: if published { "published" } else { "masquerade" }.to_owned(),
+            kind: if published { PUBLISHED } else { "masquerade" }.to_owned(),
             state: state.to_owned(),
             endpoint: names.get(&self.owner).cloned(),
             original: self.original.into(),

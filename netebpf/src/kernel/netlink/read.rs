@@ -205,6 +205,13 @@ impl Facts {
                 .routes
                 .iter()
                 .any(|r| r.destination.prefix_len() == 0 && r.index == Some(link.index)),
+            vlan: self
+                .links
+                .values()
+                .find(|other| {
+                    other.kind.as_deref() == Some("vlan") && other.peer == Some(link.index)
+                })
+                .map(|vlan| vlan.name.clone()),
         })
     }
 }
