@@ -13,7 +13,9 @@ netebpf_tests::tests![
     while_something_runs,
     usage,
     without_root,
-    the_control_socket
+    without_a_capability,
+    on_too_old_a_kernel,
+    the_control_socket,
 ];
 
 /// Every wrong file: exit code 1, what, where, what would be right.
@@ -235,6 +237,67 @@ fn without_root() {
         assert_eq!(said.trim().lines().count(), 1, "{arguments}: {said}");
     }
     lab.nothing_left();
+}
+
+/// A root that lacks one capability is told which.
+fn without_a_capability() {
+    let lab = Lab::bare();
+    let file = lab.file("netebpf.yaml", &topology().to_string());
+    for (dropped, named) in [("-net_admin", "CAP_NET_ADMIN"), ("-bpf", "CAP_BPF")] {
+        let binary = binary();
+        let words = [binary.to_str(), file.to_str()].map(|path| path.expect("plain"));
+        let set = format!("--bounding-set={dropped}");
+        let arguments = [&set, words[0], "--instance", lab.instance(), "up", "-f", words[1]];
+        lab.host.tool("setpriv", &arguments).fails_saying(1, &[named, "root"]);
+        lab.nothing_left();
+    }
+}
+
+/// On a kernel that takes no program of ours (here: one that is told to answer so) the feature has a name,
+/// and nothing is left.
+fn on_too_old_a_kernel() {
+    let lab = Lab::bare();
+    let file = lab.file("netebpf.yaml", &topology().to_string());
+    let mut command = Command::new(binary());
+    lab.host.enter(&mut command);
+    command.args(["--instance", lab.instance(), "up", "-f"]).arg(file);
+    // SAFETY: the closure makes system calls and allocates nothing.
+    unsafe { command.pre_exec(refuse_programs) };
+    let output = command.output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for word in ["TC programs", "missing", "a newer kernel"] {
+        assert!(said.contains(word), "{word:?} is missing in: {said}");
+    }
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
+    lab.nothing_left();
+}
+
+/// Has `bpf(BPF_PROG_LOAD)` answer EINVAL, as a kernel that does not know a program's type.
+fn refuse_programs() -> std::io::Result<()> {
+    const BPF_PROG_LOAD: u32 = 5;
+    // Offsets in `struct seccomp_data`: the system call's number, the low half of its first argument.
+    const NUMBER: u32 = 0;
+    const FIRST: u32 = 16;
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const ANSWER: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, k, jf| libc::sock_filter { code, jt: 0, jf, k };
+    let mut filter = [
+        step(LOAD, NUMBER, 0),
+        step(EQUAL, libc::SYS_bpf as u32, 3),
+        step(LOAD, FIRST, 0),
+        step(EQUAL, BPF_PROG_LOAD, 1),
+        step(ANSWER, libc::SECCOMP_RET_ERRNO | libc::EINVAL as u32, 0),
+        step(ANSWER, libc::SECCOMP_RET_ALLOW, 0),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the filter lives until the call has copied it.
+    let done = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            | libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program)
+    };
+    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
 /// For a table's tests.

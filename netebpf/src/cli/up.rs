@@ -22,7 +22,7 @@ pub(super) struct Up {
     /// The topology file, - for standard input; netebpf.yaml, compose.yaml or docker-compose.yml
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Only say what would be done
+    /// Only say what would be done, step by step
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]

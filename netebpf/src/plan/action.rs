@@ -262,6 +262,31 @@ impl Action {
     }
 }
 
+impl Action {
+    /// Whether this is part of another step that says more: what belongs to an interface of ours, and the
+    /// tables. Who asks what was done is told of these only when there is nothing else; a dry run lists
+    /// every step.
+    pub fn is_detail(&self) -> bool {
+        match self {
+            Self::SaveSysctl { .. }
+            | Self::SetSysctl { earlier: None, .. }
+            | Self::CreateVeth { .. }
+            | Self::SetInterface { .. }
+            | Self::SetEndpoint { .. }
+            | Self::SetNetwork { .. }
+            | Self::RemovePin { .. }
+            | Self::ForgetOldPrograms => true,
+            Self::ChangeLink { change, .. } => {
+                *change == LinkChange { up: Some(true), ..LinkChange::default() }
+            }
+            Self::Attach { hook, .. } | Self::Detach { hook, .. } => {
+                matches!(hook, Hook::EndpointIngress | Hook::GatewayEgress)
+            }
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -16,6 +16,7 @@ use crate::{
     config::settings::Settings,
     kernel::{FlowSnapshot, Kernel, NetnsError, Watch, netns},
     model::{Desired, Namespace, Network, Origin, requests::DEFAULT_NETWORK},
+    plan::Action,
     state::{self, Instance, State, StateError},
 };
 use netebpf_common::abi;
@@ -253,7 +254,7 @@ impl Engine {
         let mut journal = StateJournal { instance: &self.instance, state: &mut self.state };
         let report =
             apply::reconcile(&mut self.kernel, &desired, &mut journal, Mode::Apply).await?;
-        Ok(sentences(&report))
+        Ok(summary(report))
     }
 
     /// A question only: a daemon of an instance with nothing in it ends again, and touches nothing.
@@ -305,7 +306,16 @@ impl Engine {
     }
 }
 
-/// What a report says, for the user.
+/// What a report says, for one who wants to know what changed.
+fn summary(report: Report) -> Vec<String> {
+    let Report { mut actions, notes } = report;
+    if !actions.iter().all(Action::is_detail) {
+        actions.retain(|action| !action.is_detail());
+    }
+    sentences(&Report { actions, notes })
+}
+
+/// What a report says, step by step.
 fn sentences(report: &Report) -> Vec<String> {
     let actions = report.actions.iter().map(ToString::to_string);
     actions.chain(report.notes.iter().cloned()).collect()
