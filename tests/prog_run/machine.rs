@@ -6,7 +6,7 @@ use aya::{
     programs::{ProgramInfo, SchedClassifier, Xdp, xdp::XdpMode},
 };
 use netebpf_common::{
-    abi::{FlowKey, map, program},
+    abi::{FlowKey, constant, map, program},
     testkit::{Hook, Layout, Machine, Seen, Tables},
     verdict::{DeliverReason, PassReason, Verdict, counter_label},
 };
@@ -28,6 +28,24 @@ pub(crate) enum Outside {
     Xdp,
 }
 
+/// How the programs change transport checksums.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Checksums {
+    /// Directly, where the kernel tells who computes them.
+    Direct,
+    /// By the kernel's helper.
+    ByHelper,
+}
+
+impl Checksums {
+    fn ip_summed(self) -> u32 {
+        match self {
+            Self::Direct => netebpf::kernel::ip_summed(),
+            Self::ByHelper => 0,
+        }
+    }
+}
+
 /// A loaded object in a namespace of its own.
 pub(crate) struct Kernel {
     object: Ebpf,
@@ -38,12 +56,13 @@ pub(crate) struct Kernel {
 
 impl Kernel {
     /// Moves this thread into a new namespace and loads the object there.
-    pub(crate) fn new(outside: Outside) -> Result<Self, String> {
+    pub(crate) fn new(outside: Outside, checksums: Checksums) -> Result<Self, String> {
         let world = World::new()?;
         let mut object = EbpfLoader::new()
             .map_max_entries(map::FLOWS, crate::maps::PLACES)
             .map_max_entries(map::FREE_FLOWS, crate::maps::PLACES)
             .map_max_entries(map::FLOW_INDEX, 2 * crate::maps::PLACES)
+            .override_global(constant::IP_SUMMED, &checksums.ip_summed(), true)
             .load(netebpf::kernel::OBJECT)
             .map_err(said)?;
         let maps = Maps::of(&mut object)?;

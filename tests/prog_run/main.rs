@@ -14,7 +14,7 @@ mod sizes;
 mod table;
 mod world;
 
-use machine::{Kernel, Outside};
+use machine::{Checksums, Kernel, Outside};
 use netebpf_common::{
     datapath::FamilyId,
     testkit::{Case, Memory, Observation},
@@ -23,16 +23,21 @@ use std::thread;
 
 #[test]
 fn every_case_agrees_at_tc() {
-    every_case_agrees(Outside::Tc);
+    every_case_agrees(Outside::Tc, Checksums::Direct);
+}
+
+#[test]
+fn every_case_agrees_at_tc_by_the_checksum_helper() {
+    every_case_agrees(Outside::Tc, Checksums::ByHelper);
 }
 
 #[test]
 fn every_case_agrees_at_xdp() {
-    every_case_agrees(Outside::Xdp);
+    every_case_agrees(Outside::Xdp, Checksums::Direct);
 }
 
-fn every_case_agrees(outside: Outside) {
-    in_kernel(outside, |kernel| {
+fn every_case_agrees(outside: Outside, checksums: Checksums) {
+    in_kernel(outside, checksums, |kernel| {
         let mut failures = Vec::new();
         let mut frames = 0;
         for case in table::all() {
@@ -73,13 +78,13 @@ fn differ(real: &Observation, memory: &Observation) -> Option<String> {
 }
 
 /// Does something with a loaded object on a thread in a namespace of its own.
-fn in_kernel(outside: Outside, work: impl FnOnce(&mut Kernel) + Send) {
+fn in_kernel(outside: Outside, checksums: Checksums, work: impl FnOnce(&mut Kernel) + Send) {
     if !rustix::process::geteuid().is_root() {
         println!("skipped: needs root");
         return;
     }
     let inside = || {
-        let mut kernel = Kernel::new(outside).unwrap_or_else(|error| panic!("{error}"));
+        let mut kernel = Kernel::new(outside, checksums).unwrap_or_else(|error| panic!("{error}"));
         work(&mut kernel);
     };
     let joined = thread::scope(|scope| scope.spawn(inside).join());

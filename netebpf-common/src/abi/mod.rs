@@ -76,6 +76,13 @@ pub mod map {
     ];
 }
 
+/// The names of the constants that the user side sets before it loads the programs.
+pub mod constant {
+    /// `u32`: where the kernel keeps `ip_summed`, in bits from the beginning of `struct sk_buff`; 0 when that
+    /// is not known.
+    pub const IP_SUMMED: &str = "IP_SUMMED";
+}
+
 /// The names of the programs in the kernel object.
 pub mod program {
     /// TC, ingress of an endpoint's host-side veth: what the endpoint sends.

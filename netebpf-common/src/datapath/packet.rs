@@ -11,6 +11,20 @@ pub struct ChecksumStyle {
     pub optional: bool,
 }
 
+impl ChecksumStyle {
+    /// Applies a change to a checksum that is whole.
+    #[inline(always)]
+    pub const fn update(self, field: &mut [u8; 2], change: Change) {
+        if self.optional && matches!(*field, [0, 0]) {
+            return;
+        }
+        *field = checksum::updated(*field, change);
+        if self.optional && matches!(*field, [0, 0]) {
+            *field = [0xff, 0xff];
+        }
+    }
+}
+
 /// A frame, from its Ethernet header on.
 pub trait Packet {
     /// The `N` bytes at `offset`, or `None` where the frame (or the part of it that can be reached)
@@ -47,13 +61,8 @@ pub trait Packet {
         content: Change,
         style: ChecksumStyle,
     ) {
-        let Some(field) = self.window::<2>(offset) else { return };
-        if style.optional && *field == [0, 0] {
-            return;
-        }
-        *field = checksum::updated(*field, addresses.then(content));
-        if style.optional && *field == [0, 0] {
-            *field = [0xff, 0xff];
+        if let Some(field) = self.window::<2>(offset) {
+            style.update(field, addresses.then(content));
         }
     }
 

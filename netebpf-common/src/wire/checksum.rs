@@ -87,6 +87,13 @@ pub const fn updated(checksum: [u8; 2], change: Change) -> [u8; 2] {
     (!fold((!u16::from_ne_bytes(checksum)) as u32 + fold(change.0) as u32)).to_ne_bytes()
 }
 
+/// A checksum that is left for the hardware to finish, after a change of the pseudo-header: until then the
+/// field holds that header's sum, not its complement.
+#[inline(always)]
+pub const fn updated_partial(sum: [u8; 2], pseudo_header: Change) -> [u8; 2] {
+    fold(u16::from_ne_bytes(sum) as u32 + fold(pseudo_header.0) as u32).to_ne_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +105,20 @@ mod tests {
     }
 
     proptest! {
+        /// The hardware sums up the field and what follows it, and writes the complement.
+        #[test]
+        fn a_partial_checksum_is_finished_right(
+            old in any::<[u8; 2]>(),
+            new in any::<[u8; 2]>(),
+            payload in any::<u16>(),
+        ) {
+            let finish = |field: [u8; 2]| !fold(u32::from(u16::from_ne_bytes(field)) + u32::from(payload));
+            let field = |word| fold(u32::from(u16::from_ne_bytes(word)) + 6).to_ne_bytes();
+            let changed = updated_partial(field(old), Change::NONE.word(old, new));
+            // Both representations of zero are as good (RFC 1071).
+            prop_assert_eq!(finish(changed) % 0xffff, finish(field(new)) % 0xffff);
+        }
+
         #[test]
         fn a_change_gives_what_recomputation_gives(
             mut bytes in prop::collection::vec(any::<u8>(), 40),

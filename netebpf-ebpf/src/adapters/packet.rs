@@ -1,12 +1,15 @@
 //! Frames: a socket buffer at TC, a raw buffer at XDP.
 
 use aya_ebpf::{
+    Global,
     bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, xdp_md},
-    helpers::generated::{bpf_csum_update, bpf_l4_csum_replace, bpf_skb_pull_data},
+    helpers::generated::{
+        bpf_csum_update, bpf_l4_csum_replace, bpf_probe_read_kernel, bpf_skb_pull_data,
+    },
 };
 use netebpf_common::{
     datapath::{ChecksumStyle, Packet},
-    wire::checksum::Change,
+    wire::checksum::{self, Change},
 };
 
 /// Says that the addresses are IPv6's: their change does not alter a sum over the whole packet, since
@@ -30,6 +33,10 @@ fn window<'a, const N: usize>(start: usize, end: usize, offset: usize) -> Option
     // value. The borrow of the packet ends before any helper could move it, since both need `&mut`.
     Some(unsafe { &mut *(at as *mut [u8; N]) })
 }
+
+/// See [`netebpf_common::abi::constant::IP_SUMMED`].
+#[unsafe(no_mangle)]
+static IP_SUMMED: Global<u32> = Global::new(0);
 
 /// A socket buffer.
 pub struct TcPacket {
@@ -93,6 +100,74 @@ impl Packet for TcPacket {
         content: Change,
         style: ChecksumStyle,
     ) {
+        match self.summed() {
+            Summed::Whole => {
+                if let Some(field) = self.window::<2>(offset) {
+                    style.update(field, addresses.then(content));
+                }
+            }
+            Summed::Partial => {
+                if let Some(field) = self.window::<2>(offset) {
+                    *field = checksum::updated_partial(*field, addresses);
+                }
+            }
+            Summed::Other => self.replace_checksum(offset, addresses, content, style),
+        }
+    }
+
+    #[inline(always)]
+    fn changed_outside_checksums(&mut self, change: Change) {
+        // SAFETY: refused by the kernel where there is no sum over the packet to follow.
+        unsafe { bpf_csum_update(self.skb, change.to_word()) };
+    }
+}
+
+/// Who has computed the transport checksum, and who will.
+enum Summed {
+    /// It is as it will be on the wire.
+    Whole,
+    /// The hardware will finish it.
+    Partial,
+    /// The kernel has a sum over the packet that has to follow each change, or it is not known where the
+    /// kernel says all this.
+    Other,
+}
+
+impl TcPacket {
+    /// `ip_summed` of the kernel's own structure. A context is that structure's address as soon as the
+    /// verifier does not look: it translates what a program reads by it, and nothing that a helper reads.
+    #[inline(always)]
+    fn summed(&self) -> Summed {
+        const NONE: u8 = 0;
+        const UNNECESSARY: u8 = 1;
+        const PARTIAL: u8 = 3;
+        let at = IP_SUMMED.load();
+        if at == 0 {
+            return Summed::Other;
+        }
+        let mut byte = 0_u8;
+        // SAFETY: one byte is read into one byte; an address that cannot be read is an error.
+        let failed = unsafe {
+            let address = self.skb.cast::<u8>().add(at as usize / 8);
+            bpf_probe_read_kernel((&raw mut byte).cast(), 1, address.cast())
+        };
+        match byte >> (at % 8) & 3 {
+            _ if failed != 0 => Summed::Other,
+            NONE | UNNECESSARY => Summed::Whole,
+            PARTIAL => Summed::Partial,
+            _ => Summed::Other,
+        }
+    }
+
+    /// By the kernel's helper, which is right in every case and costs 50 ns or more a call.
+    #[inline(always)]
+    fn replace_checksum(
+        &mut self,
+        offset: usize,
+        addresses: Change,
+        content: Change,
+        style: ChecksumStyle,
+    ) {
         let optional = if style.optional { u64::from(BPF_F_MARK_MANGLED_0) } else { 0 };
         let at = offset as u32;
         // SAFETY: the helper checks the offset; size 0 in the flags makes its last-but-one argument a
@@ -112,12 +187,6 @@ impl Packet for TcPacket {
                 bpf_l4_csum_replace(self.skb, at, 0, u64::from(content.to_word()), optional);
             }
         }
-    }
-
-    #[inline(always)]
-    fn changed_outside_checksums(&mut self, change: Change) {
-        // SAFETY: refused by the kernel where there is no sum over the packet to follow.
-        unsafe { bpf_csum_update(self.skb, change.to_word()) };
     }
 }
 

@@ -20,7 +20,7 @@ pub mod sysctl;
 mod uplinks;
 mod watch;
 
-pub use bpf::{BpfError, OBJECT};
+pub use bpf::{BpfError, OBJECT, ip_summed};
 pub use error::KernelError;
 pub use flows::{Expired, FlowSnapshot, FlowTuple};
 pub use hook::Hook;

@@ -121,8 +121,15 @@ fn programs_and_maps() -> Vec<Feature> {
             "BTF of the kernel",
             Need::Optional,
             Path::new("/sys/kernel/btf/vmlinux").exists(),
-            "verifier messages have no names",
+            "verifier messages have no names, and no checksum is changed directly",
             "a kernel with CONFIG_DEBUG_INFO_BTF",
+        ),
+        feature(
+            "direct checksums",
+            Need::Optional,
+            bpf::ip_summed() != 0,
+            "each translation asks the kernel to change the checksum: some 100 ns a packet",
+            "BTF of the kernel, and no lockdown",
         ),
         feature(
             "TCX",

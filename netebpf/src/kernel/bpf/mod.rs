@@ -12,6 +12,7 @@
 //! ```
 
 mod attach;
+mod btf;
 mod layout;
 mod mapping;
 mod maps;
@@ -26,11 +27,13 @@ use aya::{
     EbpfLoader,
     maps::MapError,
     pin::PinError,
-    programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, links::LinkError},
+    programs::{ProgramError, ProgramType, SchedClassifier, TcAttachType, Xdp, links::LinkError},
+    sys::{BpfHelper, is_helper_supported},
 };
 use aya_obj::programs::XdpAttachType;
+use btf::BitField;
 use maps::Unusable;
-use netebpf_common::abi::{self, map};
+use netebpf_common::abi::{self, constant, map};
 use rustix::mount::{MountFlags, mount};
 use sha2::{Digest, Sha256};
 use std::{
@@ -244,6 +247,8 @@ impl Bpf {
             .map_max_entries(map::FLOWS, settings.flow_capacity)
             .map_max_entries(map::FREE_FLOWS, settings.flow_capacity)
             .map_max_entries(map::FLOW_INDEX, settings.flow_capacity.saturating_mul(2));
+        let ip_summed = ip_summed();
+        loader.override_global(constant::IP_SUMMED, &ip_summed, true);
         for name in Maps::names() {
             loader.map_pin_path(name, maps.join(name));
         }
@@ -373,6 +378,19 @@ fn open_program(directory: &Path, hook: Hook) -> Result<Program, ProgramError> {
         (Loaded::Tc(program), id)
     };
     Ok(Program { loaded, id })
+}
+
+/// The value of [`constant::IP_SUMMED`]: 0 without BTF, or where programs may not read the kernel's memory
+/// (lockdown).
+pub fn ip_summed() -> u32 {
+    let read = BpfHelper::BPF_FUNC_probe_read_kernel;
+    if !is_helper_supported(ProgramType::SchedClassifier, read).unwrap_or(false) {
+        return 0;
+    }
+    match btf::kernel_bit_field("sk_buff", "ip_summed") {
+        Some(BitField { offset, size: 2 }) if offset % 8 <= 6 => offset,
+        _ => 0,
+    }
 }
 
 /// Asks by trying: a kernel without TCX does not know the question.
