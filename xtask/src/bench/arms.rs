@@ -1,4 +1,5 @@
-//! What is compared: netebpf, and a Linux bridge with the rules that Docker makes.
+//! What is compared: netebpf, a Linux bridge with the rules that Docker makes, and a bare veth, which is the
+//! limit of both.
 //!
 //! **Invariant**: the arms differ in the host only. Each has the same wire, the same two endpoints, the
 //! same neighbour and the same server and client programs, and all are alive at once.
@@ -33,9 +34,8 @@ impl Way {
 /// A host with endpoints `web` and `app`, a neighbour, and the servers in `web` and at the neighbour.
 pub(super) struct Arm {
     pub(super) name: &'static str,
-    /// Of the endpoint `web`.
-    web_v4: &'static str,
-    app: String,
+    /// The endpoint `app`; without endpoints every way is the wire between host and neighbour.
+    app: Option<String>,
     neighbour: String,
     /// Every namespace that this arm made itself.
     made: Vec<String>,
@@ -47,6 +47,9 @@ pub(super) struct Arm {
 /// The host of the arm that runs netebpf, and its instance.
 const OURS: &str = "netebpf-bench";
 const INSTANCE: &str = "bench";
+
+/// The endpoint `web`.
+const WEB_V4: &str = "172.18.0.2";
 
 const TOPOLOGY: &str = r#"
 name: bench
@@ -64,7 +67,7 @@ const DOCKER_RULES: &str = include_str!("docker.rules");
 impl Arm {
     /// netebpf, on a host of its own.
     pub(super) fn netebpf(binary: &Path) -> Result<Self> {
-        let mut arm = Self::with_host("netebpf", OURS, "bench.app")?;
+        let mut arm = Self::with_host("netebpf", OURS, Some("bench.app"))?;
         let mut file = tempfile::NamedTempFile::with_suffix(".yaml")?;
         file.write_all(TOPOLOGY.as_bytes())?;
         arm.netebpf = Some(binary.to_owned());
@@ -78,7 +81,7 @@ impl Arm {
     pub(super) fn docker() -> Result<Self> {
         let host = "netebpf-bench-docker";
         let [web, app] = ["web", "app"].map(|endpoint| format!("{host}-{endpoint}"));
-        let mut arm = Self::with_host("bridge + iptables", host, &app)?;
+        let mut arm = Self::with_host("bridge + iptables", host, Some(&app))?;
         let ip = |line: &str| namespace::ip(host, line);
         for line in ["link add br-front type bridge", "address add 172.18.0.1/16 dev br-front"] {
             ip(line)?;
@@ -111,13 +114,17 @@ impl Arm {
         Ok(arm)
     }
 
-    fn with_host(name: &'static str, host: &str, app: &str) -> Result<Self> {
+    /// A veth and nothing else.
+    pub(super) fn bare() -> Result<Self> {
+        Self::with_host("bare veth", "netebpf-bench-bare", None)
+    }
+
+    fn with_host(name: &'static str, host: &str, app: Option<&str>) -> Result<Self> {
         let neighbour = format!("{host}-lan");
         let made = vec![host.to_owned(), neighbour.clone()];
         let mut arm = Self {
             name,
-            web_v4: "172.18.0.2",
-            app: app.to_owned(),
+            app: app.map(str::to_owned),
             neighbour: neighbour.clone(),
             made,
             servers: Vec::new(),
@@ -130,9 +137,12 @@ impl Arm {
 
     /// The namespace of the client on this way, and the server that it asks.
     pub(super) fn client(&self, way: Way) -> Result<(&str, SocketAddr)> {
+        let Some(app) = &self.app else {
+            return Ok((&self.made[0], format!("{OUTSIDE_V4}:80").parse()?));
+        };
         let (from, to) = match way {
-            Way::EndpointToEndpoint => (&self.app, format!("{}:80", self.web_v4)),
-            Way::Masquerade => (&self.app, format!("{OUTSIDE_V4}:80")),
+            Way::EndpointToEndpoint => (app, format!("{WEB_V4}:80")),
+            Way::Masquerade => (app, format!("{OUTSIDE_V4}:80")),
             Way::PublishedPort => (&self.neighbour, format!("{HOST_V4}:8080")),
         };
         Ok((from, to.parse()?))

@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: how much faster than a Linux bridge with Docker's iptables rules.
+//! `cargo xtask bench`: how much faster than a Linux bridge with Docker's iptables rules, and how near to
+//! the limit, a bare veth.
 //!
 //! **Invariant**: a ratio compares medians of rounds that alternate between arms which are all alive, on
 //! one CPU, so that what disturbs the machine disturbs each of them.
@@ -34,7 +35,11 @@ struct Measured {
     metric: Metric,
     netebpf: f64,
     bridge_and_iptables: f64,
+    bare_veth: f64,
+    /// netebpf beside the bridge.
     ratio: f64,
+    /// netebpf beside the bare veth.
+    of_bare: f64,
 }
 
 /// What goes into the file.
@@ -52,7 +57,7 @@ impl Bench {
     pub(crate) fn run(self) -> Result<()> {
         Setup { tests: true }.run()?;
         let netebpf = Build::default().run()?;
-        let arms = [Arm::netebpf(&netebpf)?, Arm::docker()?];
+        let arms = [Arm::netebpf(&netebpf)?, Arm::docker()?, Arm::bare()?];
         let results = self.measure(&arms)?;
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
         let bridge_netfilter = arms[1].has_bridge_netfilter();
@@ -71,7 +76,7 @@ impl Bench {
         Ok(())
     }
 
-    fn measure(&self, arms: &[Arm; 2]) -> Result<Vec<Measured>> {
+    fn measure(&self, arms: &[Arm; 3]) -> Result<Vec<Measured>> {
         let metrics = [Metric::RoundTrips, Metric::Connections];
         let what: Vec<_> =
             Way::ALL.iter().flat_map(|&way| metrics.map(|metric| (way, metric))).collect();
@@ -82,12 +87,12 @@ impl Bench {
         {
             ask(arm, way, metric, 100)?;
         }
-        let mut samples = vec![[const { Vec::new() }; 2]; what.len()];
+        let mut samples = vec![[const { Vec::new() }; 3]; what.len()];
         for round in 0..self.rounds {
             for (&(way, metric), samples) in what.iter().zip(&mut samples) {
                 // Who comes first changes from round to round.
-                for turn in 0..2 {
-                    let index = (round as usize + turn) % 2;
+                for turn in 0..arms.len() {
+                    let index = (round as usize + turn) % arms.len();
                     let rate = ask(&arms[index], way, metric, self.milliseconds)?;
                     step.now(&format!("round {}: {way:?}, {metric:?}: {rate:.0}/s", round + 1));
                     samples[index].push(rate);
@@ -95,14 +100,16 @@ impl Bench {
             }
         }
         step.end("done");
-        let results = what.into_iter().zip(samples).map(|((way, metric), [ours, theirs])| {
-            let (netebpf, bridge_and_iptables) = (median(ours), median(theirs));
+        let results = what.into_iter().zip(samples).map(|((way, metric), samples)| {
+            let [netebpf, bridge_and_iptables, bare_veth] = samples.map(median);
             Measured {
                 way,
                 metric,
                 netebpf,
                 bridge_and_iptables,
+                bare_veth,
                 ratio: netebpf / bridge_and_iptables,
+                of_bare: netebpf / bare_veth,
             }
         });
         Ok(results.collect())
@@ -137,10 +144,11 @@ fn median(mut samples: Vec<f64>) -> f64 {
 
 fn print(results: &[Measured], bridge_netfilter: bool) {
     println!(
-        "{:<22}{:<14}{:>12}{:>20}{:>8}",
-        "way", "per second", "netebpf", "bridge + iptables", "ratio"
+        "{:<22}{:<13}{:>9}{:>19}{:>7}{:>11}{:>7}",
+        "way", "per second", "netebpf", "bridge + iptables", "ratio", "bare veth", "ratio"
     );
-    for Measured { way, metric, netebpf, bridge_and_iptables, ratio } in results {
+    for Measured { way, metric, netebpf, bridge_and_iptables, bare_veth, ratio, of_bare } in results
+    {
         let way = match way {
             Way::EndpointToEndpoint => "endpoint to endpoint",
             Way::Masquerade => "masquerade",
@@ -150,7 +158,10 @@ fn print(results: &[Measured], bridge_netfilter: bool) {
             Metric::RoundTrips => "round trips",
             Metric::Connections => "connections",
         };
-        println!("{way:<22}{metric:<14}{netebpf:>12.0}{bridge_and_iptables:>20.0}{ratio:>8.2}");
+        println!(
+            "{way:<22}{metric:<13}{netebpf:>9.0}{bridge_and_iptables:>19.0}{ratio:>7.2}\
+             {bare_veth:>11.0}{of_bare:>7.2}"
+        );
     }
     if !bridge_netfilter {
         println!(
