@@ -6,9 +6,11 @@
 
 use crate::abi::Address;
 
-/// What becomes of a packet.
+/// What becomes of a packet. Laid out so that the address stands at a multiple of eight: it is built on a
+/// program's stack, where the verifier refuses accesses that are not aligned.
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
 pub enum Verdict {
     /// It goes on as if we were not there: to the bridge, or to the host's stack.
     Pass(PassReason),
@@ -23,10 +25,10 @@ pub enum Verdict {
     },
     /// Out of an uplink, to a next hop that the kernel's neighbour table resolves.
     Forward {
-        /// The uplink.
-        ifindex: u32,
         /// The next hop, of the packet's own family.
         next_hop: Address,
+        /// The uplink.
+        ifindex: u32,
     },
 }
 

@@ -74,19 +74,32 @@ pub fn deliver(skb: *mut __sk_buff, ifindex: u32) -> i32 {
     }
 }
 
+/// The verifier refuses accesses to the stack that are not aligned, and the compiler fills this by eight
+/// bytes.
+#[repr(align(8))]
+struct Aligned(bpf_redir_neigh);
+
 #[inline(always)]
 fn forward(ifindex: u32, next_hop: &Address) -> i32 {
     // SAFETY: all zero is valid, and every bit pattern is an address.
     unsafe {
-        let mut hop: bpf_redir_neigh = mem::zeroed();
+        let mut aligned: Aligned = mem::zeroed();
+        let hop = &mut aligned.0;
         if next_hop.is_mapped() {
             hop.nh_family = AF_INET;
             hop.__bindgen_anon_1.ipv4_nh = u32::from_ne_bytes(next_hop.last_four());
         } else {
             hop.nh_family = AF_INET6;
-            hop.__bindgen_anon_1.ipv6_nh = mem::transmute::<[u8; 16], [u32; 4]>(next_hop.0);
+            // By four bytes: the verifier refuses accesses to the stack that are not aligned, and the
+            // address stands behind four others.
+            let [a, b, c, d] = next_hop.words();
+            let words: *mut u32 = (&raw mut hop.__bindgen_anon_1.ipv6_nh).cast();
+            words.write_volatile(a);
+            words.add(1).write_volatile(b);
+            words.add(2).write_volatile(c);
+            words.add(3).write_volatile(d);
         }
-        bpf_redirect_neigh(ifindex, &mut hop, mem::size_of::<bpf_redir_neigh>() as i32, 0) as i32
+        bpf_redirect_neigh(ifindex, hop, mem::size_of::<bpf_redir_neigh>() as i32, 0) as i32
     }
 }
 

@@ -25,7 +25,7 @@ pub static INTERFACES: Array<Interface> = Array::with_max_entries(INTERFACE_TABL
 pub static ENDPOINTS: HashMap<Address, Endpoint> =
     HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
 #[map]
-pub static NETWORKS: LpmTrie<Address, NetworkRange> =
+pub static NETWORKS: LpmTrie<[u32; 4], NetworkRange> =
     LpmTrie::with_max_entries(1024, BPF_F_NO_PREALLOC);
 #[map]
 pub static PUBLISHED: HashMap<PublishedKey, Published> =

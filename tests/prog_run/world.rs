@@ -61,15 +61,15 @@ impl World {
     pub(crate) fn arrange(&mut self, layout: &Layout) -> Result<(), String> {
         self.routes(layout.mtu, layout.way_out)?;
         let wanted =
-            |protocol: Protocol, port: u16| layout.sockets.contains(&(protocol as u8, port));
+            |protocol: Protocol, port: u16| layout.sockets.contains(&(protocol as u32, port));
         self.tcp.retain(|(port, _)| wanted(Protocol::Tcp, *port));
         self.udp.retain(|(port, _)| wanted(Protocol::Udp, *port));
         for (protocol, port) in &layout.sockets {
             let everywhere = (Ipv6Addr::UNSPECIFIED, *port);
-            if *protocol == Protocol::Tcp as u8 && !self.tcp.iter().any(|(held, _)| held == port) {
+            if *protocol == Protocol::Tcp as u32 && !self.tcp.iter().any(|(held, _)| held == port) {
                 self.tcp.push((*port, patiently(|| TcpListener::bind(everywhere))?));
             }
-            if *protocol == Protocol::Udp as u8 && !self.udp.iter().any(|(held, _)| held == port) {
+            if *protocol == Protocol::Udp as u32 && !self.udp.iter().any(|(held, _)| held == port) {
                 self.udp.push((*port, patiently(|| UdpSocket::bind(everywhere))?));
             }
         }

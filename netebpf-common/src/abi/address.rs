@@ -6,11 +6,11 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// An IPv4 or IPv6 address in network byte order; IPv4 as `::ffff:a.b.c.d` (RFC 4291 §2.5.5.2).
 ///
 /// The packet logic refuses IPv4-mapped addresses in IPv6 headers, so the two families never meet in
-/// one key. It is aligned, because BPF copies and compares unaligned memory a byte at a time.
+/// one key. It is aligned, because the verifier refuses accesses to the stack that are not.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-#[repr(C, align(4))]
+#[repr(C, align(8))]
 pub struct Address(pub [u8; 16]);
-assert_layout!(Address, size 16, align 4);
+assert_layout!(Address, size 16, align 8);
 
 const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
@@ -101,17 +101,14 @@ impl core::fmt::Debug for Address {
     }
 }
 
-/// A range of addresses: the key of the longest-prefix trie. The kernel wants the length first, in
-/// native byte order, and the address after it (`struct bpf_lpm_trie_key_u8`).
+/// A range of addresses: what a key of the longest-prefix trie says.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(C)]
 pub struct Prefix {
     /// Significant bits of `address`; an IPv4 prefix of n bits has 96 + n.
     pub length: u32,
     /// The first address of the range.
     pub address: Address,
 }
-assert_layout!(Prefix, size 20, align 4);
 
 impl Prefix {
     /// A range by its address and the prefix length of its own family (0…32 or 0…128).

@@ -23,8 +23,8 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The protocol of a key's `protocol` byte.
-    pub const fn from_number(number: u8) -> Option<Self> {
+    /// The protocol of a key's number.
+    pub const fn from_number(number: u32) -> Option<Self> {
         match number {
             1 => Some(Self::Icmp),
             6 => Some(Self::Tcp),
@@ -46,17 +46,15 @@ pub struct FlowKey {
     pub source_port: [u8; 2],
     /// Destination port, network byte order.
     pub destination_port: [u8; 2],
-    /// A [`Protocol`].
-    pub protocol: u8,
-    /// Zero.
-    pub padding: [u8; 3],
+    /// A [`Protocol`]; as wide as it is so that a key has no padding, which would be copied in pieces.
+    pub protocol: u32,
 }
-assert_layout!(FlowKey, size 40, align 4);
+assert_layout!(FlowKey, size 40, align 8);
 
 impl FlowKey {
     /// Set in `protocol` where an entry is no direction of a flow, but says that the tuple's own entry
     /// is being cleared. It is there for the time of a few instructions.
-    pub const MARK: u8 = 0x80;
+    pub const MARK: u32 = 0x80;
 
     /// The key under which a tuple is marked, see [`FlowKey::MARK`]. Field by field: of a whole key LLVM
     /// makes a call that copies it a byte at a time.
@@ -69,7 +67,6 @@ impl FlowKey {
             source_port: self.source_port,
             destination_port: self.destination_port,
             protocol: self.protocol | Self::MARK,
-            padding: [0; 3],
         }
     }
 
@@ -80,7 +77,6 @@ impl FlowKey {
         source_port: [0; 2],
         destination_port: [0; 2],
         protocol: 0,
-        padding: [0; 3],
     };
 
     /// Becomes the tuple of a packet that goes the other way than `other`.
@@ -91,7 +87,6 @@ impl FlowKey {
         self.source_port = other.destination_port;
         self.destination_port = other.source_port;
         self.protocol = other.protocol;
-        self.padding = [0; 3];
     }
 
     /// The tuple of a packet that goes the other way.
@@ -104,7 +99,6 @@ impl FlowKey {
             source_port: self.destination_port,
             destination_port: self.source_port,
             protocol: self.protocol,
-            padding: [0; 3],
         }
     }
 }

@@ -74,7 +74,7 @@ pub struct Interface {
     /// Significant bits of the IPv6 subnet, 0…128.
     pub prefix_v6: u8,
     /// Zero.
-    pub padding: [u8; 2],
+    pub padding: [u8; 6],
     /// IPv4 address, or [`Address::NONE`].
     pub v4: Address,
     /// IPv6 address, or [`Address::NONE`].
@@ -83,8 +83,10 @@ pub struct Interface {
     pub mac: Mac,
     /// Ethernet address of the gateway.
     pub gateway_mac: Mac,
+    /// Zero.
+    pub reserved: [u8; 4],
 }
-assert_layout!(Interface, size 80, align 4);
+assert_layout!(Interface, size 88, align 8);
 
 impl Interface {
     /// A free place.
@@ -99,11 +101,12 @@ impl Interface {
         options: InterfaceOptions(0),
         prefix_v4: 0,
         prefix_v6: 0,
-        padding: [0; 2],
+        padding: [0; 6],
         v4: Address::NONE,
         v6: Address::NONE,
         mac: Mac([0; 6]),
         gateway_mac: Mac([0; 6]),
+        reserved: [0; 4],
     };
 
     /// Whether this is an interface of the given kind.

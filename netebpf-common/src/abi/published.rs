@@ -12,12 +12,12 @@ pub struct PublishedKey {
     pub address: Address,
     /// The host's port, network byte order.
     pub port: [u8; 2],
-    /// A [`Protocol`]: TCP or UDP.
-    pub protocol: u8,
     /// Zero.
-    pub padding: u8,
+    pub padding: [u8; 2],
+    /// A [`Protocol`]: TCP or UDP.
+    pub protocol: u32,
 }
-assert_layout!(PublishedKey, size 20, align 4);
+assert_layout!(PublishedKey, size 24, align 8);
 
 /// Where a published port leads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,9 +28,9 @@ pub struct Published {
     /// The endpoint's port, network byte order.
     pub port: [u8; 2],
     /// Zero.
-    pub padding: [u8; 2],
+    pub padding: [u8; 6],
 }
-assert_layout!(Published, size 20, align 4);
+assert_layout!(Published, size 24, align 8);
 
 /// The layout of the bitmap of published ports: the cheap question before the look-up. A bit says that
 /// the port is published on some address.

@@ -221,12 +221,13 @@ impl TcpPhase {
     }
 }
 
-/// What a new flow is for.
+/// What a new flow is for. The owner comes first, so that a copy of both its numbers at once is aligned.
+#[repr(C)]
 pub(super) struct Opening<'a> {
-    pub kind: FlowKind,
     /// The slot of the endpoint that it is counted for, and the endpoint's generation.
     pub owner: u32,
     pub owner_generation: u32,
+    pub kind: FlowKind,
     /// The tuple of the packet that opens it.
     pub original: &'a FlowKey,
     /// Where its packets go; both ways but for the translation.

@@ -158,8 +158,7 @@ pub(super) fn read<F: Family, P: Packet + ?Sized>(
     datagram.key.destination = layer3.destination;
     datagram.key.source_port = [0; 2];
     datagram.key.destination_port = [0; 2];
-    datagram.key.protocol = layer3.protocol;
-    datagram.key.padding = [0; 3];
+    datagram.key.protocol = u32::from(layer3.protocol);
     datagram.source = layer3.source;
     datagram.destination = layer3.destination;
     datagram.network = at as u16;
@@ -217,7 +216,7 @@ fn transport<F: Family, P: Packet + ?Sized>(
         packet.ensure(at + icmp::LENGTH);
         let bytes = packet.window::<{ icmp::LENGTH }>(at).ok_or(Fault::Malformed)?;
         datagram.detail = bytes[0];
-        datagram.key.protocol = Protocol::Icmp as u8;
+        datagram.key.protocol = Protocol::Icmp as u32;
         match F::message(bytes[0]) {
             icmp::Message::EchoRequest => {
                 datagram.key.source_port = [bytes[4], bytes[5]];
@@ -259,7 +258,7 @@ fn quoted<F: Family, P: Packet + ?Sized>(packet: &mut P, at: usize, datagram: &m
     datagram.key.destination = inner.source;
     datagram.key.source_port = destination_port;
     datagram.key.destination_port = source_port;
-    datagram.key.protocol = protocol as u8;
+    datagram.key.protocol = protocol as u32;
     datagram.kind =
         Kind::Error { protocol, quoted: at as u16, quoted_payload: inner.payload as u16 };
 }

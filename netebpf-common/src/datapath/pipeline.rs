@@ -278,8 +278,8 @@ fn published<'a, S: State, H: Host>(
     let key = PublishedKey {
         address: datagram.destination,
         port: datagram.key.destination_port,
-        protocol: protocol as u8,
-        padding: 0,
+        padding: [0; 2],
+        protocol: protocol as u32,
     };
     let Some(published) = state.published().get(&key) else { return Ok(None) };
     if !datagram.can_open() {

@@ -19,11 +19,14 @@ pub mod ether_type {
     pub const QINQ: u16 = 0x88a8;
 }
 
-/// A header, read.
+/// A header, read. Laid out so that no copy of it touches a program's stack at an address that is no multiple
+/// of the access: the verifier refuses that.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C, align(8))]
 pub struct Ethernet {
     /// Destination address.
     pub destination: Mac,
+    padding: [u8; 2],
     /// Source address.
     pub source: Mac,
     /// One of [`ether_type`], or any other.
@@ -37,6 +40,7 @@ impl Ethernet {
         let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *bytes;
         Self {
             destination: Mac([d0, d1, d2, d3, d4, d5]),
+            padding: [0; 2],
             source: Mac([s0, s1, s2, s3, s4, s5]),
             ether_type: u16::from_be_bytes([t0, t1]),
         }

@@ -147,7 +147,7 @@ impl Host for KernelHost {
 
     #[inline(always)]
     fn socket_receives(&mut self, tuple: &FlowKey) -> bool {
-        if tuple.protocol == Protocol::Icmp as u8 {
+        if tuple.protocol == Protocol::Icmp as u32 {
             return false;
         }
         let key = &mut self.query.socket;
@@ -173,7 +173,7 @@ impl Host for KernelHost {
         // SAFETY: the tuple is valid and its size is that of its family; a socket that is found is
         // released at once.
         unsafe {
-            let socket = if tuple.protocol == Protocol::Tcp as u8 {
+            let socket = if tuple.protocol == Protocol::Tcp as u32 {
                 bpf_skc_lookup_tcp(self.context, key, size, netns, 0)
             } else {
                 bpf_sk_lookup_udp(self.context, key, size, netns, 0)

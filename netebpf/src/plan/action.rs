@@ -378,7 +378,7 @@ fn publish(f: &mut fmt::Formatter<'_>, changes: &[PublishChange]) -> fmt::Result
             f.write_str(", ")?;
         }
         let PublishedKey { address, port, protocol, .. } = change.key;
-        let name = if protocol == abi::Protocol::Udp as u8 { "udp" } else { "tcp" };
+        let name = if protocol == abi::Protocol::Udp as u32 { "udp" } else { "tcp" };
         let host = socket(address, port);
         match change.new {
             Some(to) => write!(f, "publish {host}/{name} to {}", socket(to.address, to.port))?,

@@ -61,12 +61,12 @@ fn key(address: IpAddr, mapping: &PortMapping) -> PublishedKey {
     PublishedKey {
         address: address.into(),
         port: mapping.host_port.to_be_bytes(),
-        protocol: protocol as u8,
-        padding: 0,
+        protocol: protocol as u32,
+        padding: [0; 2],
     }
 }
 
 fn value(address: IpAddr, mapping: &PortMapping) -> Published {
     let address: Address = address.into();
-    Published { address, port: mapping.endpoint_port.to_be_bytes(), padding: [0; 2] }
+    Published { address, port: mapping.endpoint_port.to_be_bytes(), padding: [0; 6] }
 }

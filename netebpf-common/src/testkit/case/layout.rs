@@ -158,7 +158,7 @@ pub struct Layout {
     /// Free places for flows.
     pub places: usize,
     /// Protocol and port of the host's own sockets.
-    pub sockets: BTreeSet<(u8, u16)>,
+    pub sockets: BTreeSet<(u32, u16)>,
     /// Where the host sends what is for nobody near.
     pub way_out: WayOut,
     /// What the ways out take.
@@ -207,11 +207,11 @@ impl Layout {
                     let key = PublishedKey {
                         address: HOST.address(family),
                         port: port.to_be_bytes(),
-                        protocol: protocol as u8,
-                        padding: 0,
+                        padding: [0; 2],
+                        protocol: protocol as u32,
                     };
                     let address = to.address(family);
-                    let to = Published { address, port: to_port.to_be_bytes(), padding: [0; 2] };
+                    let to = Published { address, port: to_port.to_be_bytes(), padding: [0; 6] };
                     self.published.insert(key, to);
                 }
             }
@@ -227,7 +227,7 @@ impl Layout {
             Given::SnatPorts(first, last) => {
                 (self.settings.snat_first, self.settings.snat_last) = (first, last);
             }
-            Given::Socket(protocol, port) => drop(self.sockets.insert((protocol as u8, port))),
+            Given::Socket(protocol, port) => drop(self.sockets.insert((protocol as u32, port))),
             Given::NoUplinkAddress => {
                 if let Some(uplink) = self.interfaces.get_mut(&UPLINK) {
                     (uplink.v4, uplink.v6) = (Address::NONE, Address::NONE);

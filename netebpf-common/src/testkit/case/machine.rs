@@ -332,7 +332,6 @@ pub(super) fn key(
         destination: to.address(family),
         source_port: port.to_be_bytes(),
         destination_port: to_port.to_be_bytes(),
-        protocol: protocol as u8,
-        padding: [0; 3],
+        protocol: protocol as u32,
     }
 }

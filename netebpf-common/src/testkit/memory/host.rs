@@ -22,7 +22,7 @@ pub struct MemoryHost {
     /// Where it sends what is for nobody near.
     pub way_out: WayOut,
     /// Protocol and port of the host's own sockets, on every address.
-    pub sockets: HashSet<(u8, u16)>,
+    pub sockets: HashSet<(u32, u16)>,
 }
 
 impl Default for MemoryHost {

@@ -142,7 +142,7 @@ mod tests {
             last_seen: 50 * SECOND,
             tcp_seen: TcpSeen(seen[index]),
         };
-        let key = FlowKey { protocol: protocol as u8, ..FlowKey::default() };
+        let key = FlowKey { protocol: protocol as u32, ..FlowKey::default() };
         PlainFlow {
             generation: 1,
             created: SECOND,
