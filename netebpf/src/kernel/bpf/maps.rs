@@ -33,7 +33,7 @@ impl Layout for abi::Settings {}
 // hidden padding, and its fields are integers and byte arrays: every bit pattern is a value.
 unsafe impl<T: Layout> Pod for Shared<T> {}
 
-type Key = lpm_trie::Key<[u8; 16]>;
+pub(super) type RangeKey = lpm_trie::Key<[u8; 16]>;
 
 /// Handles of all maps.
 pub(crate) struct Maps {
@@ -109,7 +109,7 @@ impl Maps {
     pub(crate) fn read_networks(
         &self,
     ) -> Result<std::collections::HashMap<Prefix, NetworkRange>, MapError> {
-        let entry = |entry: Result<(Key, Shared<NetworkRange>), MapError>| {
+        let entry = |entry: Result<(RangeKey, Shared<NetworkRange>), MapError>| {
             let (key, Shared(range)) = entry?;
             Ok((Prefix { length: key.prefix_len(), address: abi::Address(key.data()) }, range))
         };
@@ -122,7 +122,7 @@ impl Maps {
         prefix: Prefix,
         range: Option<NetworkRange>,
     ) -> Result<(), MapError> {
-        let key = Key::new(prefix.length, prefix.address.0);
+        let key = RangeKey::new(prefix.length, prefix.address.0);
         match range {
             Some(range) => self.networks.insert(&key, Shared(range), 0),
             None => gone(self.networks.remove(&key)),
