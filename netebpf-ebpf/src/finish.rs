@@ -48,7 +48,10 @@ pub fn tc(verdict: Verdict, skb: *mut __sk_buff, ifindex: u32) -> i32 {
         Verdict::Pass(_) => TC_ACT_UNSPEC,
         Verdict::Drop(_) => TC_ACT_SHOT,
         Verdict::Deliver { ifindex, .. } => deliver(skb, ifindex),
-        Verdict::Forward { ifindex, next_hop } => forward(ifindex, &next_hop),
+        Verdict::Forward { ifindex, next_hop } => {
+            set_translated(skb, true);
+            forward(ifindex, &next_hop)
+        }
     };
     count(counter, ifindex);
     #[cfg(feature = "packet-log")]
@@ -59,6 +62,25 @@ pub fn tc(verdict: Verdict, skb: *mut __sk_buff, ifindex: u32) -> i32 {
         counter
     );
     code
+}
+
+/// What `tc_index` holds on the way from a translation to the uplink's egress.
+const TRANSLATED: u32 = 0x6e62;
+
+/// Marks a packet as one that the uplink's egress need not look at, or takes such a mark away: every packet
+/// that comes in loses it, so that nobody but us can set it. `tc_index` stays with a packet and means nothing
+/// to anybody but the classful queueing disciplines of the nineties.
+#[inline(always)]
+pub fn set_translated(skb: *mut __sk_buff, translated: bool) {
+    // SAFETY: the context is valid as long as the program runs.
+    unsafe { (*skb).tc_index = if translated { TRANSLATED } else { 0 } };
+}
+
+/// See [`set_translated`].
+#[inline(always)]
+pub fn is_translated(skb: *mut __sk_buff) -> bool {
+    // SAFETY: as above.
+    unsafe { (*skb).tc_index == TRANSLATED }
 }
 
 /// To the peer of a host-side veth. The frame may be marked as somebody else's, since it is not addressed

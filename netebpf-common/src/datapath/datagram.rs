@@ -97,6 +97,8 @@ pub struct Datagram {
     pub fragment: bool,
     /// Whether there are IPv6 extension headers.
     pub extended: bool,
+    /// Whether one of them is a routing header.
+    pub routed: bool,
 }
 
 impl Default for Datagram {
@@ -123,6 +125,7 @@ impl Datagram {
             detail: 0,
             fragment: false,
             extended: false,
+            routed: false,
         }
     }
 
@@ -143,9 +146,9 @@ impl Datagram {
     }
 }
 
-/// Reads the packet whose network header stands at `at`.
+/// Reads the packet whose network header stands at `at`, but for what [`read_transport`] reads.
 #[inline(always)]
-pub(super) fn read<F: Family, P: Packet + ?Sized>(
+pub(super) fn read_network<F: Family, P: Packet + ?Sized>(
     packet: &mut P,
     at: usize,
     datagram: &mut Datagram,
@@ -170,21 +173,32 @@ pub(super) fn read<F: Family, P: Packet + ?Sized>(
     datagram.detail = 0;
     datagram.fragment = layer3.fragment;
     datagram.extended = layer3.extended;
-    if !layer3.fragment {
-        transport::<F, P>(packet, &layer3, datagram)?;
+    datagram.routed = layer3.routed;
+    Ok(())
+}
+
+/// Reads the transport header: ports, what kind of packet it is, and how long its segments will be.
+#[inline(always)]
+pub(super) fn read_transport<F: Family, P: Packet + ?Sized>(
+    packet: &mut P,
+    datagram: &mut Datagram,
+) -> Result<(), Fault> {
+    if !datagram.fragment {
+        transport::<F, P>(packet, datagram)?;
     }
-    if layer3.routed {
+    if datagram.routed {
         datagram.kind = Kind::NotUnderstood;
     }
     let segment = packet.segment_size();
     if segment != 0 {
+        let at = datagram.transport as usize;
         let header = match datagram.kind {
-            Kind::Transport(Protocol::Tcp) => packet
-                .window::<1>(layer3.payload + 12)
-                .map_or(tcp::MINIMUM, |byte| tcp::header_length(byte[0])),
+            Kind::Transport(Protocol::Tcp) => {
+                packet.window::<2>(at + 12).map_or(tcp::MINIMUM, |byte| tcp::header_length(byte[0]))
+            }
             _ => udp::LENGTH,
         };
-        datagram.length = segment + (layer3.payload + header - at) as u32;
+        datagram.length = segment + (at + header - datagram.network as usize) as u32;
     }
     Ok(())
 }
@@ -192,11 +206,10 @@ pub(super) fn read<F: Family, P: Packet + ?Sized>(
 #[inline(always)]
 fn transport<F: Family, P: Packet + ?Sized>(
     packet: &mut P,
-    layer3: &Layer3,
     datagram: &mut Datagram,
 ) -> Result<(), Fault> {
-    let at = layer3.payload;
-    if layer3.protocol == protocol::TCP {
+    let at = datagram.transport as usize;
+    if datagram.protocol == protocol::TCP {
         packet.ensure(at + tcp::MINIMUM);
         let bytes = packet.window::<{ tcp::MINIMUM }>(at).ok_or(Fault::Malformed)?;
         if tcp::header_length(bytes[12]) < tcp::MINIMUM {
@@ -206,13 +219,13 @@ fn transport<F: Family, P: Packet + ?Sized>(
         datagram.key.destination_port = [bytes[2], bytes[3]];
         datagram.detail = bytes[13];
         datagram.kind = Kind::Transport(Protocol::Tcp);
-    } else if layer3.protocol == protocol::UDP {
+    } else if datagram.protocol == protocol::UDP {
         packet.ensure(at + udp::LENGTH);
         let bytes = packet.window::<{ udp::LENGTH }>(at).ok_or(Fault::Malformed)?;
         datagram.key.source_port = [bytes[0], bytes[1]];
         datagram.key.destination_port = [bytes[2], bytes[3]];
         datagram.kind = Kind::Transport(Protocol::Udp);
-    } else if layer3.protocol == F::ICMP {
+    } else if datagram.protocol == F::ICMP {
         packet.ensure(at + icmp::LENGTH);
         let bytes = packet.window::<{ icmp::LENGTH }>(at).ok_or(Fault::Malformed)?;
         datagram.detail = bytes[0];

@@ -83,9 +83,11 @@ fn endpoint_sends<P: Packet + ?Sized, S: State, H: Host>(
         return Ok(Verdict::Drop(DropReason::VlanTag));
     }
     let Scratch { datagram, reply } = scratch;
+    let malformed = |Fault::Malformed| Verdict::Drop(DropReason::Malformed);
     match frame.ether_type {
-        ether_type::IPV4 | ether_type::IPV6 => understand(packet, &frame, datagram)
-            .map_err(|Fault::Malformed| Verdict::Drop(DropReason::Malformed))?,
+        ether_type::IPV4 | ether_type::IPV6 => {
+            understand_network(packet, &frame, datagram).map_err(malformed)?;
+        }
         ether_type::ARP => {
             guard::arp(packet, ethernet::LENGTH, sender)?;
             return Ok(Verdict::Pass(PassReason::Neighbours));
@@ -93,12 +95,17 @@ fn endpoint_sends<P: Packet + ?Sized, S: State, H: Host>(
         ether_type::VLAN | ether_type::QINQ => return Ok(Verdict::Drop(DropReason::VlanTag)),
         _ => return Ok(Verdict::Pass(PassReason::Bridge)),
     }
+    let neighbour = isolation::is_neighbour(sender, datagram);
+    // Nothing of a TCP header matters to the guard or the shortcut.
+    if !(neighbour && datagram.protocol == protocol::TCP) {
+        understand_transport(packet, datagram).map_err(malformed)?;
+    }
     let datagram = &*datagram;
     guard::datagram(packet, datagram, sender)?;
     if isolation::is_link_wide(datagram) {
         return Ok(Verdict::Pass(PassReason::Neighbours));
     }
-    if isolation::is_neighbour(sender, datagram) {
+    if neighbour {
         return Ok(shortcut::to_neighbour(state, &frame, sender, datagram));
     }
     // Routed by another endpoint, or addressed to nobody: the bridge knows.
@@ -473,10 +480,31 @@ fn understand<P: Packet + ?Sized>(
     frame: &Ethernet,
     datagram: &mut Datagram,
 ) -> Result<(), Fault> {
+    understand_network(packet, frame, datagram)?;
+    understand_transport(packet, datagram)
+}
+
+#[inline(always)]
+fn understand_network<P: Packet + ?Sized>(
+    packet: &mut P,
+    frame: &Ethernet,
+    datagram: &mut Datagram,
+) -> Result<(), Fault> {
     match frame.ether_type {
-        ether_type::IPV4 => datagram::read::<V4, P>(packet, ethernet::LENGTH, datagram),
-        ether_type::IPV6 => datagram::read::<V6, P>(packet, ethernet::LENGTH, datagram),
+        ether_type::IPV4 => datagram::read_network::<V4, P>(packet, ethernet::LENGTH, datagram),
+        ether_type::IPV6 => datagram::read_network::<V6, P>(packet, ethernet::LENGTH, datagram),
         _ => Err(Fault::Malformed),
+    }
+}
+
+#[inline(always)]
+fn understand_transport<P: Packet + ?Sized>(
+    packet: &mut P,
+    datagram: &mut Datagram,
+) -> Result<(), Fault> {
+    match datagram.family {
+        FamilyId::V4 => datagram::read_transport::<V4, P>(packet, datagram),
+        FamilyId::V6 => datagram::read_transport::<V6, P>(packet, datagram),
     }
 }
 

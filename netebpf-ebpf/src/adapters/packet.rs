@@ -21,7 +21,8 @@ const BPF_F_IPV6: u64 = 1 << 7;
 /// does not.
 const OFFSET_MASK: usize = 0x3fff;
 
-/// The window of `N` bytes at `offset`, when it ends before `end`.
+/// The window of `N` bytes at `offset`, when it ends before `end`. `N` is 2 at least: of `at + 1 > end` LLVM makes
+/// `at >= end`, from which the verifier learns nothing.
 #[inline(always)]
 fn window<'a, const N: usize>(start: usize, end: usize, offset: usize) -> Option<&'a mut [u8; N]> {
     let at = start + (offset & OFFSET_MASK);

@@ -18,6 +18,7 @@ use netebpf_common::{
 #[classifier]
 pub fn endpoint_ingress(context: TcContext) -> i32 {
     let skb = context.skb.skb;
+    finish::set_translated(skb, false);
     // SAFETY: the context is valid as long as the program runs.
     let ifindex = unsafe { (*skb).ifindex };
     let mut packet = TcPacket::new(skb);
@@ -30,6 +31,7 @@ pub fn endpoint_ingress(context: TcContext) -> i32 {
 #[classifier]
 pub fn uplink_ingress(context: TcContext) -> i32 {
     let skb = context.skb.skb;
+    finish::set_translated(skb, false);
     // SAFETY: the context is valid as long as the program runs.
     let (ifindex, tagged) = unsafe { ((*skb).ifindex, (*skb).vlan_present != 0) };
     match Handover::read(skb) {
@@ -51,6 +53,9 @@ pub fn uplink_ingress(context: TcContext) -> i32 {
 #[classifier]
 pub fn uplink_egress(context: TcContext) -> i32 {
     let skb = context.skb.skb;
+    if finish::is_translated(skb) {
+        return TC_ACT_UNSPEC;
+    }
     // SAFETY: the context is valid as long as the program runs.
     let (ifindex, ingress) = unsafe { ((*skb).ifindex, (*skb).ingress_ifindex) };
     let mut packet = TcPacket::new(skb);
