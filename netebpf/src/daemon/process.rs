@@ -230,6 +230,7 @@ pub(crate) fn describe(pid: u32, endpoint: &Endpoint) -> Process {
         start_time: start_time(pid).unwrap_or(0),
         boot: boot_id(),
         started: now(),
+        caller: false,
         exit: None,
     }
 }

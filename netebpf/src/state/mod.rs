@@ -51,6 +51,10 @@ pub struct Process {
     /// What it was started for, see [`Process::purpose_of`].
     #[serde(default)]
     pub purpose: String,
+    /// Whether it is only the caller that is about to start the endpoint's command: its end counts, but it
+    /// is not ours to stop.
+    #[serde(default)]
+    pub caller: bool,
     /// How it ended; absent while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,

@@ -238,6 +238,7 @@ mod tests {
                 boot: "b".to_owned(),
                 started: 1,
                 purpose: "p".to_owned(),
+                caller: false,
                 exit: Some(Exit { code: Some(3), at: 2 }),
             },
         );

@@ -71,7 +71,7 @@ impl Engine {
         let new = endpoints.find(|endpoint| !before.endpoints.contains_key(&endpoint.name));
         let name = new.expect("add_endpoint adds one").name.clone();
         if let Some(pid) = request.runner {
-            self.record(&name, pid)?;
+            self.record_caller(&name, pid)?;
         }
         Ok(self.view(&self.state.desired.endpoints[&name]))
     }

@@ -71,7 +71,10 @@ impl Engine {
         let mut stopping = Vec::new();
         self.state.runtime.processes.retain(|name, process| {
             let stale = stale(name, process);
-            if stale && let Some(watched) = Watched::find(process) {
+            if stale
+                && !process.caller
+                && let Some(watched) = Watched::find(process)
+            {
                 tracing::info!(
                     "endpoint {name:?}: its process {} is an earlier one's",
                     process.pid
@@ -154,7 +157,10 @@ impl Engine {
             Err(Error::Lookup(_)) if code.is_some() => return Ok(()),
             name => name?,
         };
-        let Some(code) = code else { return self.record(&name, pid) };
+        let Some(code) = code else {
+            let process = describe(pid, &self.state.desired.endpoints[&name]);
+            return self.record(&name, process);
+        };
         if let Some(process) = self.state.runtime.processes.get_mut(&name)
             && process.pid == pid
         {
@@ -165,11 +171,16 @@ impl Engine {
         self.remove_if_wanted(&name).await
     }
 
-    /// Watches a process that somebody else started for an endpoint.
-    pub(super) fn record(&mut self, name: &str, pid: u32) -> Result<(), Error> {
+    /// Watches the caller that will start an endpoint's command: until it has, its end is the command's.
+    pub(super) fn record_caller(&mut self, name: &str, pid: u32) -> Result<(), Error> {
         let process = describe(pid, &self.state.desired.endpoints[name]);
+        self.record(name, Process { caller: true, ..process })
+    }
+
+    /// Watches a process that somebody else started for an endpoint.
+    fn record(&mut self, name: &str, process: Process) -> Result<(), Error> {
         if !self.watches.watch(name, &process) {
-            self.watches.tell_end(name, pid, Exit { code: None, at: now() });
+            self.watches.tell_end(name, process.pid, Exit { code: None, at: now() });
         }
         self.state.runtime.processes.insert(name.to_owned(), process);
         Ok(self.save()?)
@@ -232,11 +243,13 @@ impl Engine {
         let mut changes = Vec::new();
         let mut stopping = Vec::new();
         for endpoint in &going {
-            if let Some(watched) = self.watches.live.remove(&endpoint.name) {
+            let record = self.state.runtime.processes.remove(&endpoint.name);
+            if let Some(watched) = self.watches.live.remove(&endpoint.name)
+                && record.is_some_and(|record| !record.caller)
+            {
                 changes.push(format!("endpoint {}: process stopped", endpoint.name));
                 stopping.push(async move { watched.stop().await });
             }
-            self.state.runtime.processes.remove(&endpoint.name);
         }
         join_all(stopping).await;
         // What else runs in a namespace of ours goes with it, as in a container.
