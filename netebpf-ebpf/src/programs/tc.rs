@@ -16,6 +16,7 @@ use netebpf_common::{
 
 /// Ingress of an endpoint's host-side veth.
 #[classifier]
+#[inline(always)]
 pub fn endpoint_ingress(context: TcContext) -> i32 {
     let skb = context.skb.skb;
     finish::set_translated(skb, false);
@@ -29,6 +30,7 @@ pub fn endpoint_ingress(context: TcContext) -> i32 {
 
 /// Ingress of an uplink.
 #[classifier]
+#[inline(always)]
 pub fn uplink_ingress(context: TcContext) -> i32 {
     let skb = context.skb.skb;
     finish::set_translated(skb, false);
@@ -51,6 +53,7 @@ pub fn uplink_ingress(context: TcContext) -> i32 {
 
 /// Egress of an uplink.
 #[classifier]
+#[inline(always)]
 pub fn uplink_egress(context: TcContext) -> i32 {
     let skb = context.skb.skb;
     if finish::is_translated(skb) {
@@ -66,6 +69,7 @@ pub fn uplink_egress(context: TcContext) -> i32 {
 
 /// Egress of a network's bridge device.
 #[classifier]
+#[inline(always)]
 pub fn gateway_egress(context: TcContext) -> i32 {
     let skb = context.skb.skb;
     // SAFETY: the context is valid as long as the program runs.

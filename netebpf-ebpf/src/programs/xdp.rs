@@ -9,6 +9,7 @@ use netebpf_common::datapath::pipeline;
 
 /// An uplink, before the kernel makes a socket buffer of the frame.
 #[xdp]
+#[inline(always)]
 pub fn uplink_xdp(context: XdpContext) -> u32 {
     let context = context.ctx;
     if !finish::reserve_handover(context) {
