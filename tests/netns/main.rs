@@ -11,6 +11,7 @@ mod isolation;
 mod laboratory;
 mod lifecycle;
 mod masquerade;
+mod nat;
 mod obscure;
 mod peers;
 mod published;
@@ -24,6 +25,7 @@ fn main() -> std::process::ExitCode {
         peers::TESTS,
         masquerade::TESTS,
         published::TESTS,
+        nat::TESTS,
         isolation::TESTS,
         spoofing::TESTS,
         obscure::TESTS,

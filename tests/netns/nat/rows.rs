@@ -1,0 +1,275 @@
+//! The requirements, each a function that panics where it does not hold.
+
+use netebpf_tests::lab::{
+    Family, Lab, Ns, both,
+    family::{FRONT, HOST, LAN, ROUTER, SERVER},
+    moment, patience,
+    probe::{Answer, port_unreachable, too_big},
+    traffic::{ask, say},
+};
+use std::{
+    net::{SocketAddr, TcpListener, UdpSocket},
+    thread,
+};
+
+/// The client that an echo server saw is the host, at this port.
+#[track_caller]
+fn is_host(client: SocketAddr, family: Family, port: u16) {
+    assert_eq!(client, HOST.port(family, port));
+}
+
+pub(super) fn independent_mapping(lab: &Lab) {
+    let c1 = lab.endpoint("c1");
+    let echoes = [lab.server.echo(7), lab.lan.echo(7)];
+    both(|family| {
+        let socket = c1.udp(family, 5000);
+        for (echo, them) in echoes.iter().zip([SERVER, LAN]) {
+            ask(&socket, them.port(family, 7), b"which port?").expect("answered");
+            is_host(echo.client(), family, 5000);
+            let connected = c1.connect_from(Some(5000), them.port(family, 7), patience());
+            say(&mut connected.expect("connected"), b"which port?").expect("answered");
+            is_host(echo.client(), family, 5000);
+        }
+    });
+}
+
+pub(super) fn outside_tuples_are_unique(lab: &Lab) {
+    let endpoints = [lab.endpoint("c1"), lab.endpoint("c2"), lab.endpoint("d1")];
+    let echo = lab.server.echo(7);
+    both(|family| {
+        let server = SERVER.port(family, 7);
+        let sockets: Vec<UdpSocket> = endpoints.iter().map(|ns| ns.udp(family, 5000)).collect();
+        let mut streams: Vec<_> = endpoints
+            .iter()
+            .map(|ns| ns.connect_from(Some(5001), server, patience()).expect("connected"))
+            .collect();
+        sockets.iter().for_each(|socket| ask(socket, server, b"UDP").expect("answered"));
+        streams.iter_mut().for_each(|stream| say(stream, b"TCP").expect("answered"));
+        let mut clients = echo.clients();
+        clients.sort();
+        clients.dedup();
+        // A port may be one flow's of TCP and another's of UDP.
+        let kept = [5000, 5001].map(|port| HOST.port(family, port));
+        assert!(kept.iter().all(|kept| clients.contains(kept)), "{clients:?}");
+        assert!(clients.len() >= 5 && clients.iter().all(|client| client.ip() == kept[0].ip()));
+    });
+}
+
+pub(super) fn the_port_is_kept(lab: &Lab) {
+    let c1 = lab.endpoint("c1");
+    let echo = lab.server.echo(7);
+    both(|family| {
+        for port in [5001, 5002, 700, 1023, 60_001] {
+            ask(&c1.udp(family, port), SERVER.port(family, 7), b"kept?").expect("answered");
+            is_host(echo.client(), family, port);
+        }
+    });
+}
+
+pub(super) fn the_hosts_sockets(lab: &Lab) {
+    let c1 = lab.endpoint("c1");
+    let echo = lab.server.echo(7);
+    both(|family| {
+        let address = SocketAddr::new(family.any(), 5003);
+        let _listener = lab.host.run(|| TcpListener::bind(address)).expect("a free port");
+        let _socket = lab.host.udp(family, 5003);
+        ask(&c1.udp(family, 5003), SERVER.port(family, 7), b"whose?").expect("answered");
+        assert_ne!(echo.client(), HOST.port(family, 5003));
+        let connected = c1.connect_from(Some(5003), SERVER.port(family, 7), patience());
+        say(&mut connected.expect("connected"), b"whose?").expect("answered");
+        assert_ne!(echo.client(), HOST.port(family, 5003));
+    });
+}
+
+/// Nothing arrives at a socket.
+#[track_caller]
+fn hears_nothing(socket: &UdpSocket) {
+    socket.set_read_timeout(Some(moment())).expect("a time limit");
+    let got = socket.recv_from(&mut [0; 64]);
+    assert!(got.is_err(), "it came in: {got:?}");
+}
+
+pub(super) fn filtering(lab: &Lab) {
+    let c1 = lab.endpoint("c1");
+    let _echo = lab.server.echo(7);
+    both(|family| {
+        let socket = c1.udp(family, 5004);
+        ask(&socket, SERVER.port(family, 7), b"open").expect("answered");
+        // Another address, and another port of the same one.
+        for (stranger, port) in [(&lab.lan, 7), (&lab.server, 8)] {
+            let stranger = stranger.udp(family, port);
+            stranger.send_to(b"knock", HOST.port(family, 5004)).expect("sent");
+        }
+        hears_nothing(&socket);
+    });
+}
+
+/// The NAT forgets every flow.
+fn forget(lab: &Lab) {
+    if lab.is_reference() {
+        netebpf_tests::lab::needs("conntrack");
+        lab.host.tool("conntrack", &["-F"]);
+    } else {
+        lab.run("conntrack rm --all").ok();
+    }
+}
+
+pub(super) fn mid_flow(lab: &Lab) {
+    let c1 = lab.endpoint("c1");
+    let _echo = lab.server.echo(7);
+    both(|family| {
+        let mut stream = c1.connect(SERVER.port(family, 7)).expect("connected");
+        say(&mut stream, b"before").expect("answered");
+        forget(lab);
+        say(&mut stream, b"after").expect("answered");
+    });
+}
+
+pub(super) fn late_reply(lab: &Lab) {
+    let c1 = lab.endpoint("c1");
+    both(|family| {
+        let (socket, server) = (c1.udp(family, 5005), lab.server.udp(family, 7));
+        socket.send_to(b"question", SERVER.port(family, 7)).expect("sent");
+        let (_, from) = server.recv_from(&mut [0; 64]).expect("it arrives");
+        is_host(from, family, 5005);
+        forget(lab);
+        server.send_to(b"answer", from).expect("sent");
+        hears_nothing(&socket);
+    });
+}
+
+fn hairpin_from(lab: &Lab, client: &Ns) {
+    let echo = lab.endpoint("c1").echo(80);
+    both(|family| {
+        client.ask_tcp(HOST.port(family, 8080));
+        client.ask_udp(HOST.port(family, 8080));
+        drop(echo.clients());
+    });
+}
+
+pub(super) fn hairpin(lab: &Lab) {
+    hairpin_from(lab, &lab.endpoint("c2"));
+}
+
+pub(super) fn hairpin_to_another_network(lab: &Lab) {
+    hairpin_from(lab, &lab.endpoint("d1"));
+}
+
+pub(super) fn hairpin_to_itself(lab: &Lab) {
+    hairpin_from(lab, &lab.endpoint("c1"));
+}
+
+pub(super) fn ping_identifiers(lab: &Lab) {
+    let endpoints = [lab.endpoint("c1"), lab.endpoint("c2")];
+    both(|family| {
+        let server = SERVER.of(family).to_string();
+        let arguments = ["-e", "4711", "-c", "3", "-i", "0.2", "-W", "5", &server];
+        thread::scope(|scope| {
+            let pings =
+                endpoints.each_ref().map(|ns| scope.spawn(move || ns.tool("ping", &arguments)));
+            for ping in pings {
+                let out = ping.join().expect("no panic").ok();
+                assert!(out.contains(" 3 received"), "{out}");
+            }
+        });
+    });
+}
+
+pub(super) fn inbound_errors(lab: &Lab) {
+    let c1 = lab.endpoint("c1");
+    both(|family| {
+        match c1.datagram(SERVER.port(family, 9)).send() {
+            Answer::Error(error) => {
+                assert_eq!(error.kind, port_unreachable(family));
+                assert_eq!(error.from, Some(SERVER.of(family)));
+            }
+            other => panic!("{other:?}"),
+        }
+        // TCP's is a reset, and the error about an echo is the router's.
+        assert_eq!(c1.refused(SERVER.port(family, 9)), std::io::ErrorKind::ConnectionRefused);
+        match c1.ping(SERVER.of(family)).hops(2).send() {
+            Answer::Error(error) => assert_eq!(error.from, Some(ROUTER.of(family))),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+pub(super) fn outbound_errors(lab: &Lab) {
+    both(|family| match lab.lan.datagram(HOST.port(family, 8080)).send() {
+        Answer::Error(error) => {
+            assert_eq!(error.kind, port_unreachable(family));
+            assert_eq!(error.from, Some(HOST.of(family)));
+        }
+        other => panic!("{other:?}"),
+    });
+}
+
+pub(super) fn errors_end_nothing(lab: &Lab) {
+    let c1 = lab.endpoint("c1");
+    both(|family| {
+        let (socket, server) = (c1.udp(family, 5006), SERVER.port(family, 7));
+        let echo = lab.server.echo(7);
+        ask(&socket, server, b"before").expect("answered");
+        is_host(echo.client(), family, 5006);
+        drop(echo);
+        // Nobody is there: an error comes back, and the mapping stays.
+        socket.send_to(b"anybody?", server).expect("sent");
+        hears_nothing(&socket);
+        socket.set_read_timeout(Some(patience())).expect("a time limit");
+        let echo = lab.server.echo(7);
+        ask(&socket, server, b"after").expect("answered");
+        is_host(echo.client(), family, 5006);
+    });
+}
+
+pub(super) fn hop_limit(lab: &Lab) {
+    let c1 = lab.endpoint("c1");
+    both(|family| {
+        let path = [FRONT, ROUTER, SERVER].map(|hop| Some(hop.of(family)));
+        assert_eq!(c1.trace_echo(SERVER.of(family)), path);
+        assert_eq!(c1.trace_udp(SERVER.of(family)), path);
+    });
+}
+
+pub(super) fn path_mtu(lab: &Lab) {
+    lab.narrow_path();
+    let c1 = lab.endpoint("c1");
+    let _echo = lab.server.echo(7);
+    both(|family| match c1.datagram(SERVER.port(family, 7)).whole(1420).send() {
+        Answer::Error(error) => {
+            assert_eq!((error.kind, error.info), (too_big(family), 1400));
+            assert_eq!(error.from, Some(ROUTER.of(family)));
+        }
+        other => panic!("{other:?}"),
+    });
+}
+
+pub(super) fn fragments_of_a_ping(lab: &Lab) {
+    let c1 = lab.endpoint("c1");
+    both(|family| {
+        for payload in [1473, 4000, 20_000] {
+            let answer = c1.ping(SERVER.of(family)).payload(payload).send();
+            assert_eq!(answer, Answer::Reply, "{payload} bytes");
+        }
+    });
+}
+
+pub(super) fn fragments_of_a_datagram(lab: &Lab) {
+    let c1 = lab.endpoint("c1");
+    let _echo = lab.server.echo(7);
+    both(|family| {
+        for payload in [1473, 4000, 20_000] {
+            let text = vec![b'x'; payload];
+            ask(&c1.udp(family, 0), SERVER.port(family, 7), &text).expect("answered");
+        }
+    });
+}
+
+pub(super) fn transit(lab: &Lab) {
+    let c2 = lab.endpoint("c2");
+    let (here, there) = (lab.endpoint("c1").echo(80), lab.server.echo(8080));
+    both(|family| {
+        c2.ask_both(SERVER.port(family, 8080));
+        assert_eq!((here.clients().len(), there.clients().len()), (0, 2));
+    });
+}
