@@ -49,7 +49,7 @@ pub fn tc(verdict: Verdict, skb: *mut __sk_buff, ifindex: u32) -> i32 {
         Verdict::Drop(_) => TC_ACT_SHOT,
         Verdict::Deliver { ifindex, .. } => deliver(skb, ifindex),
         Verdict::Forward { ifindex, next_hop } => {
-            set_translated(skb, true);
+            set_translated(skb);
             forward(ifindex, &next_hop)
         }
     };
@@ -67,20 +67,26 @@ pub fn tc(verdict: Verdict, skb: *mut __sk_buff, ifindex: u32) -> i32 {
 /// What `tc_index` holds on the way from a translation to the uplink's egress.
 const TRANSLATED: u32 = 0x6e62;
 
-/// Marks a packet as one that the uplink's egress need not look at, or takes such a mark away: every packet
-/// that comes in loses it, so that nobody but us can set it. `tc_index` stays with a packet and means nothing
-/// to anybody but the classful queueing disciplines of the nineties.
+/// Marks a packet as one that the uplink's egress need not look at. Others use `tc_index` too, so the mark is
+/// there only between our two hooks.
 #[inline(always)]
-pub fn set_translated(skb: *mut __sk_buff, translated: bool) {
+fn set_translated(skb: *mut __sk_buff) {
     // SAFETY: the context is valid as long as the program runs.
-    unsafe { (*skb).tc_index = if translated { TRANSLATED } else { 0 } };
+    unsafe { (*skb).tc_index = TRANSLATED };
 }
 
-/// See [`set_translated`].
+/// Takes the mark away, at each of our hooks: whoever comes in with it has it from somebody else. Whether it was
+/// there.
 #[inline(always)]
-pub fn is_translated(skb: *mut __sk_buff) -> bool {
+pub fn take_translated(skb: *mut __sk_buff) -> bool {
     // SAFETY: as above.
-    unsafe { (*skb).tc_index == TRANSLATED }
+    unsafe {
+        let translated = (*skb).tc_index == TRANSLATED;
+        if translated {
+            (*skb).tc_index = 0;
+        }
+        translated
+    }
 }
 
 /// To the peer of a host-side veth. The frame may be marked as somebody else's, since it is not addressed

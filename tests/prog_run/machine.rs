@@ -5,6 +5,7 @@ use aya::{
     Ebpf, EbpfLoader, TestRun, TestRunOptions,
     programs::{ProgramInfo, SchedClassifier, Xdp, xdp::XdpMode},
 };
+use netebpf::kernel::Summed;
 use netebpf_common::{
     abi::{FlowKey, constant, map, program},
     testkit::{Hook, Layout, Machine, Seen, Tables},
@@ -38,10 +39,10 @@ pub(crate) enum Checksums {
 }
 
 impl Checksums {
-    fn ip_summed(self) -> u32 {
+    fn summed(self) -> Summed {
         match self {
-            Self::Direct => netebpf::kernel::ip_summed(),
-            Self::ByHelper => 0,
+            Self::Direct => netebpf::kernel::summed(),
+            Self::ByHelper => Summed::default(),
         }
     }
 }
@@ -62,7 +63,8 @@ impl Kernel {
             .map_max_entries(map::FLOWS, crate::maps::PLACES)
             .map_max_entries(map::FREE_FLOWS, crate::maps::PLACES)
             .map_max_entries(map::FLOW_INDEX, 2 * crate::maps::PLACES)
-            .override_global(constant::IP_SUMMED, &checksums.ip_summed(), true)
+            .override_global(constant::IP_SUMMED, &checksums.summed().ip_summed, true)
+            .override_global(constant::ENCAPSULATION, &checksums.summed().encapsulation, true)
             .load(netebpf::kernel::OBJECT)
             .map_err(said)?;
         let maps = Maps::of(&mut object)?;

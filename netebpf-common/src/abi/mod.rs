@@ -81,6 +81,8 @@ pub mod constant {
     /// `u32`: where the kernel keeps `ip_summed`, in bits from the beginning of `struct sk_buff`; 0 when that
     /// is not known.
     pub const IP_SUMMED: &str = "IP_SUMMED";
+    /// `u32`: likewise of `encapsulation`.
+    pub const ENCAPSULATION: &str = "ENCAPSULATION";
 }
 
 /// The names of the programs in the kernel object.

@@ -7,7 +7,8 @@ use crate::wire::checksum::{self, Change};
 pub struct ChecksumStyle {
     /// It covers a pseudo-header of IPv6.
     pub v6: bool,
-    /// 0 says that there is none (UDP on IPv4): it stays 0, and nothing else becomes 0.
+    /// 0 says that there is none (UDP; on IPv6 in tunnels only, RFC 6935): it stays 0, and nothing else
+    /// becomes 0.
     pub optional: bool,
 }
 

@@ -152,7 +152,7 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
     if seen.is_inward() {
         return Ok(Verdict::Pass(PassReason::NotUnderstood));
     }
-    let next_hop = next_hop(host, &seen)?;
+    let next_hop = next_hop(state, host, datagram, sender, &seen)?;
     may_go_on(datagram, seen.way().mtu.load() as u32)?;
     translate(packet, host, datagram, &seen)?;
     nat::lower_hop_limit(packet, datagram).ok_or(Verdict::Drop(DropReason::Malformed))?;
@@ -522,13 +522,28 @@ fn may_go_on(datagram: &Datagram, mtu: u32) -> Step<()> {
 
 /// The next hop of a way out, asked for again when it is a second old.
 #[inline(always)]
-fn next_hop<H: Host>(host: &mut H, seen: &Seen) -> Step<Address> {
+fn next_hop<S: State, H: Host>(
+    state: &S,
+    host: &mut H,
+    datagram: &Datagram,
+    sender: &Interface,
+    seen: &Seen,
+) -> Step<Address> {
     let way = seen.way();
     let now = host.now();
     if now.wrapping_sub(way.routed.load()) >= SECOND {
         let destination = seen.flow.key(seen.direction.other()).source;
         let Route::Forward { next_hop, mtu, .. } = host.route_by(&destination, way.ifindex) else {
-            return Err(Verdict::Pass(PassReason::NoUplink));
+            // The stack may know another way. By an uplink the packet meets us again; by any other interface it
+            // would leave untranslated.
+            return Err(match host.route(datagram, sender.gateway_ifindex) {
+                Route::Forward { ifindex, .. }
+                    if interface(state, ifindex, InterfaceKind::Uplink).is_none() =>
+                {
+                    Verdict::Drop(DropReason::NotAnUplink)
+                }
+                _ => Verdict::Pass(PassReason::NoUplink),
+            });
         };
         let (high, low) = words(&next_hop);
         way.next_hop[0].store(high);

@@ -7,6 +7,7 @@ use aya_ebpf::{
         bpf_csum_update, bpf_l4_csum_replace, bpf_probe_read_kernel, bpf_skb_pull_data,
     },
 };
+use core::arch::asm;
 use netebpf_common::{
     datapath::{ChecksumStyle, Packet},
     wire::checksum::{self, Change},
@@ -21,11 +22,23 @@ const BPF_F_IPV6: u64 = 1 << 7;
 /// does not.
 const OFFSET_MASK: usize = 0x3fff;
 
+/// An offset with [`OFFSET_MASK`]. LLVM must not see what is done: where it has found out by itself that an
+/// offset is small enough it leaves the mask out, and the verifier of Linux 6.1 has found out nothing.
+#[inline(always)]
+fn masked(mut offset: usize) -> usize {
+    // SAFETY: one instruction on one register.
+    unsafe {
+        asm!("{0} &= {mask}", inlateout(reg) offset, mask = const OFFSET_MASK,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    offset
+}
+
 /// The window of `N` bytes at `offset`, when it ends before `end`. `N` is 2 at least: of `at + 1 > end` LLVM makes
 /// `at >= end`, from which the verifier learns nothing.
 #[inline(always)]
 fn window<'a, const N: usize>(start: usize, end: usize, offset: usize) -> Option<&'a mut [u8; N]> {
-    let at = start + (offset & OFFSET_MASK);
+    let at = start + masked(offset);
     if at + N > end {
         return None;
     }
@@ -38,6 +51,9 @@ fn window<'a, const N: usize>(start: usize, end: usize, offset: usize) -> Option
 /// See [`netebpf_common::abi::constant::IP_SUMMED`].
 #[unsafe(no_mangle)]
 static IP_SUMMED: Global<u32> = Global::new(0);
+/// See [`netebpf_common::abi::constant::ENCAPSULATION`].
+#[unsafe(no_mangle)]
+static ENCAPSULATION: Global<u32> = Global::new(0);
 
 /// A socket buffer.
 pub struct TcPacket {
@@ -108,7 +124,13 @@ impl Packet for TcPacket {
                 }
             }
             Summed::Partial => {
-                if let Some(field) = self.window::<2>(offset) {
+                // In a tunnel it is the inner packet's that the hardware finishes. UDP's own, outside it, is
+                // whole then or absent; of segments that are still to be cut it is partial, too.
+                let whole = style.optional && self.segment_size() == 0 && self.is_tunnelled();
+                let Some(field) = self.window::<2>(offset) else { return };
+                if whole {
+                    style.update(field, addresses.then(content));
+                } else if !(style.optional && *field == [0, 0]) {
                     *field = checksum::updated_partial(*field, addresses);
                 }
             }
@@ -142,9 +164,25 @@ impl TcPacket {
         const NONE: u8 = 0;
         const UNNECESSARY: u8 = 1;
         const PARTIAL: u8 = 3;
-        let at = IP_SUMMED.load();
+        match self.bits(IP_SUMMED.load()) {
+            Some(bits) if matches!(bits & 3, NONE | UNNECESSARY) => Summed::Whole,
+            Some(bits) if bits & 3 == PARTIAL => Summed::Partial,
+            _ => Summed::Other,
+        }
+    }
+
+    /// `encapsulation`: whether the headers of the packet inside a tunnel are set.
+    #[inline(always)]
+    fn is_tunnelled(&self) -> bool {
+        self.bits(ENCAPSULATION.load()).is_some_and(|bits| bits & 1 == 1)
+    }
+
+    /// The bits of the kernel's own structure from `at` on, to the end of their byte; `None` when it is not
+    /// known where they are.
+    #[inline(always)]
+    fn bits(&self, at: u32) -> Option<u8> {
         if at == 0 {
-            return Summed::Other;
+            return None;
         }
         let mut byte = 0_u8;
         // SAFETY: one byte is read into one byte; an address that cannot be read is an error.
@@ -152,12 +190,7 @@ impl TcPacket {
             let address = self.skb.cast::<u8>().add(at as usize / 8);
             bpf_probe_read_kernel((&raw mut byte).cast(), 1, address.cast())
         };
-        match byte >> (at % 8) & 3 {
-            _ if failed != 0 => Summed::Other,
-            NONE | UNNECESSARY => Summed::Whole,
-            PARTIAL => Summed::Partial,
-            _ => Summed::Other,
-        }
+        (failed == 0).then_some(byte >> (at % 8))
     }
 
     /// By the kernel's helper, which is right in every case and costs 50 ns or more a call.

@@ -19,7 +19,7 @@ use netebpf_common::{
 #[inline(always)]
 pub fn endpoint_ingress(context: TcContext) -> i32 {
     let skb = context.skb.skb;
-    finish::set_translated(skb, false);
+    finish::take_translated(skb);
     // SAFETY: the context is valid as long as the program runs.
     let ifindex = unsafe { (*skb).ifindex };
     let mut packet = TcPacket::new(skb);
@@ -33,7 +33,7 @@ pub fn endpoint_ingress(context: TcContext) -> i32 {
 #[inline(always)]
 pub fn uplink_ingress(context: TcContext) -> i32 {
     let skb = context.skb.skb;
-    finish::set_translated(skb, false);
+    finish::take_translated(skb);
     // SAFETY: the context is valid as long as the program runs.
     let (ifindex, tagged) = unsafe { ((*skb).ifindex, (*skb).vlan_present != 0) };
     match Handover::read(skb) {
@@ -56,7 +56,7 @@ pub fn uplink_ingress(context: TcContext) -> i32 {
 #[inline(always)]
 pub fn uplink_egress(context: TcContext) -> i32 {
     let skb = context.skb.skb;
-    if finish::is_translated(skb) {
+    if finish::take_translated(skb) {
         return TC_ACT_UNSPEC;
     }
     // SAFETY: the context is valid as long as the program runs.

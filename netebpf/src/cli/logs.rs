@@ -53,6 +53,7 @@ impl Logs {
         loop {
             // Asked before reading, so that its last words are not missed.
             let alive = view.process.as_ref().is_some_and(is_alive);
+            catch_up(&mut log).map_err(CliError::io(format!("log {name}")))?;
             if !copy(&mut log).map_err(CliError::io(format!("log {name}")))? {
                 return Ok(0);
             }
@@ -70,6 +71,14 @@ impl Logs {
             Tail::Lines(lines) => seek_to_tail(log, beginning, lines),
         }
     }
+}
+
+/// Past what was cut off while nobody read: its beginning, or all of it.
+fn catch_up(log: &mut File) -> io::Result<()> {
+    let (at, beginning) = (log.stream_position()?, log_beginning(log)?);
+    let length = log.metadata()?.len();
+    let right = if at > length { 0 } else { at.max(beginning) };
+    log.seek(SeekFrom::Start(right)).map(drop)
 }
 
 /// What there is, to standard output; `false` when nobody reads it any more.

@@ -76,6 +76,8 @@ pub fn start(instance: &Instance) -> Result<Started, StartError> {
         .arg(writer.as_raw_fd().to_string())
         .current_dir("/")
         .env_remove("NOTIFY_SOCKET")
+        // A command in an endpoint may have started us, and we are no part of that endpoint.
+        .env_remove(super::process::MARK)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log);

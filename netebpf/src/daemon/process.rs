@@ -38,7 +38,7 @@ use tokio::{io::unix::AsyncFd, time::timeout};
 const GRACE: Duration = Duration::from_secs(10);
 
 /// The environment variable that holds the identifier of a command's endpoint.
-const MARK: &str = "NETEBPF_ENDPOINT";
+pub(super) const MARK: &str = "NETEBPF_ENDPOINT";
 
 /// Seconds since 1970.
 pub(crate) fn now() -> u64 {
@@ -292,6 +292,14 @@ impl Watched {
         // ESRCH: it ended by itself.
         let _ = pidfd_send_signal(self.0.get_ref(), signal);
     }
+}
+
+/// Whether any process is in the network namespace that is mounted at `path`.
+pub(crate) fn is_occupied(path: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
+    let Some(wanted) = identity(path) else { return false };
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.into_iter().any(|process| identity(&process.path().join("ns/net")) == Some(wanted))
 }
 
 /// Kills every process whose network namespace is the one mounted at `path`; with an endpoint only what

@@ -20,7 +20,7 @@ pub mod sysctl;
 mod uplinks;
 mod watch;
 
-pub use bpf::{BpfError, OBJECT, ip_summed};
+pub use bpf::{BpfError, OBJECT, Summed, summed};
 pub use error::KernelError;
 pub use flows::{Expired, FlowSnapshot, FlowTuple};
 pub use hook::Hook;
@@ -29,6 +29,7 @@ pub use netlink::{BridgeSpec, LinkChange, NetlinkError, VethSpec};
 pub use netns::NetnsError;
 pub use status::{HookStatus, InterfaceCounters};
 pub use sysctl::SysctlError;
+pub use uplinks::Outside;
 pub use watch::{Change, Watch};
 
 use crate::state::Instance;

@@ -127,7 +127,7 @@ fn programs_and_maps() -> Vec<Feature> {
         feature(
             "direct checksums",
             Need::Optional,
-            bpf::ip_summed() != 0,
+            bpf::summed() != bpf::Summed::default(),
             "each translation asks the kernel to change the checksum: some 100 ns a packet",
             "BTF of the kernel, and no lockdown",
         ),

@@ -42,6 +42,31 @@ pub(crate) fn pick(
     candidates.filter(chosen).filter_map(|link| facts.uplink(link)).collect()
 }
 
+/// What flows to the outside stand on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Outside {
+    /// The host's addresses, but for those that are nobody else's business.
+    pub addresses: BTreeSet<IpAddr>,
+    /// The indices of the uplinks, and of the interfaces that are down.
+    pub uplinks: BTreeSet<u32>,
+}
+
+impl Outside {
+    /// Whether all of this is in the other, too.
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.addresses.is_subset(&other.addresses) && self.uplinks.is_subset(&other.uplinks)
+    }
+}
+
+/// Loopback and link-local: no flow has such an address.
+fn is_local(address: &IpAddr) -> bool {
+    address.is_loopback()
+        || match address {
+            IpAddr::V4(v4) => v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        }
+}
+
 impl Kernel {
     /// The uplinks as they are now.
     pub async fn uplinks(&self, choice: &UplinkChoice) -> Result<Vec<Uplink>, KernelError> {
@@ -49,10 +74,21 @@ impl Kernel {
         Ok(pick(&facts, choice, |link| self.is_ours(link)))
     }
 
-    /// Every address that the host has, on whatever interface.
-    pub async fn host_addresses(&self) -> Result<BTreeSet<IpAddr>, KernelError> {
-        let facts = self.netlink.facts().await?;
-        Ok(facts.addresses.iter().map(|fact| fact.net.addr()).collect())
+    /// What flows to the outside stand on. Read twice, for what is changed while it is read may be missing
+    /// from a list.
+    pub async fn outside(&self, choice: &UplinkChoice) -> Result<Outside, KernelError> {
+        let mut outside = Outside::default();
+        for _ in 0..2 {
+            let facts = self.netlink.facts().await?;
+            let addresses = facts.addresses.iter().map(|fact| fact.net.addr());
+            outside.addresses.extend(addresses.filter(|address| !is_local(address)));
+            let uplinks = pick(&facts, choice, |link| self.is_ours(link));
+            outside.uplinks.extend(uplinks.iter().map(|uplink| uplink.index));
+            // One that is down may come up again, and its flows go on then.
+            let down = facts.links.values().filter(|link| !link.up);
+            outside.uplinks.extend(down.map(|link| link.index));
+        }
+        Ok(outside)
     }
 
     /// The host's routes: address pools keep clear of them.

@@ -138,7 +138,7 @@ pub(super) fn translate<P: Packet + ?Sized>(
             }
             let tcp = matches!(protocol, Protocol::Tcp);
             let field = if tcp { tcp::CHECKSUM } else { udp::CHECKSUM };
-            let style = ChecksumStyle { v6, optional: !tcp && !v6 };
+            let style = ChecksumStyle { v6, optional: !tcp };
             packet.update_checksum(at + field, addresses, ports, style);
         }
         Protocol::Icmp => {

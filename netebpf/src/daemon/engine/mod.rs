@@ -14,19 +14,14 @@ use super::{Error, api::FlowFilter, ports::HeldPorts, process::now};
 use crate::{
     apply::{self, Journal, Mode, Report},
     config::settings::Settings,
-    kernel::{FlowSnapshot, Kernel, NetnsError, Watch, netns},
+    kernel::{FlowSnapshot, Kernel, NetnsError, Outside, Watch, netns},
     model::{Desired, Namespace, Network, Origin, requests::DEFAULT_NETWORK},
     plan::Action,
     state::{self, Instance, State, StateError},
 };
 use netebpf_common::abi;
 use processes::Watches;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs, io,
-    net::IpAddr,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, io, path::Path};
 use tokio::sync::mpsc;
 
 pub(super) use processes::Exited;
@@ -40,8 +35,8 @@ pub(super) struct Engine {
     state: State,
     held: HeldPorts,
     watches: Watches,
-    /// The host's own addresses when they were last looked at.
-    addresses: BTreeSet<IpAddr>,
+    /// What flows stood on when it was last looked at.
+    outside: Option<Outside>,
     started: u64,
     ended: bool,
 }
@@ -104,7 +99,7 @@ impl Engine {
             state: loaded.state,
             held: HeldPorts::default(),
             watches: Watches::new(exited),
-            addresses: BTreeSet::new(),
+            outside: None,
             started: now(),
             ended: false,
         };
@@ -156,8 +151,10 @@ impl Engine {
         if self.ended || self.is_empty() {
             return Ok(Vec::new());
         }
-        let mut changes = self.reconcile().await?;
-        changes.extend(self.end_stranded_flows().await?);
+        let reconciled = self.reconcile().await;
+        let ended = self.end_stranded_flows().await?;
+        let mut changes = reconciled?;
+        changes.extend(ended);
         if !changes.is_empty() {
             let desired = self.state.desired.clone();
             changes.extend(self.start_what_comes(&desired).await?);
@@ -166,16 +163,17 @@ impl Engine {
         Ok(changes)
     }
 
-    /// Ends the flows whose outside address the host has no longer: what an endpoint sends next opens a
-    /// new one, instead of leaving with a source that no answer finds.
+    /// Ends the flows whose outside address, or whose uplink, is no longer there: what an endpoint sends next
+    /// opens a new one, instead of leaving with a source that no answer finds.
     async fn end_stranded_flows(&mut self) -> Result<Option<String>, Error> {
-        let now = self.kernel.host_addresses().await?;
-        let before = std::mem::replace(&mut self.addresses, now.clone());
-        if before.is_subset(&now) && !before.is_empty() {
-            return Ok(None);
+        let now = self.kernel.outside(&self.state.desired.uplinks).await?;
+        let mut ended = 0;
+        if !self.outside.as_ref().is_some_and(|before| before.is_within(&now)) {
+            ended = self.kernel.end_stranded_flows(&now).await?;
         }
-        let ended = self.kernel.remove_flows(|flow| !now.contains(&flow.outside())).await?;
-        Ok((ended > 0).then(|| format!("{ended} flows ended: their address is not here any more")))
+        // Not before: what fails is tried again with the next change.
+        self.outside = Some(now);
+        Ok((ended > 0).then(|| format!("{ended} flows ended: their address or uplink is gone")))
     }
 
     /// Makes `next` what is desired, and so. Answers with what changed.
@@ -191,6 +189,10 @@ impl Engine {
         let error = match self.perform(&previous).await {
             Ok(changes) => {
                 lost.extend(changes);
+                match self.end_stranded_flows().await {
+                    Ok(line) => lost.extend(line),
+                    Err(error) => tracing::error!("{error}"),
+                }
                 return Ok(lost);
             }
             Err(error) => error,

@@ -117,10 +117,16 @@ impl Engine {
                 tracing::info!("endpoint {name:?}: its process {} is gone", process.pid);
             }
         }
-        // Ended while nobody watched, by a reboot too; or its runner ended before it was recorded.
+        // Ended while nobody watched, by a reboot too; or its runner ended before it was recorded. Where there
+        // is no record, because it was lost, whoever is in there still runs.
+        let ended = |endpoint: &&Endpoint| match self.state.runtime.processes.get(&endpoint.name) {
+            Some(process) => process.exit.is_some(),
+            None => !process::is_occupied(endpoint.namespace.path()),
+        };
         let endpoints = self.state.desired.endpoints.values();
         let gone: Vec<_> = endpoints
-            .filter(|endpoint| endpoint.remove_on_exit && !self.runs(&endpoint.name))
+            .filter(|endpoint| endpoint.remove_on_exit)
+            .filter(ended)
             .map(|endpoint| endpoint.name.clone())
             .collect();
         self.remove_endpoints(&gone).await?;
@@ -158,7 +164,12 @@ impl Engine {
             name => name?,
         };
         let Some(code) = code else {
-            let process = describe(pid, &self.state.desired.endpoints[&name]);
+            let endpoint = &self.state.desired.endpoints[&name];
+            let process = describe(pid, endpoint);
+            // A number from another process namespace is somebody else's here.
+            if !is_inside(&process, endpoint.namespace.path()) {
+                return Ok(());
+            }
             return self.record(&name, process);
         };
         if let Some(process) = self.state.runtime.processes.get_mut(&name)

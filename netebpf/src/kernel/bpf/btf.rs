@@ -8,6 +8,8 @@ use std::fs;
 
 const PATH: &str = "/sys/kernel/btf/vmlinux";
 const MAGIC: u16 = 0xeb9f;
+/// How many structures without names may be inside one another.
+const DEPTH: u32 = 8;
 
 /// Kinds of types, by their number.
 mod kind {
@@ -42,7 +44,7 @@ fn bit_field(blob: &[u8], structure: &str, field: &str) -> Option<BitField> {
     let found = types.offsets.iter().copied().find(|&at| {
         types.kind(at) == Some(kind::STRUCT) && types.name(at) == Some(structure.as_bytes())
     })?;
-    types.member(found, field, 0)
+    types.member(found, field, 0, DEPTH)
 }
 
 /// All types, by their number.
@@ -96,7 +98,7 @@ impl<'a> Types<'a> {
     }
 
     /// A field of the structure at `at`, or of one without a name inside it.
-    fn member(&self, at: usize, field: &str, base: u32) -> Option<BitField> {
+    fn member(&self, at: usize, field: &str, base: u32, depth: u32) -> Option<BitField> {
         let information = word(self.types, at + 4)?;
         let has_sizes = information >> 31 == 1;
         (0..information & 0xffff).find_map(|index| {
@@ -104,13 +106,14 @@ impl<'a> Types<'a> {
             let place = word(self.types, member + 8)? as u32;
             let (offset, size) =
                 if has_sizes { (place & 0x00ff_ffff, place >> 24) } else { (place, 0) };
-            let offset = base + offset;
+            let offset = base.checked_add(offset)?;
             match self.name(member)? {
                 name if name == field.as_bytes() => Some(BitField { offset, size }),
                 [] => {
                     let inner = *self.offsets.get(word(self.types, member + 4)?)?;
                     let nested = matches!(self.kind(inner)?, kind::STRUCT | kind::UNION);
-                    nested.then(|| self.member(inner, field, offset))?
+                    let deeper = depth.checked_sub(1)?;
+                    nested.then(|| self.member(inner, field, offset, deeper))?
                 }
                 _ => None,
             }

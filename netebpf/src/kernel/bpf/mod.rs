@@ -247,8 +247,9 @@ impl Bpf {
             .map_max_entries(map::FLOWS, settings.flow_capacity)
             .map_max_entries(map::FREE_FLOWS, settings.flow_capacity)
             .map_max_entries(map::FLOW_INDEX, settings.flow_capacity.saturating_mul(2));
-        let ip_summed = ip_summed();
+        let Summed { ip_summed, encapsulation } = summed();
         loader.override_global(constant::IP_SUMMED, &ip_summed, true);
+        loader.override_global(constant::ENCAPSULATION, &encapsulation, true);
         for name in Maps::names() {
             loader.map_pin_path(name, maps.join(name));
         }
@@ -380,16 +381,31 @@ fn open_program(directory: &Path, hook: Hook) -> Result<Program, ProgramError> {
     Ok(Program { loaded, id })
 }
 
-/// The value of [`constant::IP_SUMMED`]: 0 without BTF, or where programs may not read the kernel's memory
-/// (lockdown).
-pub fn ip_summed() -> u32 {
+/// The values of [`constant::IP_SUMMED`] and [`constant::ENCAPSULATION`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Summed {
+    /// Of the first.
+    pub ip_summed: u32,
+    /// Of the second.
+    pub encapsulation: u32,
+}
+
+/// Where the kernel says who computes a checksum; both 0 without BTF, and where programs may not read the
+/// kernel's memory (lockdown). BTF counts bits from the other end on big-endian machines.
+pub fn summed() -> Summed {
     let read = BpfHelper::BPF_FUNC_probe_read_kernel;
-    if !is_helper_supported(ProgramType::SchedClassifier, read).unwrap_or(false) {
-        return 0;
+    if cfg!(target_endian = "big")
+        || !is_helper_supported(ProgramType::SchedClassifier, read).unwrap_or(false)
+    {
+        return Summed::default();
     }
-    match btf::kernel_bit_field("sk_buff", "ip_summed") {
-        Some(BitField { offset, size: 2 }) if offset % 8 <= 6 => offset,
-        _ => 0,
+    let field = |name, size| {
+        let BitField { offset, size: found } = btf::kernel_bit_field("sk_buff", name)?;
+        (found == size && offset % 8 + size <= 8).then_some(offset)
+    };
+    match (field("ip_summed", 2), field("encapsulation", 1)) {
+        (Some(ip_summed), Some(encapsulation)) => Summed { ip_summed, encapsulation },
+        _ => Summed::default(),
     }
 }
 

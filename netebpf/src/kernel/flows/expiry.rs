@@ -144,6 +144,7 @@ mod tests {
         };
         let key = FlowKey { protocol: protocol as u32, ..FlowKey::default() };
         PlainFlow {
+            uplink: 0,
             generation: 1,
             created: SECOND,
             kind: 1,

@@ -13,7 +13,7 @@ pub(crate) use expiry::Retired;
 pub use snapshot::{FlowSnapshot, FlowTuple};
 
 use super::{
-    BpfError, Kernel, KernelError,
+    BpfError, Kernel, KernelError, Outside,
     bpf::{Maps, Shared, gone},
 };
 use crate::plan::Link;
@@ -119,8 +119,26 @@ impl<'a> Place<'a> {
             }
         };
         let ways = [way(Direction::Original), way(Direction::Reply)];
-        let plain =
-            PlainFlow { generation, created, kind, owner, owner_generation, original, reply, ways };
+        let out = |direction: Direction| {
+            // SAFETY: as above; neither is written after the flow was opened.
+            unsafe {
+                let way = &raw const (*flow).ways[direction as usize];
+                let inward = (&raw const (*way).inward).read_volatile();
+                (inward == 0).then(|| (&raw const (*way).ifindex).read_volatile())
+            }
+        };
+        let uplink = out(Direction::Original).or(out(Direction::Reply)).unwrap_or_default();
+        let plain = PlainFlow {
+            generation,
+            created,
+            kind,
+            owner,
+            owner_generation,
+            original,
+            reply,
+            ways,
+            uplink,
+        };
         (self.generation() == generation).then_some(plain)
     }
 }
@@ -188,18 +206,34 @@ impl Kernel {
         &mut self,
         matches: impl Fn(&FlowSnapshot) -> bool + Send,
     ) -> Result<usize, KernelError> {
+        let names = self.owner_names().await?;
+        let time = now();
+        self.retire_all(move |flow| matches(&flow.snapshot(time, &names))).await
+    }
+
+    /// Ends the flows whose outside address, or whose uplink, is not among these; says how many.
+    pub async fn end_stranded_flows(&mut self, there: &Outside) -> Result<usize, KernelError> {
+        self.retire_all(|flow| {
+            !there.addresses.contains(&flow.outside()) || !there.uplinks.contains(&flow.uplink)
+        })
+        .await
+    }
+
+    async fn retire_all(
+        &mut self,
+        matches: impl Fn(&PlainFlow) -> bool + Send,
+    ) -> Result<usize, KernelError> {
         if self.bpf.maps().is_err() {
             return Ok(0);
         }
         // Flows that are just being opened are as old as they have to be after this.
         tokio::time::sleep(Duration::from_nanos(OPENING)).await;
-        let names = self.owner_names().await?;
         let now = now();
         let maps = self.bpf.maps_mut()?;
         let chosen: Vec<_> = Place::all(maps)
             .filter_map(|place| Some((place.number, place.read()?)))
             .filter(|(_, flow)| now.saturating_sub(flow.created) >= OPENING)
-            .filter(|(_, flow)| matches(&flow.snapshot(now, &names)))
+            .filter(|(_, flow)| matches(flow))
             .collect();
         for (number, flow) in &chosen {
             retire(maps, *number, flow)?;

@@ -8,9 +8,6 @@ use netebpf_common::{
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::IpAddr};
 
-/// The kind of a flow that came in by a published port.
-const PUBLISHED: &str = "published";
-
 /// One direction, copied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct PlainWay {
@@ -31,6 +28,8 @@ pub(super) struct PlainFlow {
     pub(super) original: FlowKey,
     pub(super) reply: FlowKey,
     pub(super) ways: [PlainWay; 2],
+    /// The interface that it leaves by.
+    pub(super) uplink: u32,
 }
 
 /// The tuple of one direction. An ICMP echo's identifier stands in the place of the requester's port.
@@ -83,14 +82,13 @@ pub struct FlowSnapshot {
     pub idle: u64,
 }
 
-impl FlowSnapshot {
-    /// The host's address that the outside sees: the client's target, or the endpoint's new source.
-    pub fn outside(&self) -> IpAddr {
-        if self.kind == PUBLISHED { self.original.destination } else { self.reply.destination }
-    }
-}
-
 impl PlainFlow {
+    /// The host's address that the outside sees: the client's target, or the endpoint's new source.
+    pub(super) fn outside(&self) -> IpAddr {
+        let published = self.kind == FlowKind::Published as u32;
+        if published { self.original.destination } else { self.reply.destination }.into()
+    }
+
     /// Nanoseconds since the last packet.
     pub(super) fn idle(&self, now: u64) -> u64 {
         let last = self.ways.iter().map(|way| way.last_seen).fold(self.created, u64::max);
@@ -138,7 +136,7 @@ impl PlainFlow {
         let published = self.kind == FlowKind::Published as u32;
         FlowSnapshot {
             protocol: protocol.to_owned(),
-            kind: if published { PUBLISHED } else { "masquerade" }.to_owned(),
+            kind: if published { "published" } else { "masquerade" }.to_owned(),
             state: state.to_owned(),
             endpoint: names.get(&self.owner).cloned(),
             original: self.original.into(),
