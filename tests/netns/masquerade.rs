@@ -1,7 +1,7 @@
 //! From an endpoint to the outside, its source translated to the uplink's address.
 
 use netebpf_tests::lab::{
-    Lab, both,
+    Family, Lab, both,
     family::{FRONT, HOST, LAN, ROUTER, SERVER},
     moment, patience,
     probe::{Answer, port_unreachable, time_exceeded, too_big},
@@ -17,6 +17,7 @@ netebpf_tests::tests![
     path_mtu,
     a_binding_is_nobody_elses,
     many_flows,
+    tunnels,
 ];
 
 /// The server sees the uplink's address, and the source port where it was free.
@@ -166,5 +167,33 @@ fn many_flows() {
         clients.sort();
         clients.dedup();
         assert_eq!((clients.len(), all), (1000, 1000), "two flows shared a port outside");
+    });
+}
+
+/// A tunnel's own UDP checksum is absent or whole while the hardware is still to finish the inner packet's: the
+/// one stays absent, the other right.
+fn tunnels() {
+    let lab = Lab::up(&topology().ports("c1", &["4789:4789/udp"]));
+    let c1 = lab.endpoint("c1");
+    let ends = [(&c1, SERVER, "172.31.0.1/24"), (&lab.server, HOST, "172.31.0.2/24")];
+    both(|family| {
+        let checksums = match family {
+            Family::V4 => ["noudpcsum", "udpcsum"],
+            Family::V6 => ["udp6zerocsumtx udp6zerocsumrx", "noudp6zerocsumtx"],
+        };
+        for checksum in checksums {
+            for (ns, remote, own) in ends {
+                let remote = remote.of(family);
+                ns.ip(&format!(
+                    "link add vx0 type vxlan id 7 dstport 4789 remote {remote} {checksum}"
+                ));
+                ns.ip("link set vx0 mtu 1400 up");
+                ns.ip(&format!("address add {own} dev vx0"));
+            }
+            let inner = std::net::SocketAddr::from(([172, 31, 0, 2], 5001));
+            println!("{checksum}");
+            traffic::bulk(&c1, &lab.server, 5001, inner, 1 << 20);
+            ends.iter().for_each(|(ns, ..)| drop(ns.ip("link del vx0")));
+        }
     });
 }

@@ -215,6 +215,13 @@ pub(crate) fn cases() -> Vec<Case> {
             .expect(pass(PassReason::NoUplink))
             .send(tcp(WEB_1, 40_000, LAN, 80).syn())
             .expect(tx(tcp(HOST, 40_000, LAN, 80).syn())),
+        case("a flow whose route leads out of no uplink any more is refused, not leaked")
+            .send(tcp(WEB_1, 40_000, WORLD, 443).syn())
+            .expect(tx(tcp(HOST, 40_000, WORLD, 443).syn()))
+            .given(way_out_elsewhere())
+            .given(later(1))
+            .send(tcp(WEB_1, 40_000, WORLD, 443).ack())
+            .expect(refuse(NotAnUplink)),
         case("a route out of no uplink is refused")
             .given(way_out_elsewhere())
             .send(tcp(WEB_1, 40_000, WORLD, 443).syn())
