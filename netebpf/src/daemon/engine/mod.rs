@@ -189,9 +189,11 @@ impl Engine {
         let error = match self.perform(&previous).await {
             Ok(changes) => {
                 lost.extend(changes);
-                match self.end_stranded_flows().await {
-                    Ok(line) => lost.extend(line),
-                    Err(error) => tracing::error!("{error}"),
+                if self.state.desired.uplinks != previous.uplinks {
+                    match self.end_stranded_flows().await {
+                        Ok(line) => lost.extend(line),
+                        Err(error) => tracing::error!("{error}"),
+                    }
                 }
                 return Ok(lost);
             }
