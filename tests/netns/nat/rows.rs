@@ -10,6 +10,7 @@ use netebpf_tests::lab::{
 use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
     thread,
+    time::Duration,
 };
 
 /// The client that an echo server saw is the host, at this port.
@@ -165,8 +166,12 @@ pub(super) fn ping_identifiers(lab: &Lab) {
         let server = SERVER.of(family).to_string();
         let arguments = ["-e", "4711", "-c", "3", "-i", "0.2", "-W", "5", &server];
         thread::scope(|scope| {
-            let pings =
-                endpoints.each_ref().map(|ns| scope.spawn(move || ns.tool("ping", &arguments)));
+            let pings = endpoints.each_ref().map(|ns| {
+                // One after the other begins: of two that do so at once netfilter may lose a packet.
+                let ping = scope.spawn(move || ns.tool("ping", &arguments));
+                thread::sleep(Duration::from_millis(100));
+                ping
+            });
             for ping in pings {
                 let out = ping.join().expect("no panic").ok();
                 assert!(out.contains(" 3 received"), "{out}");
