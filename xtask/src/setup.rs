@@ -16,6 +16,7 @@ const PACKAGES: &[&str] =
 const TEST_PACKAGES: &[&str] = &[
     "binutils",
     "busybox-static",
+    "conntrack",
     "cpio",
     "debian-archive-keyring",
     "iperf3",

@@ -18,7 +18,7 @@ impl Lab {
     /// Endpoints c1 and c2 on one network and d1 on another, ports published as `host:inside` of c1, for
     /// TCP and UDP.
     pub fn reference(published: &[(u16, u16)]) -> Self {
-        for program in ["iptables-restore", "ip6tables-restore"] {
+        for program in ["iptables-restore", "ip6tables-restore", "conntrack"] {
             super::needs(program);
         }
         let lab = Self::bare();
