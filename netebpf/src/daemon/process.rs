@@ -294,9 +294,13 @@ impl Watched {
     }
 }
 
+/// What tells one namespace from another.
+fn identity(namespace: &Path) -> Option<(u64, u64)> {
+    fs::metadata(namespace).ok().map(|data| (data.dev(), data.ino()))
+}
+
 /// Whether any process is in the network namespace that is mounted at `path`.
 pub(crate) fn is_occupied(path: &Path) -> bool {
-    let identity = |path: &Path| fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
     let Some(wanted) = identity(path) else { return false };
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     processes.into_iter().any(|process| identity(&process.path().join("ns/net")) == Some(wanted))
@@ -305,7 +309,6 @@ pub(crate) fn is_occupied(path: &Path) -> bool {
 /// Kills every process whose network namespace is the one mounted at `path`; with an endpoint only what
 /// descends from its command.
 pub(crate) fn evict(path: &Path, endpoint: Option<&Id>) {
-    let identity = |path: &Path| fs::metadata(path).ok().map(|data| (data.dev(), data.ino()));
     let Some(wanted) = identity(path) else { return };
     let Ok(processes) = fs::read_dir("/proc") else { return };
     for process in processes.flatten() {
