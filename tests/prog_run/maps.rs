@@ -130,7 +130,7 @@ impl Maps {
             self.endpoints.insert(Shared(*address), Shared(*endpoint), 0).map_err(said)?;
         }
         for (prefix, range) in &layout.networks {
-            let key = Key::new(prefix.length, prefix.address.0);
+            let key = Key::new(prefix.length, prefix.address.octets());
             self.networks.insert(&key, Shared(*range), 0).map_err(said)?;
         }
         for (key, published) in &layout.published {

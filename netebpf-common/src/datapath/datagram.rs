@@ -20,13 +20,9 @@ pub enum Fault {
     Malformed,
 }
 
-/// The network layer's header, of either family.
+/// The network layer's header, of either family, but for its addresses.
 #[derive(Clone, Copy, Debug)]
 pub struct Layer3 {
-    /// Source address.
-    pub source: Address,
-    /// Destination address.
-    pub destination: Address,
     /// The transport protocol's number, behind extension headers.
     pub protocol: u8,
     /// Time to live.
@@ -157,13 +153,9 @@ pub(super) fn read_network<F: Family, P: Packet + ?Sized>(
     let layer3 = F::read(packet, at, false)?;
     datagram.family = F::ID;
     datagram.kind = Kind::NotUnderstood;
-    datagram.key.source = layer3.source;
-    datagram.key.destination = layer3.destination;
     datagram.key.source_port = [0; 2];
     datagram.key.destination_port = [0; 2];
     datagram.key.protocol = u32::from(layer3.protocol);
-    datagram.source = layer3.source;
-    datagram.destination = layer3.destination;
     datagram.network = at as u16;
     datagram.transport = layer3.payload as u16;
     datagram.length = layer3.length;
@@ -174,6 +166,11 @@ pub(super) fn read_network<F: Family, P: Packet + ?Sized>(
     datagram.fragment = layer3.fragment;
     datagram.extended = layer3.extended;
     datagram.routed = layer3.routed;
+    let (source, destination) = F::addresses(packet, at)?;
+    datagram.key.source = source;
+    datagram.key.destination = destination;
+    datagram.source = source;
+    datagram.destination = destination;
     Ok(())
 }
 
@@ -267,8 +264,9 @@ fn quoted<F: Family, P: Packet + ?Sized>(packet: &mut P, at: usize, datagram: &m
         },
         _ => return,
     };
-    datagram.key.source = inner.destination;
-    datagram.key.destination = inner.source;
+    let Ok((source, destination)) = F::addresses(packet, at) else { return };
+    datagram.key.source = destination;
+    datagram.key.destination = source;
     datagram.key.source_port = destination_port;
     datagram.key.destination_port = source_port;
     datagram.key.protocol = protocol as u32;

@@ -33,8 +33,17 @@ pub trait Family: sealed::Sealed {
     /// Whether its ICMP's checksum covers a pseudo-header.
     const ICMP_PSEUDO_HEADER: bool;
 
-    /// Reads the header at `at`. `quoted` packets, in ICMP errors, may be longer than what is there.
+    /// Reads the header at `at`, but for its addresses. `quoted` packets, in ICMP errors, may be longer than
+    /// what is there.
     fn read<P: Packet + ?Sized>(packet: &mut P, at: usize, quoted: bool) -> Result<Layer3, Fault>;
+
+    /// The source and the destination address of the header at `at`. They are read last, and go from the
+    /// packet to where they are kept: across the walk through IPv6's headers a program's stack has no room
+    /// for them.
+    fn addresses<P: Packet + ?Sized>(
+        packet: &mut P,
+        at: usize,
+    ) -> Result<(Address, Address), Fault>;
 
     /// The source address and the protocol (or first extension header) of the header at `at`: the little
     /// that tells the host's own packets from all others.
@@ -83,8 +92,6 @@ impl Family for V4 {
             return Err(Fault::Malformed);
         }
         Ok(Layer3 {
-            source: Address::v4(header.source()),
-            destination: Address::v4(header.destination()),
             protocol: header.protocol(),
             hop_limit: header.hop_limit(),
             traffic_class: header.traffic_class(),
@@ -94,6 +101,15 @@ impl Family for V4 {
             length: if total == 0 { room } else { total } as u32,
             payload: at + header_length,
         })
+    }
+
+    #[inline(always)]
+    fn addresses<P: Packet + ?Sized>(
+        packet: &mut P,
+        at: usize,
+    ) -> Result<(Address, Address), Fault> {
+        let header = ipv4::Ipv4(packet.window::<{ ipv4::MINIMUM }>(at).ok_or(Fault::Malformed)?);
+        Ok((Address::v4(header.source()), Address::v4(header.destination())))
     }
 
     #[inline(always)]
@@ -148,10 +164,7 @@ impl Family for V6 {
         let header = ipv6::Ipv6(packet.window::<{ ipv6::LENGTH }>(at).ok_or(Fault::Malformed)?);
         let payload_length = header.payload_length() as usize;
         let fits = quoted || payload_length + ipv6::LENGTH <= room;
-        let (source, destination) = (Address(header.source()), Address(header.destination()));
-        // IPv4-mapped addresses never stand in a header on the wire (RFC 4942 §2.2), and in our keys
-        // they mean the other family.
-        if header.version() != 6 || !fits || source.is_mapped() || destination.is_mapped() {
+        if header.version() != 6 || !fits {
             return Err(Fault::Malformed);
         }
         let next_header = header.next_header();
@@ -159,8 +172,6 @@ impl Family for V6 {
         let traffic_class = header.0[0] << 4 | header.0[1] >> 4;
         let chain = extension_headers(packet, at + ipv6::LENGTH, next_header);
         Ok(Layer3 {
-            source,
-            destination,
             protocol: chain.protocol,
             hop_limit,
             traffic_class,
@@ -173,9 +184,25 @@ impl Family for V6 {
     }
 
     #[inline(always)]
+    fn addresses<P: Packet + ?Sized>(
+        packet: &mut P,
+        at: usize,
+    ) -> Result<(Address, Address), Fault> {
+        let header = ipv6::Ipv6(packet.window::<{ ipv6::LENGTH }>(at).ok_or(Fault::Malformed)?);
+        let (source, destination) =
+            (Address::new(header.source()), Address::new(header.destination()));
+        // IPv4-mapped addresses never stand in a header on the wire (RFC 4942 §2.2), and in our keys
+        // they mean the other family.
+        if source.is_mapped() || destination.is_mapped() {
+            return Err(Fault::Malformed);
+        }
+        Ok((source, destination))
+    }
+
+    #[inline(always)]
     fn source<P: Packet + ?Sized>(packet: &mut P, at: usize) -> Option<(Address, u8)> {
         let header = ipv6::Ipv6(packet.window::<{ ipv6::LENGTH }>(at)?);
-        Some((Address(header.source()), header.next_header()))
+        Some((Address::new(header.source()), header.next_header()))
     }
 
     #[inline(always)]
@@ -191,8 +218,8 @@ impl Family for V6 {
         destination: &Address,
         _change: Change,
     ) -> Option<()> {
-        *packet.window::<16>(at + ipv6::ADDRESSES)? = source.0;
-        *packet.window::<16>(at + ipv6::ADDRESSES + 16)? = destination.0;
+        *packet.window::<16>(at + ipv6::ADDRESSES)? = source.octets();
+        *packet.window::<16>(at + ipv6::ADDRESSES + 16)? = destination.octets();
         Some(())
     }
 

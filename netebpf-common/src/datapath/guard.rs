@@ -100,7 +100,7 @@ fn v6<P: Packet + ?Sized>(packet: &mut P, datagram: &Datagram, sender: &Interfac
         ndp::kind::NEIGHBOUR_ADVERTISEMENT => {
             let at = datagram.transport as usize + ndp::TARGET;
             packet.ensure(at + 16);
-            let target = packet.window::<16>(at).map(|bytes| Address(*bytes));
+            let target = packet.window::<16>(at).map(|bytes| Address::new(*bytes));
             let ok = !datagram.extended
                 && target.is_some_and(|target| owns_v6(sender, &target))
                 && lladdr_is_own(packet, datagram, ndp::TARGET_LINK_LAYER, &sender.mac);

@@ -42,8 +42,8 @@ fn same_prefix(a: &Address, b: &Address, bits: u8) -> bool {
 
 #[inline(always)]
 fn halves(address: &Address) -> (u64, u64) {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.0;
-    (u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes([i, j, k, l, m, n, o, p]))
+    let [high, low] = address.halves();
+    (u64::from_be(high), u64::from_be(low))
 }
 
 /// Whether a packet is for every station, a group of them, or a neighbour on the same link only.
@@ -64,7 +64,7 @@ pub(super) fn is_link_wide(datagram: &Datagram) -> bool {
 /// Multicast, link-local, unspecified and loopback.
 #[inline(always)]
 fn is_link_wide_v6(address: &Address) -> bool {
-    let [first, second, ..] = address.0;
+    let [first, second, ..] = address.octets();
     first == 0xff || (first == 0xfe && second & 0xc0 == 0x80) || halves(address).0 == 0
 }
 

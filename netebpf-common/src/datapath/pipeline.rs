@@ -545,27 +545,14 @@ fn next_hop<S: State, H: Host>(
                 _ => Verdict::Pass(PassReason::NoUplink),
             });
         };
-        let (high, low) = words(&next_hop);
+        let [high, low] = next_hop.halves();
         way.next_hop[0].store(high);
         way.next_hop[1].store(low);
         way.mtu.store(u64::from(mtu));
         way.routed.store(now);
         return Ok(next_hop);
     }
-    Ok(address(way.next_hop[0].load(), way.next_hop[1].load()))
-}
-
-#[inline(always)]
-fn words(address: &Address) -> (u64, u64) {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.0;
-    (u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p]))
-}
-
-#[inline(always)]
-fn address(high: u64, low: u64) -> Address {
-    let [a, b, c, d, e, f, g, h] = high.to_ne_bytes();
-    let [i, j, k, l, m, n, o, p] = low.to_ne_bytes();
-    Address([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    Ok(Address::from_halves([way.next_hop[0].load(), way.next_hop[1].load()]))
 }
 
 /// Rewrites a packet of a flow and counts it.

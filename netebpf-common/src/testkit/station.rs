@@ -108,7 +108,7 @@ impl Station {
     pub fn address(&self, family: FamilyId) -> Address {
         match family {
             FamilyId::V4 => Address::v4(self.v4),
-            FamilyId::V6 => Address(self.v6),
+            FamilyId::V6 => Address::new(self.v6),
         }
     }
 

@@ -64,7 +64,9 @@ impl KernelHost {
             let next_hop = if query.family == AF_INET {
                 Address::v4(query.__bindgen_anon_4.ipv4_dst.to_ne_bytes())
             } else {
-                Address(mem::transmute::<[u32; 4], [u8; 16]>(query.__bindgen_anon_4.ipv6_dst))
+                Address::from_halves(mem::transmute::<[u32; 4], [u64; 2]>(
+                    query.__bindgen_anon_4.ipv6_dst,
+                ))
             };
             (next_hop, query.__bindgen_anon_1.mtu_result)
         };
@@ -87,15 +89,9 @@ fn ask(query: &mut bpf_fib_lookup, source: &Address, destination: &Address, ifin
         query.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(source.last_four());
     } else {
         query.family = AF_INET6;
-        query.__bindgen_anon_4.ipv6_dst = words(destination);
-        query.__bindgen_anon_3.ipv6_src = words(source);
+        query.__bindgen_anon_4.ipv6_dst = destination.words();
+        query.__bindgen_anon_3.ipv6_src = source.words();
     }
-}
-
-#[inline(always)]
-fn words(address: &Address) -> [u32; 4] {
-    // SAFETY: sixteen bytes are four words, whatever they hold.
-    unsafe { mem::transmute::<[u8; 16], [u32; 4]>(address.0) }
 }
 
 impl Host for KernelHost {
@@ -163,8 +159,8 @@ impl Host for KernelHost {
         } else {
             // SAFETY: as above.
             let ipv6 = unsafe { &mut key.__bindgen_anon_1.ipv6 };
-            ipv6.saddr = words(&tuple.source);
-            ipv6.daddr = words(&tuple.destination);
+            ipv6.saddr = tuple.source.words();
+            ipv6.daddr = tuple.destination.words();
             ipv6.sport = u16::from_ne_bytes(tuple.source_port);
             ipv6.dport = u16::from_ne_bytes(tuple.destination_port);
             mem::size_of_val(ipv6)

@@ -37,8 +37,8 @@ impl MemoryHost {
         let family = if destination.is_mapped() { FamilyId::V4 } else { FamilyId::V6 };
         let host = HOST.address(family);
         let same = |other: Address, v4: usize, v6: usize| match family {
-            FamilyId::V4 => other.0[12..12 + v4] == destination.0[12..12 + v4],
-            FamilyId::V6 => other.0[..v6] == destination.0[..v6],
+            FamilyId::V4 => other.octets()[12..12 + v4] == destination.octets()[12..12 + v4],
+            FamilyId::V6 => other.octets()[..v6] == destination.octets()[..v6],
         };
         let by = |ifindex, next_hop, mtu| Route::Forward { ifindex, next_hop, mtu };
         if *destination == host {

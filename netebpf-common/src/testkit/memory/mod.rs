@@ -213,7 +213,7 @@ impl State for MemoryState {
     fn network_of(&self, address: &Address) -> Option<&NetworkRange> {
         let holds = |(first, length): &(Address, u32)| {
             let whole = (*length / 8) as usize;
-            first.0[..whole] == address.0[..whole]
+            first.octets()[..whole] == address.octets()[..whole]
         };
         let longest = self.networks.keys().into_iter().filter(holds).max_by_key(|key| key.1)?;
         self.networks.get(&longest)

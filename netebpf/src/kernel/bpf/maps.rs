@@ -111,7 +111,7 @@ impl Maps {
     ) -> Result<std::collections::HashMap<Prefix, NetworkRange>, MapError> {
         let entry = |entry: Result<(RangeKey, Shared<NetworkRange>), MapError>| {
             let (key, Shared(range)) = entry?;
-            Ok((Prefix { length: key.prefix_len(), address: abi::Address(key.data()) }, range))
+            Ok((Prefix { length: key.prefix_len(), address: abi::Address::new(key.data()) }, range))
         };
         self.networks.iter().map(entry).collect()
     }
@@ -122,7 +122,7 @@ impl Maps {
         prefix: Prefix,
         range: Option<NetworkRange>,
     ) -> Result<(), MapError> {
-        let key = RangeKey::new(prefix.length, prefix.address.0);
+        let key = RangeKey::new(prefix.length, prefix.address.octets());
         match range {
             Some(range) => self.networks.insert(&key, Shared(range), 0),
             None => gone(self.networks.remove(&key)),
