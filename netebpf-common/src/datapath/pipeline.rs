@@ -135,9 +135,10 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
         None => {
             isolation::may_leave(state, sender, &datagram.destination)?;
             match published_at(state, datagram, &mut new.port) {
-                Some(published) => hairpin(state, host, datagram, sender, published, new)?,
+                Some(published) => hairpin(state, datagram, sender, published, new)?,
                 None => go_out(state, host, datagram, sender, new)?,
             }
+            new.open(state, host, datagram)?
         }
     };
     if !seen.is_inward() {
@@ -156,13 +157,13 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
 
 /// Opens the flow of an endpoint's packet to the outside, if its route leads there.
 #[inline(always)]
-fn go_out<'a, S: State, H: Host>(
-    state: &'a S,
+fn go_out<S: State, H: Host>(
+    state: &S,
     host: &mut H,
     datagram: &Datagram,
     sender: &Interface,
     new: &mut New,
-) -> Step<Seen<'a>> {
+) -> Step<()> {
     let (ifindex, mtu) = match host.route(datagram, sender.gateway_ifindex) {
         Route::Forward { ifindex, mtu, .. } => (ifindex, mtu),
         Route::Host => return Err(Verdict::Pass(PassReason::ToHost)),
@@ -175,19 +176,18 @@ fn go_out<'a, S: State, H: Host>(
     }
     // The kernel answers for these without a flow.
     may_go_on(datagram, mtu)?;
-    masquerade(state, host, datagram, sender, uplink, new)
+    masquerade(state, datagram, sender, uplink, new)
 }
 
 /// Opens the flow of a packet that leaves by an uplink.
 #[inline(always)]
-fn masquerade<'a, S: State, H: Host>(
-    state: &'a S,
-    host: &mut H,
+fn masquerade<S: State>(
+    state: &S,
     datagram: &Datagram,
     sender: &Interface,
     uplink: &Interface,
     new: &mut New,
-) -> Step<Seen<'a>> {
+) -> Step<()> {
     let address = own_address(uplink, datagram.family);
     if address.is_none() {
         return Err(Verdict::Drop(DropReason::NoMasqueradeAddress));
@@ -206,21 +206,20 @@ fn masquerade<'a, S: State, H: Host>(
         owner_generation: sender.generation,
         ways: [WayTo::uplink(uplink.ifindex), WayTo::endpoint(endpoint)],
     };
-    new.open(state, host, datagram)
+    Ok(())
 }
 
 /// Opens the flow of an endpoint's packet to a published port of the host, which leads to another endpoint or
 /// back to itself. The source becomes the host's too, as it would be for anybody outside (RFC 4787 REQ-9), so
 /// that the answer comes back this way.
 #[inline(always)]
-fn hairpin<'a, S: State, H: Host>(
-    state: &'a S,
-    host: &mut H,
+fn hairpin<S: State>(
+    state: &S,
     datagram: &Datagram,
     sender: &Interface,
     published: &Published,
     new: &mut New,
-) -> Step<Seen<'a>> {
+) -> Step<()> {
     if !datagram.can_open() {
         return Err(Verdict::Drop(DropReason::NoFlow));
     }
@@ -235,7 +234,7 @@ fn hairpin<'a, S: State, H: Host>(
     let [there, back] = &mut new.opening.ways;
     *there = WayTo::endpoint(state.endpoints().get(&published.address).ok_or(gone)?);
     *back = WayTo::endpoint(state.endpoints().get(&datagram.source).ok_or(gone)?);
-    new.open(state, host, datagram)
+    Ok(())
 }
 
 /// What comes in by an uplink.
@@ -481,7 +480,8 @@ fn forwarded<'a, S: State, H: Host>(
     if sender.options.contains(InterfaceOptions::INTERNAL) {
         return Err(Verdict::Drop(DropReason::InternalNetwork));
     }
-    masquerade(state, host, datagram, sender, uplink, new)
+    masquerade(state, datagram, sender, uplink, new)?;
+    new.open(state, host, datagram)
 }
 
 /// What the host's stack sends into a network. `ingress` is the interface that it came in by, 0 for the
@@ -619,17 +619,17 @@ fn follow_route<S: State, H: Host>(
     Ok(())
 }
 
+/// An address as two words in memory order. By way of one number: of single bytes LLVM would keep sixteen apart.
 #[inline(always)]
-fn words(address: &Address) -> (u64, u64) {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.0;
-    (u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p]))
+const fn words(address: &Address) -> (u64, u64) {
+    let whole = u128::from_ne_bytes(address.0).to_le();
+    ((whole as u64).to_le(), ((whole >> 64) as u64).to_le())
 }
 
 #[inline(always)]
-fn address(high: u64, low: u64) -> Address {
-    let [a, b, c, d, e, f, g, h] = high.to_ne_bytes();
-    let [i, j, k, l, m, n, o, p] = low.to_ne_bytes();
-    Address([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+const fn address(high: u64, low: u64) -> Address {
+    let whole = (low.to_le() as u128) << 64 | high.to_le() as u128;
+    Address(whole.to_le_bytes())
 }
 
 /// Rewrites a packet of a flow and counts it.
