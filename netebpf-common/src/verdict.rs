@@ -90,6 +90,8 @@ reasons! {
         Peer = 10, "peer";
         /// From outside, translated.
         Inward = 11, "inward";
+        /// From an endpoint to a published port, or the answer.
+        Hairpin = 32, "hairpin";
     }
 }
 

@@ -102,30 +102,18 @@ pub fn deliver(skb: *mut __sk_buff, ifindex: u32) -> i32 {
     }
 }
 
-/// The verifier refuses accesses to the stack that are not aligned, and the compiler fills this by eight
-/// bytes.
-#[repr(align(8))]
-struct Aligned(bpf_redir_neigh);
-
 #[inline(always)]
 fn forward(ifindex: u32, next_hop: &Address) -> i32 {
-    // SAFETY: all zero is valid, and every bit pattern is an address.
+    let Some(query) = maps::QUERY.get_ptr_mut(0) else { return TC_ACT_SHOT };
+    // SAFETY: this CPU's own, see `maps::SCRATCH`; every bit pattern is an address.
     unsafe {
-        let mut aligned: Aligned = mem::zeroed();
-        let hop = &mut aligned.0;
+        let hop = &mut (*query).hop;
         if next_hop.is_mapped() {
             hop.nh_family = AF_INET;
             hop.__bindgen_anon_1.ipv4_nh = u32::from_ne_bytes(next_hop.last_four());
         } else {
             hop.nh_family = AF_INET6;
-            // By four bytes: the verifier refuses accesses to the stack that are not aligned, and the
-            // address stands behind four others.
-            let [a, b, c, d] = next_hop.words();
-            let words: *mut u32 = (&raw mut hop.__bindgen_anon_1.ipv6_nh).cast();
-            words.write_volatile(a);
-            words.add(1).write_volatile(b);
-            words.add(2).write_volatile(c);
-            words.add(3).write_volatile(d);
+            hop.__bindgen_anon_1.ipv6_nh = next_hop.words();
         }
         bpf_redirect_neigh(ifindex, hop, mem::size_of::<bpf_redir_neigh>() as i32, 0) as i32
     }

@@ -51,7 +51,7 @@ fn frames_stay_in_their_network() {
         }
     });
     let link_local = |mac: [u8; 6]| {
-        let bytes = netebpf_common::abi::Mac(mac).link_local().0;
+        let bytes = netebpf_common::abi::Mac(mac).link_local().octets();
         std::net::IpAddr::from(bytes)
     };
     let packet = frame::udp((link_local(own), 7), (link_local(theirs), 7), word);

@@ -33,7 +33,7 @@ fn lies(own: Mac, peer: Mac) -> Vec<Lie> {
     let all_nodes: IpAddr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).into();
     let (c1, c2, gateway) = (C1, C2, FRONT);
     let (c1_v6, c2_v6): (IpAddr, IpAddr) = (c1.1.into(), c2.1.into());
-    let link_local = IpAddr::from(netebpf_common::abi::Mac(own).link_local().0);
+    let link_local = IpAddr::from(netebpf_common::abi::Mac(own).link_local().octets());
     let word = b"a lie";
     let v4 = |from: Ipv4Addr| frame::udp((from.into(), 7), (c2.0.into(), 7), word);
     let v6 = |from: Ipv6Addr| frame::udp((from.into(), 7), (c2.1.into(), 7), word);

@@ -102,7 +102,7 @@ pub fn send_any(machine: &mut Memory, hook: Hook, frame: &[u8], vanished: bool) 
             assert_eq!(ifindex, UPLINK);
             assert!(!is_private(&bytes), "{hook}: a private source leaves: {bytes:02x?}");
         }
-        Verdict::Deliver { ifindex, reason: DeliverReason::Inward } => {
+        Verdict::Deliver { ifindex, reason: DeliverReason::Inward | DeliverReason::Hairpin } => {
             let station = ENDPOINTS.iter().find(|station| place_of(station).0 == ifindex);
             let station: &Station = station.expect("one of our endpoints");
             assert_eq!(bytes[..6], station.mac.0, "{hook}: to somebody else's Ethernet address");

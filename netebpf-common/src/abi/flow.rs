@@ -145,6 +145,8 @@ pub enum FlowKind {
     Masquerade = 1,
     /// From outside to a published port.
     Published = 2,
+    /// From an endpoint to a published port of the host, both addresses translated.
+    Hairpin = 3,
 }
 
 /// TCP flags that were seen in one direction, a bit set in [`Way::tcp_seen`].

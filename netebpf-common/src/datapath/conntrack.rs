@@ -8,11 +8,14 @@ use super::{
     Step,
     datagram::{Datagram, Kind},
     host::Host,
-    nat::{self, Binding},
+    nat::{self, Binding, Search},
     table::{FlowStore as _, Insertion, Lookup as _, State, Table as _},
 };
 use crate::{
-    abi::{Direction, Endpoint, Flow, FlowKey, FlowKind, FlowRef, Protocol, TcpSeen, Way},
+    abi::{
+        Address, Direction, Endpoint, Flow, FlowKey, FlowKind, FlowRef, Mac, Protocol,
+        PublishedKey, TcpSeen, Way,
+    },
     verdict::{DropReason, Verdict},
     wire::tcp,
 };
@@ -37,6 +40,12 @@ impl<'a> Seen<'a> {
     #[inline(always)]
     pub(super) fn is_inward(&self) -> bool {
         self.way().inward != 0
+    }
+
+    /// Whether the packet goes to the endpoint, and its answer to the outside.
+    #[inline(always)]
+    pub(super) fn comes_from_outside(&self) -> bool {
+        self.is_inward() && self.flow.way(self.direction.other()).inward == 0
     }
 }
 
@@ -90,20 +99,25 @@ fn owner_is_there<S: State>(state: &S, flow: &Flow) -> bool {
 /// Of two CPUs that find the same entry stale, the second must not take away what the first has put there.
 /// So who wants to clear a tuple first inserts a mark of it, which one can, and looks again under it.
 #[inline(always)]
-pub(super) fn claim_tuple<S: State>(state: &S, key: &FlowKey, entry: &FlowRef) -> Insertion {
+pub(super) fn claim_tuple<S: State>(
+    state: &S,
+    key: &FlowKey,
+    entry: &FlowRef,
+    mark: &mut FlowKey,
+) -> Insertion {
     let insertion = state.index().insert_new(key, entry);
     if !matches!(insertion, Insertion::Exists) || !is_stale(state, key) {
         return insertion;
     }
-    let mark = key.mark();
-    if !matches!(state.index().insert_new(&mark, entry), Insertion::Inserted) {
+    *mark = key.mark();
+    if !matches!(state.index().insert_new(mark, entry), Insertion::Inserted) {
         return Insertion::Exists;
     }
     if is_stale(state, key) {
         state.index().remove(key);
     }
     let insertion = state.index().insert_new(key, entry);
-    state.index().remove(&mark);
+    state.index().remove(mark);
     insertion
 }
 
@@ -221,27 +235,96 @@ impl TcpPhase {
     }
 }
 
-/// What a new flow is for. The owner comes first, so that a copy of both its numbers at once is aligned.
-#[repr(C)]
-pub(super) struct Opening<'a> {
+/// A flow that is about to be opened, in a program's room to work in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct New {
+    /// The tuple of the reply, whose destination port may still change.
+    pub reply: FlowKey,
+    pub opening: Opening,
+    /// The port of the host that its packet is addressed to.
+    pub port: PublishedKey,
+    /// What leads to the flow.
+    entry: FlowRef,
+    /// See [`claim_tuple`].
+    mark: FlowKey,
+    search: Search,
+}
+
+impl New {
+    /// Nothing yet.
+    pub(super) const NONE: Self = Self {
+        reply: FlowKey::NONE,
+        opening: Opening::NONE,
+        port: PublishedKey { address: Address::NONE, port: [0; 2], padding: [0; 2], protocol: 0 },
+        entry: FlowRef { generation: 0, slot: 0, direction: 0 },
+        mark: FlowKey::NONE,
+        search: Search::NONE,
+    };
+
+    /// Opens the flow of a packet, see [`open`], and answers with it.
+    #[inline(always)]
+    pub(super) fn open<'a, S: State, H: Host>(
+        &mut self,
+        state: &'a S,
+        host: &mut H,
+        datagram: &Datagram,
+    ) -> Step<Seen<'a>> {
+        match open(state, host, &datagram.key, self) {
+            Some(reason) => Err(Verdict::Drop(reason)),
+            // Ours, or that of another CPU which was first.
+            None => {
+                find_tuple(state, &datagram.key).ok_or(Verdict::Drop(DropReason::FlowTableFull))
+            }
+        }
+    }
+}
+
+/// What a new flow is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opening {
+    /// A [`FlowKind`].
+    pub kind: u32,
     /// The slot of the endpoint that it is counted for, and the endpoint's generation.
     pub owner: u32,
     pub owner_generation: u32,
-    pub kind: FlowKind,
-    /// The tuple of the packet that opens it.
-    pub original: &'a FlowKey,
     /// Where its packets go; both ways but for the translation.
-    pub ways: [WayTo<'a>; 2],
+    pub ways: [WayTo; 2],
+}
+
+impl Opening {
+    /// Nothing yet.
+    pub(super) const NONE: Self =
+        Self { kind: 0, owner: 0, owner_generation: 0, ways: [WayTo::uplink(0); 2] };
 }
 
 /// Where the packets of one direction go.
-#[derive(Clone, Copy)]
-pub(super) enum WayTo<'a> {
-    Endpoint(&'a Endpoint),
-    Uplink(u32),
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WayTo {
+    inward: u32,
+    ifindex: u32,
+    mtu: u32,
+    mac: Mac,
+    gateway_mac: Mac,
 }
 
-/// Opens a flow whose reply comes as `reply`, with another port where that one is taken.
+impl WayTo {
+    /// Out of an uplink.
+    #[inline(always)]
+    pub(super) const fn uplink(ifindex: u32) -> Self {
+        Self { inward: 0, ifindex, mtu: 0, mac: Mac([0; 6]), gateway_mac: Mac([0; 6]) }
+    }
+
+    /// In to an endpoint.
+    #[inline(always)]
+    pub(super) const fn endpoint(to: &Endpoint) -> Self {
+        let Endpoint { ifindex, mtu, mac, gateway_mac, .. } = *to;
+        Self { inward: 1, ifindex, mtu, mac, gateway_mac }
+    }
+}
+
+/// Opens a flow whose first packet comes as `original` and whose reply comes as [`New::reply`], with another
+/// port where that one is taken. Answers with a reason when it does not. A function of its own in the programs,
+/// with a frame of its own: the room on the stack that it takes is not its caller's.
 ///
 /// The order is the point. The reply tuple goes into the index first: that reserves the outside tuple,
 /// atomically, and nothing can find the flow by it yet, because the entry's generation is not the
@@ -249,66 +332,69 @@ pub(super) enum WayTo<'a> {
 /// makes it known; that insertion takes a
 /// lock, which orders all that was stored before it. Two CPUs with the same first packet race at the last step only, and the loser takes
 /// everything back and uses the winner's.
-#[inline(always)]
-pub(super) fn open<'a, S: State, H: Host>(
-    state: &'a S,
+#[inline(never)]
+fn open<S: State, H: Host>(
+    state: &S,
     host: &mut H,
-    opening: &Opening,
-    reply: &mut FlowKey,
-) -> Step<Seen<'a>> {
-    let settings = state.settings().ok_or(Verdict::Drop(DropReason::FlowTableFull))?;
-    let usage = state.usage().get(&opening.owner).ok_or(Verdict::Drop(DropReason::EndpointGone))?;
+    original: &FlowKey,
+    new: &mut New,
+) -> Option<DropReason> {
+    let New { reply, opening, entry, mark, search, .. } = new;
+    let Some(settings) = state.settings() else { return Some(DropReason::FlowTableFull) };
+    let Some(usage) = state.usage().get(&opening.owner) else {
+        return Some(DropReason::EndpointGone);
+    };
     let live = usage.opened.load().wrapping_sub(usage.closed.load());
     if live >= u64::from(settings.flow_quota) {
-        return Err(Verdict::Drop(DropReason::FlowQuota));
+        return Some(DropReason::FlowQuota);
     }
-    let slot = state.flows().claim().ok_or(Verdict::Drop(DropReason::FlowTableFull))?;
-    let Some(flow) = state.flows().get(&slot) else {
-        return Err(Verdict::Drop(DropReason::FlowTableFull));
+    // From here on in the room to work in, not on the stack.
+    entry.slot = state.flows().claim().unwrap_or(u32::MAX);
+    let Some(flow) = state.flows().get(&entry.slot) else {
+        return Some(DropReason::FlowTableFull);
     };
-    let generation = (flow.generation.load() | 1).wrapping_add(2);
-    let reply_entry = FlowRef { generation, slot, direction: Direction::Reply as u32 };
-    if let Err(reason) = nat::reserve(state, host, settings, reply, &reply_entry, opening.kind) {
-        state.flows().release(slot);
-        return Err(Verdict::Drop(reason));
+    entry.generation = (flow.generation.load() | 1).wrapping_add(2);
+    entry.direction = Direction::Reply as u32;
+    let ours = opening.kind != FlowKind::Published as u32;
+    if let Err(reason) = nat::reserve(state, host, settings, (reply, entry, mark), search, ours) {
+        state.flows().release(entry.slot);
+        return Some(reason);
     }
     let now = host.now();
-    state.flows().fill(slot, |flow| {
+    state.flows().fill(entry.slot, |flow| {
         flow.created = now;
-        flow.kind = opening.kind as u32;
+        flow.kind = opening.kind;
         flow.owner = opening.owner;
         flow.owner_generation = opening.owner_generation;
-        flow.original = *opening.original;
+        flow.original = *original;
         flow.reply = *reply;
         let [there, back] = &mut flow.ways;
-        write_way(there, opening.ways[0], opening.original, reply, now);
-        write_way(back, opening.ways[1], reply, opening.original, now);
+        write_way(there, &opening.ways[0], original, reply, now);
+        write_way(back, &opening.ways[1], reply, original, now);
     });
-    let flow = state.flows().get(&slot).ok_or(Verdict::Drop(DropReason::FlowTableFull))?;
-    flow.generation.store(generation);
-    let original_entry = FlowRef { generation, slot, direction: Direction::Original as u32 };
-    match claim_tuple(state, opening.original, &original_entry) {
+    let Some(flow) = state.flows().get(&entry.slot) else {
+        return Some(DropReason::FlowTableFull);
+    };
+    flow.generation.store(entry.generation);
+    entry.direction = Direction::Original as u32;
+    match claim_tuple(state, original, entry, mark) {
         Insertion::Inserted => {
             host.add(&usage.opened, 1);
-            Ok(Seen { flow, direction: Direction::Original })
+            None
         }
         failure => {
             // While the flow lives nobody else takes its reply tuple, so it is ours that is removed.
             state.index().remove(reply);
-            flow.generation.store(generation.wrapping_add(1));
-            state.flows().release(slot);
-            match failure {
-                Insertion::Exists => find_tuple(state, opening.original)
-                    .ok_or(Verdict::Drop(DropReason::FlowTableFull)),
-                _ => Err(Verdict::Drop(DropReason::FlowTableFull)),
-            }
+            flow.generation.store(entry.generation.wrapping_add(1));
+            state.flows().release(entry.slot);
+            (!matches!(failure, Insertion::Exists)).then_some(DropReason::FlowTableFull)
         }
     }
 }
 
 /// Field by field, in place: a whole value of it would take a fifth of a program's stack.
 #[inline(always)]
-fn write_way(way: &mut Way, to: WayTo<'_>, arrives: &FlowKey, other: &FlowKey, now: u64) {
+fn write_way(way: &mut Way, to: &WayTo, arrives: &FlowKey, other: &FlowKey, now: u64) {
     let binding = Binding::new(arrives, other);
     way.packets.store(0);
     way.bytes.store(0);
@@ -317,18 +403,9 @@ fn write_way(way: &mut Way, to: WayTo<'_>, arrives: &FlowKey, other: &FlowKey, n
     way.tcp_seen.store(0);
     way.address_change = binding.addresses.to_bytes();
     way.port_change = binding.ports.to_bytes();
-    match to {
-        WayTo::Endpoint(endpoint) => {
-            way.inward = 1;
-            way.ifindex = endpoint.ifindex;
-            way.mtu.store(u64::from(endpoint.mtu));
-            way.mac = endpoint.mac;
-            way.gateway_mac = endpoint.gateway_mac;
-        }
-        WayTo::Uplink(ifindex) => {
-            way.inward = 0;
-            way.ifindex = ifindex;
-            way.mtu.store(0);
-        }
-    }
+    way.inward = to.inward;
+    way.ifindex = to.ifindex;
+    way.mtu.store(u64::from(to.mtu));
+    way.mac = to.mac;
+    way.gateway_mac = to.gateway_mac;
 }

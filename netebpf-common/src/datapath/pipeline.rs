@@ -12,7 +12,7 @@
 
 use super::{
     FamilyId, Step,
-    conntrack::{self, Opening, SECOND, Seen, WayTo},
+    conntrack::{self, New, Opening, SECOND, Seen, WayTo},
     datagram::{self, Datagram, Fault, Kind},
     family::{Family as _, V4, V6},
     guard,
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     abi::{
-        Address, FlowKey, FlowKind, Interface, InterfaceKind, InterfaceOptions, PublishedKey,
+        Address, FlowKind, Interface, InterfaceKind, InterfaceOptions, Published, PublishedKey,
         PublishedPorts,
     },
     verdict::{DeliverReason, DropReason, PassReason, Verdict},
@@ -38,13 +38,13 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Scratch {
     datagram: Datagram,
-    reply: FlowKey,
+    new: New,
 }
 
 impl Scratch {
     /// Empty.
     pub const fn new() -> Self {
-        Self { datagram: Datagram::new(), reply: FlowKey::NONE }
+        Self { datagram: Datagram::new(), new: New::NONE }
     }
 }
 
@@ -82,7 +82,7 @@ fn endpoint_sends<P: Packet + ?Sized, S: State, H: Host>(
     if packet.is_tagged() {
         return Ok(Verdict::Drop(DropReason::VlanTag));
     }
-    let Scratch { datagram, reply } = scratch;
+    let Scratch { datagram, new } = scratch;
     let malformed = |Fault::Malformed| Verdict::Drop(DropReason::Malformed);
     match frame.ether_type {
         ether_type::IPV4 | ether_type::IPV6 => {
@@ -112,7 +112,7 @@ fn endpoint_sends<P: Packet + ?Sized, S: State, H: Host>(
     if frame.destination != sender.gateway_mac {
         return Ok(Verdict::Pass(PassReason::Bridge));
     }
-    leave(packet, state, host, sender, datagram, reply)
+    leave(packet, state, host, sender, datagram, new)
 }
 
 /// From an endpoint to an address outside its network.
@@ -123,7 +123,7 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
     host: &mut H,
     sender: &Interface,
     datagram: &Datagram,
-    reply: &mut FlowKey,
+    new: &mut New,
 ) -> Step<Verdict> {
     // An error may speak of the sender's own flows only, and to nobody but the other end of them; it is
     // their source, by the guard.
@@ -134,41 +134,60 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
         Some(seen) => seen,
         None => {
             isolation::may_leave(state, sender, &datagram.destination)?;
-            let (ifindex, mtu) = match host.route(datagram, sender.gateway_ifindex) {
-                Route::Forward { ifindex, mtu, .. } => (ifindex, mtu),
-                Route::Host => return Ok(Verdict::Pass(PassReason::ToHost)),
-                Route::None => return Ok(Verdict::Pass(PassReason::NoUplink)),
-            };
-            let uplink = interface(state, ifindex, InterfaceKind::Uplink)
-                .ok_or(Verdict::Drop(DropReason::NotAnUplink))?;
-            if matches!(datagram.kind, Kind::NotUnderstood) {
-                return Ok(Verdict::Pass(PassReason::NotUnderstood));
+            match published_at(state, datagram, &mut new.port) {
+                Some(published) => hairpin(state, datagram, sender, published, new)?,
+                None => go_out(state, host, datagram, sender, new)?,
             }
-            // The kernel answers for these without a flow.
-            may_go_on(datagram, mtu)?;
-            masquerade(state, host, datagram, sender, uplink, reply)?
+            new.open(state, host, datagram)?
         }
     };
-    if seen.is_inward() {
-        return Ok(Verdict::Pass(PassReason::NotUnderstood));
+    if !seen.is_inward() {
+        follow_route(state, host, datagram, sender, &seen)?;
     }
-    let next_hop = next_hop(state, host, datagram, sender, &seen)?;
     may_go_on(datagram, seen.way().mtu.load() as u32)?;
     translate(packet, host, datagram, &seen)?;
     nat::lower_hop_limit(packet, datagram).ok_or(Verdict::Drop(DropReason::Malformed))?;
+    if seen.is_inward() {
+        return deliver(packet, &seen, DeliverReason::Hairpin);
+    }
+    let [high, low] = &seen.way().next_hop;
+    let next_hop = Address::from_halves([high.load(), low.load()]);
     Ok(Verdict::Forward { ifindex: seen.way().ifindex, next_hop })
+}
+
+/// Opens the flow of an endpoint's packet to the outside, if its route leads there.
+#[inline(always)]
+fn go_out<S: State, H: Host>(
+    state: &S,
+    host: &mut H,
+    datagram: &Datagram,
+    sender: &Interface,
+    new: &mut New,
+) -> Step<()> {
+    let (ifindex, mtu) = match host.route(datagram, sender.gateway_ifindex) {
+        Route::Forward { ifindex, mtu, .. } => (ifindex, mtu),
+        Route::Host => return Err(Verdict::Pass(PassReason::ToHost)),
+        Route::None => return Err(Verdict::Pass(PassReason::NoUplink)),
+    };
+    let uplink = interface(state, ifindex, InterfaceKind::Uplink)
+        .ok_or(Verdict::Drop(DropReason::NotAnUplink))?;
+    if matches!(datagram.kind, Kind::NotUnderstood) {
+        return Err(Verdict::Pass(PassReason::NotUnderstood));
+    }
+    // The kernel answers for these without a flow.
+    may_go_on(datagram, mtu)?;
+    masquerade(state, datagram, sender, uplink, new)
 }
 
 /// Opens the flow of a packet that leaves by an uplink.
 #[inline(always)]
-fn masquerade<'a, S: State, H: Host>(
-    state: &'a S,
-    host: &mut H,
+fn masquerade<S: State>(
+    state: &S,
     datagram: &Datagram,
     sender: &Interface,
     uplink: &Interface,
-    reply: &mut FlowKey,
-) -> Step<Seen<'a>> {
+    new: &mut New,
+) -> Step<()> {
     let address = own_address(uplink, datagram.family);
     if address.is_none() {
         return Err(Verdict::Drop(DropReason::NoMasqueradeAddress));
@@ -179,16 +198,43 @@ fn masquerade<'a, S: State, H: Host>(
     // Its way back needs the endpoint as others see it.
     let endpoint =
         state.endpoints().get(&datagram.source).ok_or(Verdict::Drop(DropReason::EndpointGone))?;
-    reply.set_inverse(&datagram.key);
-    reply.destination = address;
-    let opening = Opening {
-        kind: FlowKind::Masquerade,
+    new.reply.set_inverse(&datagram.key);
+    new.reply.destination = address;
+    new.opening = Opening {
+        kind: FlowKind::Masquerade as u32,
         owner: sender.slot,
         owner_generation: sender.generation,
-        original: &datagram.key,
-        ways: [WayTo::Uplink(uplink.ifindex), WayTo::Endpoint(endpoint)],
+        ways: [WayTo::uplink(uplink.ifindex), WayTo::endpoint(endpoint)],
     };
-    conntrack::open(state, host, &opening, reply)
+    Ok(())
+}
+
+/// Opens the flow of an endpoint's packet to a published port of the host, which leads to another endpoint or
+/// back to itself. The source becomes the host's too, as it would be for anybody outside (RFC 4787 REQ-9), so
+/// that the answer comes back this way.
+#[inline(always)]
+fn hairpin<S: State>(
+    state: &S,
+    datagram: &Datagram,
+    sender: &Interface,
+    published: &Published,
+    new: &mut New,
+) -> Step<()> {
+    if !datagram.can_open() {
+        return Err(Verdict::Drop(DropReason::NoFlow));
+    }
+    let gone = Verdict::Drop(DropReason::EndpointGone);
+    new.reply.set_inverse(&datagram.key);
+    new.reply.source = published.address;
+    new.reply.source_port = published.port;
+    new.reply.destination = datagram.destination;
+    new.opening.kind = FlowKind::Hairpin as u32;
+    new.opening.owner = sender.slot;
+    new.opening.owner_generation = sender.generation;
+    let [there, back] = &mut new.opening.ways;
+    *there = WayTo::endpoint(state.endpoints().get(&published.address).ok_or(gone)?);
+    *back = WayTo::endpoint(state.endpoints().get(&datagram.source).ok_or(gone)?);
+    Ok(())
 }
 
 /// What comes in by an uplink.
@@ -220,7 +266,7 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
     if !ip || frame.destination != uplink.mac || packet.is_tagged() {
         return Ok(not_ours);
     }
-    let Scratch { datagram, reply } = scratch;
+    let Scratch { datagram, new } = scratch;
     if understand(packet, &frame, datagram).is_err() {
         return Ok(not_ours);
     }
@@ -230,26 +276,35 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
         return Ok(unrelated(state, datagram, uplink));
     }
     let seen = match conntrack::find(state, datagram) {
-        Some(seen) if seen.is_inward() => seen,
+        Some(seen) if seen.comes_from_outside() => seen,
         // A source of ours, from outside.
         Some(_) => return Ok(Verdict::Drop(DropReason::SpoofedAddress)),
-        None => match published(state, host, datagram, uplink, reply)? {
+        None => match published(state, host, datagram, uplink, new)? {
             Some(seen) => seen,
             None => return Ok(unrelated(state, datagram, uplink)),
         },
     };
-    let way = seen.way();
-    let last_hop = may_go_on(datagram, way.mtu.load() as u32);
+    let last_hop = may_go_on(datagram, seen.way().mtu.load() as u32);
     translate(packet, host, datagram, &seen)?;
     if last_hop.is_err() {
         // The host's stack answers; what it quotes is translated back on the way out.
         return Ok(Verdict::Pass(PassReason::Translated));
     }
-    let malformed = Verdict::Drop(DropReason::Malformed);
-    nat::lower_hop_limit(packet, datagram).ok_or(malformed)?;
-    let addresses = packet.window::<12>(0).ok_or(malformed)?;
+    nat::lower_hop_limit(packet, datagram).ok_or(Verdict::Drop(DropReason::Malformed))?;
+    deliver(packet, &seen, DeliverReason::Inward)
+}
+
+/// A translated packet into its endpoint, in a frame of the gateway's.
+#[inline(always)]
+fn deliver<P: Packet + ?Sized>(
+    packet: &mut P,
+    seen: &Seen,
+    reason: DeliverReason,
+) -> Step<Verdict> {
+    let way = seen.way();
+    let addresses = packet.window::<12>(0).ok_or(Verdict::Drop(DropReason::Malformed))?;
     ethernet::write_addresses(addresses, way.mac, way.gateway_mac);
-    Ok(Verdict::Deliver { ifindex: way.ifindex, reason: DeliverReason::Inward })
+    Ok(Verdict::Deliver { ifindex: way.ifindex, reason })
 }
 
 /// Neither of a flow nor for a published port. What is addressed into a network ends here, and so does
@@ -274,38 +329,47 @@ fn published<'a, S: State, H: Host>(
     host: &mut H,
     datagram: &Datagram,
     uplink: &Interface,
-    reply: &mut FlowKey,
+    new: &mut New,
 ) -> Step<Option<Seen<'a>>> {
-    let Kind::Transport(protocol) = datagram.kind else { return Ok(None) };
-    let port = u16::from_be_bytes(datagram.key.destination_port);
-    let Some((word, mask)) = PublishedPorts::place(protocol, port) else { return Ok(None) };
-    if state.published_ports().get(&word).is_none_or(|bits| bits & mask == 0) {
-        return Ok(None);
-    }
-    let key = PublishedKey {
-        address: datagram.destination,
-        port: datagram.key.destination_port,
-        padding: [0; 2],
-        protocol: protocol as u32,
-    };
-    let Some(published) = state.published().get(&key) else { return Ok(None) };
+    let Some(published) = published_at(state, datagram, &mut new.port) else { return Ok(None) };
     if !datagram.can_open() {
         return Err(Verdict::Drop(DropReason::NoFlow));
     }
     isolation::may_enter(state, datagram, own_address(uplink, datagram.family))?;
     let endpoint =
         state.endpoints().get(&published.address).ok_or(Verdict::Drop(DropReason::EndpointGone))?;
-    reply.set_inverse(&datagram.key);
-    reply.source = published.address;
-    reply.source_port = published.port;
-    let opening = Opening {
-        kind: FlowKind::Published,
+    new.reply.set_inverse(&datagram.key);
+    new.reply.source = published.address;
+    new.reply.source_port = published.port;
+    new.opening = Opening {
+        kind: FlowKind::Published as u32,
         owner: endpoint.slot,
         owner_generation: endpoint.generation,
-        original: &datagram.key,
-        ways: [WayTo::Endpoint(endpoint), WayTo::Uplink(uplink.ifindex)],
+        ways: [WayTo::endpoint(endpoint), WayTo::uplink(uplink.ifindex)],
     };
-    conntrack::open(state, host, &opening, reply).map(Some)
+    new.open(state, host, datagram).map(Some)
+}
+
+/// Where the port that a packet is addressed to leads, if it is a published one of the host.
+#[inline(always)]
+fn published_at<'a, S: State>(
+    state: &'a S,
+    datagram: &Datagram,
+    key: &mut PublishedKey,
+) -> Option<&'a Published> {
+    let Kind::Transport(protocol) = datagram.kind else { return None };
+    let port = u16::from_be_bytes(datagram.key.destination_port);
+    let (word, mask) = PublishedPorts::place(protocol, port)?;
+    if state.published_ports().get(&word).is_none_or(|bits| bits & mask == 0) {
+        return None;
+    }
+    *key = PublishedKey {
+        address: datagram.destination,
+        port: datagram.key.destination_port,
+        padding: [0; 2],
+        protocol: protocol as u32,
+    };
+    state.published().get(key)
 }
 
 /// What the host's stack sends out of an uplink: its own packets, what it forwards for an endpoint, and
@@ -340,7 +404,7 @@ fn host_sends<P: Packet + ?Sized, S: State, H: Host>(
     if is_hosts_own(packet, &frame, uplink) {
         return Ok(not_ours);
     }
-    let Scratch { datagram, reply } = scratch;
+    let Scratch { datagram, new } = scratch;
     if understand(packet, &frame, datagram).is_err() {
         // The stack looks at the network header only and forwards what is broken behind it.
         let private =
@@ -357,7 +421,7 @@ fn host_sends<P: Packet + ?Sized, S: State, H: Host>(
     let seen = match (conntrack::find(state, datagram), sender) {
         (Some(seen), _) if !seen.is_inward() => seen,
         (_, None) => return Ok(not_ours),
-        (_, Some(sender)) => forwarded(state, host, datagram, sender, uplink, reply)?,
+        (_, Some(sender)) => forwarded(state, host, datagram, sender, uplink, new)?,
     };
     translate(packet, host, datagram, &seen)?;
     Ok(Verdict::Pass(PassReason::Translated))
@@ -408,7 +472,7 @@ fn forwarded<'a, S: State, H: Host>(
     datagram: &Datagram,
     sender: &Interface,
     uplink: &Interface,
-    reply: &mut FlowKey,
+    new: &mut New,
 ) -> Step<Seen<'a>> {
     if !datagram.can_open() {
         return Err(Verdict::Drop(DropReason::PrivateSource));
@@ -416,7 +480,8 @@ fn forwarded<'a, S: State, H: Host>(
     if sender.options.contains(InterfaceOptions::INTERNAL) {
         return Err(Verdict::Drop(DropReason::InternalNetwork));
     }
-    masquerade(state, host, datagram, sender, uplink, reply)
+    masquerade(state, datagram, sender, uplink, new)?;
+    new.open(state, host, datagram)
 }
 
 /// What the host's stack sends into a network. `ingress` is the interface that it came in by, 0 for the
@@ -444,12 +509,12 @@ pub fn to_network<P: Packet + ?Sized, S: State>(
         ether_type::ARP => return Verdict::Pass(PassReason::Neighbours),
         _ => return Verdict::Drop(DropReason::NotPublished),
     }
-    let Scratch { datagram, reply } = scratch;
+    let Scratch { datagram, new } = scratch;
     if understand(packet, &frame, datagram).is_err() {
         return Verdict::Drop(DropReason::Malformed);
     }
     // It was translated already, so it is the inverse of what the endpoint sends.
-    match conntrack::find_inverse(state, datagram, reply) {
+    match conntrack::find_inverse(state, datagram, &mut new.reply) {
         Some(seen) if !seen.is_inward() => Verdict::Pass(PassReason::KnownFlow),
         _ => Verdict::Drop(DropReason::NotPublished),
     }
@@ -520,15 +585,15 @@ fn may_go_on(datagram: &Datagram, mtu: u32) -> Step<()> {
     Ok(())
 }
 
-/// The next hop of a way out, asked for again when it is a second old.
+/// Asks for the next hop of a way out again, when what is known of it is a second old.
 #[inline(always)]
-fn next_hop<S: State, H: Host>(
+fn follow_route<S: State, H: Host>(
     state: &S,
     host: &mut H,
     datagram: &Datagram,
     sender: &Interface,
     seen: &Seen,
-) -> Step<Address> {
+) -> Step<()> {
     let way = seen.way();
     let now = host.now();
     if now.wrapping_sub(way.routed.load()) >= SECOND {
@@ -550,9 +615,8 @@ fn next_hop<S: State, H: Host>(
         way.next_hop[1].store(low);
         way.mtu.store(u64::from(mtu));
         way.routed.store(now);
-        return Ok(next_hop);
     }
-    Ok(Address::from_halves([way.next_hop[0].load(), way.next_hop[1].load()]))
+    Ok(())
 }
 
 /// Rewrites a packet of a flow and counts it.

@@ -21,7 +21,7 @@ mod station;
 
 pub use case::{
     Case, Expect, Given, Hook, Layout, Machine, Memory, Observation, Row, Seen, Tables, WayOut,
-    case, pass, peer, refuse, rx, translated, tx,
+    case, hairpin, pass, peer, refuse, rx, translated, tx,
 };
 pub use case::{
     bring_back, capacity, flow_vanishes, into_network, later, no_default_route, no_uplink_address,

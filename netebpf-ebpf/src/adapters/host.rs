@@ -1,9 +1,12 @@
 //! The host: the kernel's clock, its routes, its sockets.
 
+use crate::maps;
+use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::{
     bindings::{
         BPF_F_CURRENT_NETNS, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS,
-        BPF_FIB_LOOKUP_OUTPUT, BPF_FIB_LOOKUP_SKIP_NEIGH, bpf_fib_lookup, bpf_sock_tuple,
+        BPF_FIB_LOOKUP_OUTPUT, BPF_FIB_LOOKUP_SKIP_NEIGH, bpf_fib_lookup, bpf_redir_neigh,
+        bpf_sock_tuple,
     },
     helpers::generated::{
         bpf_fib_lookup as fib_lookup, bpf_get_prandom_u32, bpf_ktime_get_coarse_ns,
@@ -27,23 +30,33 @@ const AF_INET6: u8 = 10;
 pub struct Query {
     route: bpf_fib_lookup,
     socket: bpf_sock_tuple,
+    /// For `bpf_redirect_neigh`.
+    pub hop: bpf_redir_neigh,
+    /// The key of the longest-prefix trie.
+    pub range: Key<[u32; 4]>,
 }
 
 /// The kernel, asked through the program's context.
 pub struct KernelHost {
     context: *mut c_void,
-    query: &'static mut Query,
+}
+
+/// This CPU's questions. Never `None`: the verifier does not know that.
+#[inline(always)]
+fn query<'a>() -> Option<&'a mut Query> {
+    // SAFETY: this CPU's own, see `maps::SCRATCH`; any bytes are a valid value of what is written before it
+    // is read, and nothing keeps a question.
+    maps::QUERY.get_ptr_mut(0).map(|query| unsafe { &mut *query })
 }
 
 impl KernelHost {
     #[inline(always)]
-    pub fn new(context: *mut c_void, query: &'static mut Query) -> Self {
-        Self { context, query }
+    pub fn new(context: *mut c_void) -> Self {
+        Self { context }
     }
 
     #[inline(always)]
-    fn lookup(&mut self, flags: u32) -> Route {
-        let query = &mut self.query.route;
+    fn lookup(&mut self, query: &mut bpf_fib_lookup, flags: u32) -> Route {
         // With a length, the kernel reports the route's MTU instead of comparing the device's; one byte
         // is never too long.
         query.__bindgen_anon_1.tot_len = 1;
@@ -118,7 +131,7 @@ impl Host for KernelHost {
 
     #[inline(always)]
     fn route(&mut self, datagram: &Datagram, ingress: u32) -> Route {
-        let query = &mut self.query.route;
+        let Some(Query { route: query, .. }) = query() else { return Route::None };
         ask(query, &datagram.source, &datagram.destination, ingress);
         query.l4_protocol = datagram.protocol;
         query.sport = u16::from_ne_bytes(datagram.key.source_port);
@@ -126,14 +139,15 @@ impl Host for KernelHost {
         if query.family == AF_INET {
             query.__bindgen_anon_2.tos = datagram.traffic_class;
         }
-        self.lookup(0)
+        self.lookup(query, 0)
     }
 
     #[inline(always)]
     fn route_by(&mut self, destination: &Address, egress: u32) -> Route {
         // No source: both families' "unspecified" is all zero in the last four bytes.
-        ask(&mut self.query.route, &Address::NONE, destination, egress);
-        match self.lookup(BPF_FIB_LOOKUP_OUTPUT) {
+        let Some(Query { route: query, .. }) = query() else { return Route::None };
+        ask(query, &Address::NONE, destination, egress);
+        match self.lookup(query, BPF_FIB_LOOKUP_OUTPUT) {
             Route::Forward { ifindex, next_hop, mtu } if ifindex == egress => {
                 Route::Forward { ifindex, next_hop, mtu }
             }
@@ -146,7 +160,7 @@ impl Host for KernelHost {
         if tuple.protocol == Protocol::Icmp as u32 {
             return false;
         }
-        let key = &mut self.query.socket;
+        let Some(Query { socket: key, .. }) = query() else { return false };
         let size = if tuple.source.is_mapped() {
             let ipv4 = &mut key.__bindgen_anon_1;
             // SAFETY: the union's members are plain integers.

@@ -16,15 +16,6 @@ use netebpf_common::{
 /// `-EEXIST`.
 const EEXIST: i32 = -17;
 
-/// An address, copied by four bytes at a time: in a trie's key it stands behind four others, and the
-/// verifier refuses accesses to the stack that are not aligned, which a copy by eight would be.
-#[inline(always)]
-fn word_by_word(address: &Address) -> [u32; 4] {
-    let words: *const u32 = (&raw const *address).cast();
-    // SAFETY: an address is four words, and aligned as one.
-    unsafe { [0, 1, 2, 3].map(|index| words.add(index).read_volatile()) }
-}
-
 /// A hash.
 pub struct Hash<K: 'static, V: 'static>(&'static HashMap<K, V>);
 
@@ -114,7 +105,11 @@ impl State for Maps {
 
     #[inline(always)]
     fn network_of(&self, address: &Address) -> Option<&NetworkRange> {
-        maps::NETWORKS.get(Key::new(128, word_by_word(address)))
+        let query = maps::QUERY.get_ptr_mut(0)?;
+        // SAFETY: this CPU's own, see `maps::SCRATCH`.
+        let range = unsafe { &mut (*query).range };
+        *range = Key::new(128, address.words());
+        maps::NETWORKS.get(&*range)
     }
 
     #[inline(always)]

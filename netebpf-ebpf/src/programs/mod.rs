@@ -3,10 +3,7 @@
 mod tc;
 mod xdp;
 
-use crate::{
-    adapters::{KernelHost, Query},
-    maps,
-};
+use crate::{adapters::KernelHost, maps};
 use core::ffi::c_void;
 use netebpf_common::datapath::pipeline::Scratch;
 
@@ -14,8 +11,7 @@ use netebpf_common::datapath::pipeline::Scratch;
 #[inline(always)]
 fn room(context: *mut c_void) -> Option<(&'static mut Scratch, KernelHost)> {
     let scratch = maps::SCRATCH.get_ptr_mut(0)?;
-    let query = maps::QUERY.get_ptr_mut(0)?;
     // SAFETY: see `maps::SCRATCH`; any bytes are a valid value of what is written before it is read.
-    let (scratch, query): (&mut Scratch, &mut Query) = unsafe { (&mut *scratch, &mut *query) };
-    Some((scratch, KernelHost::new(context, query)))
+    let scratch: &mut Scratch = unsafe { &mut *scratch };
+    Some((scratch, KernelHost::new(context)))
 }

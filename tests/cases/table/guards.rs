@@ -7,9 +7,9 @@ use netebpf_common::{
 };
 
 /// WEB_1 with the link-local address that its Ethernet address gives.
-const WEB_1_LINK: Station = Station { v6: WEB_1.mac.link_local().0, ..WEB_1 };
+const WEB_1_LINK: Station = Station { v6: WEB_1.mac.link_local().octets(), ..WEB_1 };
 /// WEB_2 likewise.
-const WEB_2_LINK: Station = Station { v6: WEB_2.mac.link_local().0, ..WEB_2 };
+const WEB_2_LINK: Station = Station { v6: WEB_2.mac.link_local().octets(), ..WEB_2 };
 /// WEB_1 before it has an address.
 const WEB_1_NEW: Station = WEB_1.calling_itself(&UNSPECIFIED);
 

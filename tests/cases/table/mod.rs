@@ -2,6 +2,7 @@
 
 mod errors;
 mod guards;
+mod hairpin;
 mod host_stack;
 mod limits;
 mod masquerade;
@@ -19,6 +20,7 @@ pub(crate) fn all() -> Vec<Case> {
         guards::cases(),
         masquerade::cases(),
         published::cases(),
+        hairpin::cases(),
         tcp::cases(),
         errors::cases(),
         limits::cases(),

@@ -17,7 +17,7 @@ use super::{
     table::{Insertion, Lookup as _, State, Table as _},
 };
 use crate::{
-    abi::{Address, FlowKey, FlowKind, FlowRef, Protocol, PublishedPorts, Settings},
+    abi::{Address, FlowKey, FlowRef, Protocol, PublishedPorts, Settings},
     verdict::DropReason,
     wire::{checksum::Change, icmp, tcp, udp},
 };
@@ -50,33 +50,32 @@ impl Binding {
 /// Reserves the reply tuple, by inserting it: with the port that it has if that is free, else with
 /// another from the range, the search starting anywhere (RFC 6056) and going on by any stride: ports that
 /// are taken stand side by side, since endpoints count theirs up, and a search from one to the next would
-/// not get out from among them. Of two flows that want one tuple at once exactly one gets it.
+/// not get out from among them. Of two flows that want one tuple at once exactly one gets it. `ours` says that
+/// the port is one of this host: a published port's flow changes the client's, which is on another machine.
 #[inline(always)]
 pub(super) fn reserve<S: State, H: Host>(
     state: &S,
     host: &mut H,
     settings: &Settings,
-    reply: &mut FlowKey,
-    entry: &FlowRef,
-    kind: FlowKind,
+    (reply, entry, mark): (&mut FlowKey, &FlowRef, &mut FlowKey),
+    search: &mut Search,
+    ours: bool,
 ) -> Result<(), DropReason> {
-    // The client's own port, which a published port's flow would change, is on another machine.
-    let ours = matches!(kind, FlowKind::Masquerade);
     if !(ours && held_by_host(state, host, reply)) {
-        match conntrack::claim_tuple(state, reply, entry) {
+        match conntrack::claim_tuple(state, reply, entry, mark) {
             Insertion::Inserted => return Ok(()),
             Insertion::Full => return Err(DropReason::FlowTableFull),
             Insertion::Exists => {}
         }
     }
-    let first = u32::from(settings.snat_first);
-    let range = u32::from(settings.snat_last).saturating_sub(first) + 1;
-    let mut next = below(range, host.random());
+    search.next = below(range(settings), host.random());
     // A range that is tried whole needs every port of it.
-    let stride = if range > PROBES { 1 + below(range - 1, host.random()) } else { 1 };
+    let whole = range(settings) <= PROBES;
+    search.stride = if whole { 1 } else { 1 + below(range(settings) - 1, host.random()) };
     let mut probe = 0;
     while probe < PROBES {
-        reply.destination_port = ((first + next) as u16).to_be_bytes();
+        let port = u32::from(settings.snat_first) + search.next;
+        reply.destination_port = (port as u16).to_be_bytes();
         // What a dead flow left is passed over here: older kernels' verifiers walk through every turn of
         // this loop, and there are other ports.
         if !(ours && held_by_host(state, host, reply)) {
@@ -86,13 +85,32 @@ pub(super) fn reserve<S: State, H: Host>(
                 Insertion::Exists => {}
             }
         }
-        next += stride;
-        if next >= range {
-            next -= range;
+        search.next += search.stride;
+        if search.next >= range(settings) {
+            search.next -= range(settings);
         }
         probe += 1;
     }
     Err(DropReason::NoFreePort)
+}
+
+/// Where a search for a free port stands, in ports from the first of the range; in a program's room to work
+/// in, because its stack has none left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Search {
+    next: u32,
+    stride: u32,
+}
+
+impl Search {
+    /// Not begun.
+    pub(super) const NONE: Self = Self { next: 0, stride: 0 };
+}
+
+/// How many ports there are to choose from.
+#[inline(always)]
+fn range(settings: &Settings) -> u32 {
+    u32::from(settings.snat_last).saturating_sub(u32::from(settings.snat_first)) + 1
 }
 
 /// A number below `limit`, from a random one.

@@ -24,7 +24,7 @@ pub enum Expect {
     /// It goes to a neighbour's interface, unchanged.
     Peer(Station),
     /// It goes to an endpoint as this, one hop later, in a frame of the gateway's.
-    Inward(Frame),
+    Inward(Frame, DeliverReason),
     /// It leaves by the uplink as this, one hop later.
     Outward(Frame),
     /// It ends here.
@@ -45,7 +45,11 @@ pub fn peer(station: Station) -> Expect {
 }
 /// It goes to an endpoint as this, one hop later, in a frame of the gateway's.
 pub fn rx(frame: Frame) -> Expect {
-    Expect::Inward(frame)
+    Expect::Inward(frame, DeliverReason::Inward)
+}
+/// It comes from an endpoint and goes to one as this, one hop later, in a frame of the gateway's.
+pub fn hairpin(frame: Frame) -> Expect {
+    Expect::Inward(frame, DeliverReason::Hairpin)
 }
 /// It leaves by the uplink as this, one hop later.
 pub fn tx(frame: Frame) -> Expect {
@@ -65,8 +69,8 @@ impl Expect {
             Self::Peer(station) => {
                 Verdict::Deliver { ifindex: place_of(station).0, reason: DeliverReason::Peer }
             }
-            Self::Inward(frame) => {
-                Verdict::Deliver { ifindex: place_of(&frame.to).0, reason: DeliverReason::Inward }
+            Self::Inward(frame, reason) => {
+                Verdict::Deliver { ifindex: place_of(&frame.to).0, reason: *reason }
             }
             Self::Outward(frame) => {
                 let next = if frame.to.place == Place::Beyond { ROUTER } else { frame.to };
@@ -89,7 +93,7 @@ impl Expect {
             Self::Pass(_) | Self::Peer(_) => Some(sent.to_vec()),
             Self::Translated(frame) => Some(same_link(frame)),
             Self::Outward(frame) => Some(same_link(&frame.clone().one_hop_later())),
-            Self::Inward(frame) => {
+            Self::Inward(frame, _) => {
                 let (_, _, site) = place_of(&frame.to);
                 let frame = frame.clone().from_mac(site.gateway.mac).to_mac(frame.to.mac);
                 Some(frame.one_hop_later().bytes(family))

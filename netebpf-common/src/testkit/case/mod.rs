@@ -4,7 +4,7 @@ mod expect;
 mod layout;
 mod machine;
 
-pub use expect::{Expect, pass, peer, refuse, rx, translated, tx};
+pub use expect::{Expect, hairpin, pass, peer, refuse, rx, translated, tx};
 pub use layout::{
     Given, Layout, WayOut, bring_back, capacity, flow_vanishes, later, no_default_route,
     no_uplink_address, peers_apart, place_of, publish, quota, remove, restart, snat_ports, socket,

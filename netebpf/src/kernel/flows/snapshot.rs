@@ -61,7 +61,7 @@ impl From<FlowKey> for FlowTuple {
 pub struct FlowSnapshot {
     /// `tcp`, `udp` or `icmp`.
     pub protocol: String,
-    /// Why it exists: `masquerade` or `published`.
+    /// Why it exists: `masquerade`, `published` or `hairpin`.
     pub kind: String,
     /// TCP: `SYN_SENT`, `SYN_RECV`, `ESTABLISHED`, `CLOSING`, `TIME_WAIT`, `CLOSE`. Others:
     /// `UNREPLIED`, `REPLIED`.
@@ -85,8 +85,8 @@ pub struct FlowSnapshot {
 impl PlainFlow {
     /// The host's address that the outside sees: the client's target, or the endpoint's new source.
     pub(super) fn outside(&self) -> IpAddr {
-        let published = self.kind == FlowKind::Published as u32;
-        if published { self.original.destination } else { self.reply.destination }.into()
+        let masquerade = self.kind == FlowKind::Masquerade as u32;
+        if masquerade { self.reply.destination } else { self.original.destination }.into()
     }
 
     /// Nanoseconds since the last packet.
@@ -133,10 +133,14 @@ impl PlainFlow {
             Some(Protocol::Icmp) => "icmp",
             None => "unknown",
         };
-        let published = self.kind == FlowKind::Published as u32;
+        let kind = match self.kind {
+            kind if kind == FlowKind::Published as u32 => "published",
+            kind if kind == FlowKind::Hairpin as u32 => "hairpin",
+            _ => "masquerade",
+        };
         FlowSnapshot {
             protocol: protocol.to_owned(),
-            kind: if published { "published" } else { "masquerade" }.to_owned(),
+            kind: kind.to_owned(),
             state: state.to_owned(),
             endpoint: names.get(&self.owner).cloned(),
             original: self.original.into(),
