@@ -169,6 +169,18 @@ impl TcpSeen {
     }
 }
 
+/// From where to where the packets of one direction go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum WayKind {
+    /// From an endpoint out of an uplink.
+    Outward = 0,
+    /// From an uplink in to an endpoint.
+    Inward = 1,
+    /// From one endpoint to another, or to itself, by the host's address.
+    Hairpin = 2,
+}
+
 /// One direction of a flow: its ready-made translation, where its packets go, what was seen of it.
 #[derive(Debug, Default)]
 #[repr(C)]
@@ -199,8 +211,8 @@ pub struct Way {
     pub mac: Mac,
     /// Way in: the gateway's Ethernet address.
     pub gateway_mac: Mac,
-    /// 1 for a way in to an endpoint, 0 for a way out of an uplink.
-    pub inward: u32,
+    /// A [`WayKind`].
+    pub kind: u32,
 }
 assert_layout!(Way, size 88, align 8);
 

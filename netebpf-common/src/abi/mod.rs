@@ -17,7 +17,8 @@ mod word;
 pub use address::{Address, Mac, Prefix};
 pub use endpoint::Endpoint;
 pub use flow::{
-    Direction, FLOW_DEAD, Flow, FlowKey, FlowKind, FlowRef, Protocol, TcpSeen, Way, is_live,
+    Direction, FLOW_DEAD, Flow, FlowKey, FlowKind, FlowRef, Protocol, TcpSeen, Way, WayKind,
+    is_live,
 };
 pub use interface::{Interface, InterfaceKind, InterfaceOptions, Usage};
 pub use published::{Published, PublishedKey, PublishedPorts};
@@ -25,7 +26,7 @@ pub use settings::{NetworkRange, Settings};
 pub use word::SharedWord;
 
 /// The version of all layouts in this module; part of the pin path (`…/vABI/`).
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// How many interfaces the direct-mapped table of interfaces can hold: an interface stands at
 /// `ifindex % INTERFACE_TABLE_SIZE`, so that finding it is an array read and not a look-up. A veth is

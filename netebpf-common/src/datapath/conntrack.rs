@@ -14,7 +14,7 @@ use super::{
 use crate::{
     abi::{
         Address, Direction, Endpoint, Flow, FlowKey, FlowKind, FlowRef, Mac, Protocol,
-        PublishedKey, TcpSeen, Way,
+        PublishedKey, TcpSeen, Way, WayKind,
     },
     verdict::{DropReason, Verdict},
     wire::tcp,
@@ -36,16 +36,10 @@ impl<'a> Seen<'a> {
         self.flow.way(self.direction)
     }
 
-    /// Whether the packet goes to the endpoint.
+    /// Whether the packet goes this kind of way.
     #[inline(always)]
-    pub(super) fn is_inward(&self) -> bool {
-        self.way().inward != 0
-    }
-
-    /// Whether the packet goes to the endpoint, and its answer to the outside.
-    #[inline(always)]
-    pub(super) fn comes_from_outside(&self) -> bool {
-        self.is_inward() && self.flow.way(self.direction.other()).inward == 0
+    pub(super) fn goes(&self, kind: WayKind) -> bool {
+        self.way().kind == kind as u32
     }
 }
 
@@ -300,7 +294,7 @@ impl Opening {
 /// Where the packets of one direction go.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WayTo {
-    inward: u32,
+    kind: WayKind,
     ifindex: u32,
     mtu: u32,
     mac: Mac,
@@ -311,14 +305,15 @@ impl WayTo {
     /// Out of an uplink.
     #[inline(always)]
     pub(super) const fn uplink(ifindex: u32) -> Self {
-        Self { inward: 0, ifindex, mtu: 0, mac: Mac([0; 6]), gateway_mac: Mac([0; 6]) }
+        let none = Mac([0; 6]);
+        Self { kind: WayKind::Outward, ifindex, mtu: 0, mac: none, gateway_mac: none }
     }
 
-    /// In to an endpoint.
+    /// To an endpoint, from an uplink or from another endpoint.
     #[inline(always)]
-    pub(super) const fn endpoint(to: &Endpoint) -> Self {
+    pub(super) const fn endpoint(to: &Endpoint, kind: WayKind) -> Self {
         let Endpoint { ifindex, mtu, mac, gateway_mac, .. } = *to;
-        Self { inward: 1, ifindex, mtu, mac, gateway_mac }
+        Self { kind, ifindex, mtu, mac, gateway_mac }
     }
 }
 
@@ -403,7 +398,7 @@ fn write_way(way: &mut Way, to: &WayTo, arrives: &FlowKey, other: &FlowKey, now:
     way.tcp_seen.store(0);
     way.address_change = binding.addresses.to_bytes();
     way.port_change = binding.ports.to_bytes();
-    way.inward = to.inward;
+    way.kind = to.kind as u32;
     way.ifindex = to.ifindex;
     way.mtu.store(u64::from(to.mtu));
     way.mac = to.mac;

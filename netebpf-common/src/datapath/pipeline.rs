@@ -25,7 +25,7 @@ use super::{
 use crate::{
     abi::{
         Address, FlowKind, Interface, InterfaceKind, InterfaceOptions, Published, PublishedKey,
-        PublishedPorts,
+        PublishedPorts, WayKind,
     },
     verdict::{DeliverReason, DropReason, PassReason, Verdict},
     wire::{
@@ -131,6 +131,10 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
         return Err(Verdict::Drop(DropReason::SpoofedAddress));
     }
     let seen = match conntrack::find(state, datagram) {
+        // A source that is outside, from an endpoint.
+        Some(seen) if seen.goes(WayKind::Inward) => {
+            return Ok(Verdict::Drop(DropReason::SpoofedAddress));
+        }
         Some(seen) => seen,
         None => {
             isolation::may_leave(state, sender, &datagram.destination)?;
@@ -141,13 +145,14 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
             new.open(state, host, datagram)?
         }
     };
-    if !seen.is_inward() {
+    let hairpin = seen.goes(WayKind::Hairpin);
+    if !hairpin {
         follow_route(state, host, datagram, sender, &seen)?;
     }
     may_go_on(datagram, seen.way().mtu.load() as u32)?;
     translate(packet, host, datagram, &seen)?;
     nat::lower_hop_limit(packet, datagram).ok_or(Verdict::Drop(DropReason::Malformed))?;
-    if seen.is_inward() {
+    if hairpin {
         return deliver(packet, &seen, DeliverReason::Hairpin);
     }
     let [high, low] = &seen.way().next_hop;
@@ -204,7 +209,7 @@ fn masquerade<S: State>(
         kind: FlowKind::Masquerade as u32,
         owner: sender.slot,
         owner_generation: sender.generation,
-        ways: [WayTo::uplink(uplink.ifindex), WayTo::endpoint(endpoint)],
+        ways: [WayTo::uplink(uplink.ifindex), WayTo::endpoint(endpoint, WayKind::Inward)],
     };
     Ok(())
 }
@@ -232,8 +237,10 @@ fn hairpin<S: State>(
     new.opening.owner = sender.slot;
     new.opening.owner_generation = sender.generation;
     let [there, back] = &mut new.opening.ways;
-    *there = WayTo::endpoint(state.endpoints().get(&published.address).ok_or(gone)?);
-    *back = WayTo::endpoint(state.endpoints().get(&datagram.source).ok_or(gone)?);
+    let server = state.endpoints().get(&published.address).ok_or(gone)?;
+    let client = state.endpoints().get(&datagram.source).ok_or(gone)?;
+    *there = WayTo::endpoint(server, WayKind::Hairpin);
+    *back = WayTo::endpoint(client, WayKind::Hairpin);
     Ok(())
 }
 
@@ -276,7 +283,7 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
         return Ok(unrelated(state, datagram, uplink));
     }
     let seen = match conntrack::find(state, datagram) {
-        Some(seen) if seen.comes_from_outside() => seen,
+        Some(seen) if seen.goes(WayKind::Inward) => seen,
         // A source of ours, from outside.
         Some(_) => return Ok(Verdict::Drop(DropReason::SpoofedAddress)),
         None => match published(state, host, datagram, uplink, new)? {
@@ -345,7 +352,7 @@ fn published<'a, S: State, H: Host>(
         kind: FlowKind::Published as u32,
         owner: endpoint.slot,
         owner_generation: endpoint.generation,
-        ways: [WayTo::endpoint(endpoint), WayTo::uplink(uplink.ifindex)],
+        ways: [WayTo::endpoint(endpoint, WayKind::Inward), WayTo::uplink(uplink.ifindex)],
     };
     new.open(state, host, datagram).map(Some)
 }
@@ -419,7 +426,7 @@ fn host_sends<P: Packet + ?Sized, S: State, H: Host>(
     }
     let sender = if private { Some(forwarded_for(state, datagram, ingress)?) } else { None };
     let seen = match (conntrack::find(state, datagram), sender) {
-        (Some(seen), _) if !seen.is_inward() => seen,
+        (Some(seen), _) if seen.goes(WayKind::Outward) => seen,
         (_, None) => return Ok(not_ours),
         (_, Some(sender)) => forwarded(state, host, datagram, sender, uplink, new)?,
     };
@@ -515,7 +522,7 @@ pub fn to_network<P: Packet + ?Sized, S: State>(
     }
     // It was translated already, so it is the inverse of what the endpoint sends.
     match conntrack::find_inverse(state, datagram, &mut new.reply) {
-        Some(seen) if !seen.is_inward() => Verdict::Pass(PassReason::KnownFlow),
+        Some(seen) if seen.goes(WayKind::Outward) => Verdict::Pass(PassReason::KnownFlow),
         _ => Verdict::Drop(DropReason::NotPublished),
     }
 }

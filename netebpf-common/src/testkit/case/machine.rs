@@ -107,7 +107,7 @@ pub struct Row {
     pub owner_generation: u32,
     /// Both tuples.
     pub keys: [FlowKey; 2],
-    /// Of both ways: packets, bytes, TCP flags seen, MTU, interface, inward.
+    /// Of both ways: packets, bytes, TCP flags seen, MTU, interface, kind.
     pub ways: [[u64; 6]; 2],
 }
 
@@ -122,7 +122,7 @@ impl Row {
                 way.tcp_seen.load(),
                 way.mtu.load(),
                 way.ifindex.into(),
-                way.inward.into(),
+                way.kind.into(),
             ]
         };
         Self {

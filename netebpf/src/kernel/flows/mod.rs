@@ -17,7 +17,7 @@ use super::{
     bpf::{Maps, Shared, gone},
 };
 use crate::plan::Link;
-use netebpf_common::abi::{self, Direction, FlowKey, FlowRef, TcpSeen, is_live, map};
+use netebpf_common::abi::{self, Direction, FlowKey, FlowRef, TcpSeen, WayKind, is_live, map};
 use snapshot::PlainFlow;
 use std::{collections::BTreeMap, ptr::NonNull, time::Duration};
 
@@ -123,8 +123,9 @@ impl<'a> Place<'a> {
             // SAFETY: as above; neither is written after the flow was opened.
             unsafe {
                 let way = &raw const (*flow).ways[direction as usize];
-                let inward = (&raw const (*way).inward).read_volatile();
-                (inward == 0).then(|| (&raw const (*way).ifindex).read_volatile())
+                let kind = (&raw const (*way).kind).read_volatile();
+                (kind == WayKind::Outward as u32)
+                    .then(|| (&raw const (*way).ifindex).read_volatile())
             }
         };
         let uplink = out(Direction::Original).or(out(Direction::Reply)).unwrap_or_default();
