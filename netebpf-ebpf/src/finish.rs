@@ -1,6 +1,9 @@
 //! A verdict becomes a return code, here and nowhere else, and is counted.
 
-use crate::maps;
+use crate::{
+    adapters::{Query, Room},
+    maps,
+};
 use aya_ebpf::{
     bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_redir_neigh, xdp_action, xdp_md},
     helpers::generated::{
@@ -104,10 +107,9 @@ pub fn deliver(skb: *mut __sk_buff, ifindex: u32) -> i32 {
 
 #[inline(always)]
 fn forward(ifindex: u32, next_hop: &Address) -> i32 {
-    let Some(query) = maps::QUERY.get_ptr_mut(0) else { return TC_ACT_SHOT };
-    // SAFETY: this CPU's own, see `maps::SCRATCH`; every bit pattern is an address.
+    let Some(Query { hop, .. }) = Room::query() else { return TC_ACT_SHOT };
+    // SAFETY: every bit pattern is an address, and the size is the structure's.
     unsafe {
-        let hop = &mut (*query).hop;
         if next_hop.is_mapped() {
             hop.nh_family = AF_INET;
             hop.__bindgen_anon_1.ipv4_nh = u32::from_ne_bytes(next_hop.last_four());

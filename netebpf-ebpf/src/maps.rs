@@ -1,7 +1,7 @@
 //! Every map. Names, layouts and meanings: `netebpf_common::abi`. Sizes are what an instance has when
 //! its settings say nothing; the user side may set others at load.
 
-use crate::adapters::Query;
+use crate::adapters::Room;
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     macros::map,
@@ -12,7 +12,6 @@ use netebpf_common::{
         Address, Endpoint, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface, MAX_SLOTS,
         NetworkRange, Published, PublishedKey, PublishedPorts, Settings, Usage,
     },
-    datapath::pipeline::Scratch,
     verdict::Counters,
 };
 
@@ -45,9 +44,7 @@ pub static USAGE: Array<Usage> = Array::with_max_entries(MAX_SLOTS, BPF_F_MMAPAB
 #[map]
 pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(MAX_SLOTS, 0);
 
-/// Room to work in. One of each a CPU is enough: our programs run with soft interrupts off, one at a
-/// time, and a redirection takes place when the program that asked for it has ended.
+/// One of each a CPU is enough: our programs run with soft interrupts off, one at a time, and a redirection
+/// takes place when the program that asked for it has ended.
 #[map]
-pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
-#[map]
-pub static QUERY: PerCpuArray<Query> = PerCpuArray::with_max_entries(1, 0);
+pub static ROOM: PerCpuArray<Room> = PerCpuArray::with_max_entries(1, 0);

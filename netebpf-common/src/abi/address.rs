@@ -38,8 +38,8 @@ impl Address {
     /// An IPv4 address from its four bytes.
     #[inline(always)]
     pub const fn v4(octets: [u8; 4]) -> Self {
-        let [a, b, c, d] = octets;
-        Self::from_halves([0, u64::from_ne_bytes([0, 0, 0xff, 0xff, a, b, c, d])])
+        let low = (u32::from_le_bytes(octets) as u64) << 32 | 0xffff_0000;
+        Self::from_halves([0, low.to_le()])
     }
 
     /// From two words in memory order.
@@ -57,14 +57,10 @@ impl Address {
     /// Four words in memory order.
     #[inline(always)]
     pub const fn words(&self) -> [u32; 4] {
-        let [a, b, c, d, e, f, g, h] = self.halves[0].to_ne_bytes();
-        let [i, j, k, l, m, n, o, p] = self.halves[1].to_ne_bytes();
-        [
-            u32::from_ne_bytes([a, b, c, d]),
-            u32::from_ne_bytes([e, f, g, h]),
-            u32::from_ne_bytes([i, j, k, l]),
-            u32::from_ne_bytes([m, n, o, p]),
-        ]
+        let (high, low) = (u64::from_le(self.halves[0]), u64::from_le(self.halves[1]));
+        let [a, b] = [high as u32, (high >> 32) as u32];
+        let [c, d] = [low as u32, (low >> 32) as u32];
+        [a.to_le(), b.to_le(), c.to_le(), d.to_le()]
     }
 
     /// Its sixteen bytes.
@@ -78,15 +74,13 @@ impl Address {
     /// The last four bytes: the address itself where it is IPv4.
     #[inline(always)]
     pub const fn last_four(&self) -> [u8; 4] {
-        let [_, _, _, _, a, b, c, d] = self.halves[1].to_ne_bytes();
-        [a, b, c, d]
+        ((u64::from_le(self.halves[1]) >> 32) as u32).to_le_bytes()
     }
 
     /// Whether this is an IPv4 address, or an IPv6 address that pretends to be one.
     #[inline(always)]
     pub const fn is_mapped(&self) -> bool {
-        let [_, _, third, _] = self.words();
-        self.halves[0] == 0 && third == u32::from_ne_bytes([0, 0, 0xff, 0xff])
+        self.halves[0] == 0 && u64::from_le(self.halves[1]) as u32 == 0xffff_0000
     }
 
     /// Whether this is [`Address::NONE`].

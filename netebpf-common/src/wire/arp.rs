@@ -1,5 +1,6 @@
 //! ARP for Ethernet and IPv4 (RFC 826).
 
+use super::field;
 use crate::abi::Mac;
 
 /// Bytes of a message.
@@ -20,14 +21,12 @@ impl Arp<'_> {
     /// The sender's Ethernet address.
     #[inline(always)]
     pub const fn sender_mac(&self) -> Mac {
-        let b = self.0;
-        Mac([b[8], b[9], b[10], b[11], b[12], b[13]])
+        Mac(field(self.0, 8))
     }
 
     /// The sender's IPv4 address; 0.0.0.0 in a probe (RFC 5227).
     #[inline(always)]
     pub const fn sender_address(&self) -> [u8; 4] {
-        let b = self.0;
-        [b[14], b[15], b[16], b[17]]
+        field(self.0, 14)
     }
 }

@@ -1,5 +1,6 @@
 //! Ethernet II.
 
+use super::field;
 use crate::abi::Mac;
 
 /// Bytes of the header.
@@ -37,12 +38,11 @@ impl Ethernet {
     /// Reads a header.
     #[inline(always)]
     pub fn read(bytes: &[u8; LENGTH]) -> Self {
-        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *bytes;
         Self {
-            destination: Mac([d0, d1, d2, d3, d4, d5]),
+            destination: Mac(field(bytes, 0)),
             padding: [0; 2],
-            source: Mac([s0, s1, s2, s3, s4, s5]),
-            ether_type: u16::from_be_bytes([t0, t1]),
+            source: Mac(field(bytes, 6)),
+            ether_type: u16::from_be_bytes(field(bytes, 12)),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! IPv4 (RFC 791).
 
+use super::field;
+
 /// Bytes of the header without options.
 pub const MINIMUM: usize = 20;
 /// Offset of the time to live; the protocol and the header checksum follow.
@@ -59,12 +61,12 @@ impl Ipv4<'_> {
     /// Source address.
     #[inline(always)]
     pub const fn source(&self) -> [u8; 4] {
-        [self.0[12], self.0[13], self.0[14], self.0[15]]
+        field(self.0, ADDRESSES)
     }
 
     /// Destination address.
     #[inline(always)]
     pub const fn destination(&self) -> [u8; 4] {
-        [self.0[16], self.0[17], self.0[18], self.0[19]]
+        field(self.0, ADDRESSES + 4)
     }
 }

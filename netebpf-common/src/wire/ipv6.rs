@@ -1,5 +1,7 @@
 //! IPv6 (RFC 8200).
 
+use super::field;
+
 /// Bytes of the fixed header.
 pub const LENGTH: usize = 40;
 /// Offset of the hop limit.
@@ -38,24 +40,13 @@ impl Ipv6<'_> {
 
     /// Source address.
     #[inline(always)]
-    pub fn source(&self) -> [u8; 16] {
-        address(self.0, ADDRESSES)
+    pub const fn source(&self) -> [u8; 16] {
+        field(self.0, ADDRESSES)
     }
 
     /// Destination address.
     #[inline(always)]
-    pub fn destination(&self) -> [u8; 16] {
-        address(self.0, ADDRESSES + 16)
+    pub const fn destination(&self) -> [u8; 16] {
+        field(self.0, ADDRESSES + 16)
     }
-}
-
-#[inline(always)]
-fn address(bytes: &[u8; LENGTH], at: usize) -> [u8; 16] {
-    let mut address = [0; 16];
-    let mut n = 0;
-    while n < 16 {
-        address[n] = bytes[at + n];
-        n += 1;
-    }
-    address
 }

@@ -1,7 +1,6 @@
 //! The host: the kernel's clock, its routes, its sockets.
 
-use crate::maps;
-use aya_ebpf::maps::lpm_trie::Key;
+use super::Room;
 use aya_ebpf::{
     bindings::{
         BPF_F_CURRENT_NETNS, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS,
@@ -12,6 +11,7 @@ use aya_ebpf::{
         bpf_fib_lookup as fib_lookup, bpf_get_prandom_u32, bpf_ktime_get_coarse_ns,
         bpf_sk_lookup_udp, bpf_sk_release, bpf_skc_lookup_tcp,
     },
+    maps::lpm_trie::Key,
 };
 use core::{
     ffi::c_void,
@@ -39,14 +39,6 @@ pub struct Query {
 /// The kernel, asked through the program's context.
 pub struct KernelHost {
     context: *mut c_void,
-}
-
-/// This CPU's questions. Never `None`: the verifier does not know that.
-#[inline(always)]
-fn query<'a>() -> Option<&'a mut Query> {
-    // SAFETY: this CPU's own, see `maps::SCRATCH`; any bytes are a valid value of what is written before it
-    // is read, and nothing keeps a question.
-    maps::QUERY.get_ptr_mut(0).map(|query| unsafe { &mut *query })
 }
 
 impl KernelHost {
@@ -131,7 +123,7 @@ impl Host for KernelHost {
 
     #[inline(always)]
     fn route(&mut self, datagram: &Datagram, ingress: u32) -> Route {
-        let Some(Query { route: query, .. }) = query() else { return Route::None };
+        let Some(Query { route: query, .. }) = Room::query() else { return Route::None };
         ask(query, &datagram.source, &datagram.destination, ingress);
         query.l4_protocol = datagram.protocol;
         query.sport = u16::from_ne_bytes(datagram.key.source_port);
@@ -145,7 +137,7 @@ impl Host for KernelHost {
     #[inline(always)]
     fn route_by(&mut self, destination: &Address, egress: u32) -> Route {
         // No source: both families' "unspecified" is all zero in the last four bytes.
-        let Some(Query { route: query, .. }) = query() else { return Route::None };
+        let Some(Query { route: query, .. }) = Room::query() else { return Route::None };
         ask(query, &Address::NONE, destination, egress);
         match self.lookup(query, BPF_FIB_LOOKUP_OUTPUT) {
             Route::Forward { ifindex, next_hop, mtu } if ifindex == egress => {
@@ -160,7 +152,7 @@ impl Host for KernelHost {
         if tuple.protocol == Protocol::Icmp as u32 {
             return false;
         }
-        let Some(Query { socket: key, .. }) = query() else { return false };
+        let Some(Query { socket: key, .. }) = Room::query() else { return false };
         let size = if tuple.source.is_mapped() {
             let ipv4 = &mut key.__bindgen_anon_1;
             // SAFETY: the union's members are plain integers.

@@ -5,8 +5,10 @@
 
 mod host;
 mod packet;
+mod room;
 mod state;
 
 pub use host::{KernelHost, Query};
 pub use packet::{TcPacket, XdpPacket};
+pub use room::Room;
 pub use state::Maps;

@@ -1,5 +1,6 @@
 //! Tables: BPF maps.
 
+use super::{Query, Room};
 use crate::maps;
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
@@ -105,9 +106,7 @@ impl State for Maps {
 
     #[inline(always)]
     fn network_of(&self, address: &Address) -> Option<&NetworkRange> {
-        let query = maps::QUERY.get_ptr_mut(0)?;
-        // SAFETY: this CPU's own, see `maps::SCRATCH`.
-        let range = unsafe { &mut (*query).range };
+        let Query { range, .. } = Room::query()?;
         *range = Key::new(128, address.words());
         maps::NETWORKS.get(&*range)
     }
