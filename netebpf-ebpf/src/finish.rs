@@ -13,7 +13,7 @@ use aya_ebpf::{
 use core::mem;
 use netebpf_common::{
     abi::{Address, INTERFACE_TABLE_SIZE},
-    verdict::{COUNTER_COUNT, PassReason, Verdict},
+    verdict::{COUNTER_COUNT, Counters, PassReason, Verdict},
 };
 
 const AF_INET: u32 = 2;
@@ -27,17 +27,24 @@ fn counter(verdict: &Verdict) -> u32 {
     core::hint::black_box(verdict.counter())
 }
 
-/// Counts a verdict for the interface that the packet was met at. One that is not ours has no counters.
+/// The counters, on this CPU, of the interface that a packet was met at. One that is not ours has none. They are
+/// asked for before there is a verdict: meanwhile they come into the processor's cache.
 #[inline(always)]
-fn count(counter: u32, ifindex: u32) {
-    let Some(interface) = maps::INTERFACES.get(ifindex % INTERFACE_TABLE_SIZE) else { return };
+pub fn counters(ifindex: u32) -> Option<&'static mut Counters> {
+    let interface = maps::INTERFACES.get(ifindex % INTERFACE_TABLE_SIZE)?;
     if interface.ifindex != ifindex {
-        return;
+        return None;
     }
-    let Some(counters) = maps::COUNTERS.get_ptr_mut(interface.slot) else { return };
     // SAFETY: this CPU's counters; a program is not interrupted by another of ours on the same CPU but
     // XDP and TC of one frame, which run one after the other.
-    unsafe { (*counters)[counter as usize & (COUNTER_COUNT - 1)] += 1 };
+    maps::COUNTERS.get_ptr_mut(interface.slot).map(|counters| unsafe { &mut *counters })
+}
+
+#[inline(always)]
+fn count(counters: Option<&mut Counters>, counter: u32) {
+    if let Some(counters) = counters {
+        counters[counter as usize & (COUNTER_COUNT - 1)] += 1;
+    }
 }
 
 /// At TC. Other programs on the same hook come after a packet that passes.
@@ -45,7 +52,7 @@ fn count(counter: u32, ifindex: u32) {
 /// The verdict is used up before anything else is called: kept across a call it goes to the stack in
 /// pieces, and a piece that its variant does not use may be half of a pointer, which the verifier refuses.
 #[inline(always)]
-pub fn tc(verdict: Verdict, skb: *mut __sk_buff, ifindex: u32) -> i32 {
+pub fn tc(verdict: Verdict, skb: *mut __sk_buff, counters: Option<&mut Counters>) -> i32 {
     let counter = counter(&verdict);
     let code = match verdict {
         Verdict::Pass(_) => TC_ACT_UNSPEC,
@@ -56,7 +63,7 @@ pub fn tc(verdict: Verdict, skb: *mut __sk_buff, ifindex: u32) -> i32 {
             forward(ifindex, &next_hop)
         }
     };
-    count(counter, ifindex);
+    count(counters, counter);
     #[cfg(feature = "packet-log")]
     aya_log_ebpf::info!(
         aya_ebpf::programs::TcContext::new(skb),
@@ -161,7 +168,7 @@ pub fn reserve_handover(context: *mut xdp_md) -> bool {
 
 /// At XDP. What passes is looked at again by TC, and counted there.
 #[inline(always)]
-pub fn xdp(verdict: Verdict, context: *mut xdp_md, ifindex: u32) -> u32 {
+pub fn xdp(verdict: Verdict, context: *mut xdp_md, counters: Option<&mut Counters>) -> u32 {
     let counter = counter(&verdict);
     let code = match verdict {
         Verdict::Pass(PassReason::Translated) => hand_over(context, 0),
@@ -169,7 +176,7 @@ pub fn xdp(verdict: Verdict, context: *mut xdp_md, ifindex: u32) -> u32 {
         Verdict::Pass(_) | Verdict::Forward { .. } => return xdp_action::XDP_PASS,
         Verdict::Drop(_) => xdp_action::XDP_DROP,
     };
-    count(counter, ifindex);
+    count(counters, counter);
     #[cfg(feature = "packet-log")]
     aya_log_ebpf::info!(
         aya_ebpf::programs::XdpContext::new(context),

@@ -22,10 +22,11 @@ pub fn endpoint_ingress(context: TcContext) -> i32 {
     finish::take_translated(skb);
     // SAFETY: the context is valid as long as the program runs.
     let ifindex = unsafe { (*skb).ifindex };
+    let counters = finish::counters(ifindex);
     let mut packet = TcPacket::new(skb);
     let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
     let verdict = pipeline::from_endpoint(&mut packet, &Maps, &mut host, scratch, ifindex);
-    finish::tc(verdict, skb, ifindex)
+    finish::tc(verdict, skb, counters)
 }
 
 /// Ingress of an uplink.
@@ -39,16 +40,18 @@ pub fn uplink_ingress(context: TcContext) -> i32 {
     match Handover::read(skb) {
         // The hardware took off the tag before XDP could see it, so it was translated by mistake.
         Some(_) if tagged => {
-            return finish::tc(Verdict::Drop(DropReason::VlanTag), skb, ifindex);
+            let counters = finish::counters(ifindex);
+            return finish::tc(Verdict::Drop(DropReason::VlanTag), skb, counters);
         }
         Some(Handover { ifindex: 0, .. }) => return TC_ACT_UNSPEC,
         Some(handover) => return finish::deliver(skb, handover.ifindex),
         None => {}
     }
+    let counters = finish::counters(ifindex);
     let mut packet = TcPacket::new(skb);
     let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
     let verdict = pipeline::from_outside(&mut packet, &Maps, &mut host, scratch, ifindex);
-    finish::tc(verdict, skb, ifindex)
+    finish::tc(verdict, skb, counters)
 }
 
 /// Egress of an uplink.
@@ -61,10 +64,11 @@ pub fn uplink_egress(context: TcContext) -> i32 {
     }
     // SAFETY: the context is valid as long as the program runs.
     let (ifindex, ingress) = unsafe { ((*skb).ifindex, (*skb).ingress_ifindex) };
+    let counters = finish::counters(ifindex);
     let mut packet = TcPacket::new(skb);
     let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
     let verdict = pipeline::to_outside(&mut packet, &Maps, &mut host, scratch, ifindex, ingress);
-    finish::tc(verdict, skb, ifindex)
+    finish::tc(verdict, skb, counters)
 }
 
 /// Egress of a network's bridge device.
@@ -74,8 +78,9 @@ pub fn gateway_egress(context: TcContext) -> i32 {
     let skb = context.skb.skb;
     // SAFETY: the context is valid as long as the program runs.
     let (ifindex, ingress) = unsafe { ((*skb).ifindex, (*skb).ingress_ifindex) };
+    let counters = finish::counters(ifindex);
     let mut packet = TcPacket::new(skb);
     let Some((scratch, _)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
     let verdict = pipeline::to_network(&mut packet, &Maps, scratch, ifindex, ingress);
-    finish::tc(verdict, skb, ifindex)
+    finish::tc(verdict, skb, counters)
 }

@@ -17,10 +17,11 @@ pub fn uplink_xdp(context: XdpContext) -> u32 {
     }
     // SAFETY: the context is valid as long as the program runs.
     let ifindex = unsafe { (*context).ingress_ifindex };
+    let counters = finish::counters(ifindex);
     let mut packet = XdpPacket::new(context);
     let Some((scratch, mut host)) = super::room(context.cast()) else {
         return xdp_action::XDP_ABORTED;
     };
     let verdict = pipeline::from_outside(&mut packet, &Maps, &mut host, scratch, ifindex);
-    finish::xdp(verdict, context, ifindex)
+    finish::xdp(verdict, context, counters)
 }
