@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use core::mem;
 use netebpf_common::{
-    abi::{Address, INTERFACE_TABLE_SIZE},
+    abi::{Address, INTERFACE_TABLE_SIZE, MAX_SLOTS},
     verdict::{COUNTER_COUNT, Counters, PassReason, Verdict},
 };
 
@@ -27,8 +27,8 @@ fn counter(verdict: &Verdict) -> u32 {
     core::hint::black_box(verdict.counter())
 }
 
-/// The counters, on this CPU, of the interface that a packet was met at. One that is not ours has none. They are
-/// asked for before there is a verdict: meanwhile they come into the processor's cache.
+/// The counters, on this CPU, of the interface that a packet was met at. One that is not ours has none, and its
+/// packets pass. They are asked for before there is a verdict: meanwhile they come into the processor's cache.
 #[inline(always)]
 pub fn counters(ifindex: u32) -> Option<&'static mut Counters> {
     let interface = maps::INTERFACES.get(ifindex % INTERFACE_TABLE_SIZE)?;
@@ -37,14 +37,12 @@ pub fn counters(ifindex: u32) -> Option<&'static mut Counters> {
     }
     // SAFETY: this CPU's counters; a program is not interrupted by another of ours on the same CPU but
     // XDP and TC of one frame, which run one after the other.
-    maps::COUNTERS.get_ptr_mut(interface.slot).map(|counters| unsafe { &mut *counters })
+    maps::COUNTERS.get_ptr_mut(interface.slot % MAX_SLOTS).map(|counters| unsafe { &mut *counters })
 }
 
 #[inline(always)]
-fn count(counters: Option<&mut Counters>, counter: u32) {
-    if let Some(counters) = counters {
-        counters[counter as usize & (COUNTER_COUNT - 1)] += 1;
-    }
+fn count(counters: &mut Counters, counter: u32) {
+    counters[counter as usize & (COUNTER_COUNT - 1)] += 1;
 }
 
 /// At TC. Other programs on the same hook come after a packet that passes.
@@ -52,7 +50,7 @@ fn count(counters: Option<&mut Counters>, counter: u32) {
 /// The verdict is used up before anything else is called: kept across a call it goes to the stack in
 /// pieces, and a piece that its variant does not use may be half of a pointer, which the verifier refuses.
 #[inline(always)]
-pub fn tc(verdict: Verdict, skb: *mut __sk_buff, counters: Option<&mut Counters>) -> i32 {
+pub fn tc(verdict: Verdict, skb: *mut __sk_buff, counters: &mut Counters) -> i32 {
     let counter = counter(&verdict);
     let code = match verdict {
         Verdict::Pass(_) => TC_ACT_UNSPEC,
@@ -168,7 +166,7 @@ pub fn reserve_handover(context: *mut xdp_md) -> bool {
 
 /// At XDP. What passes is looked at again by TC, and counted there.
 #[inline(always)]
-pub fn xdp(verdict: Verdict, context: *mut xdp_md, counters: Option<&mut Counters>) -> u32 {
+pub fn xdp(verdict: Verdict, context: *mut xdp_md, counters: &mut Counters) -> u32 {
     let counter = counter(&verdict);
     let code = match verdict {
         Verdict::Pass(PassReason::Translated) => hand_over(context, 0),

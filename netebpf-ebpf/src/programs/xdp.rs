@@ -17,7 +17,7 @@ pub fn uplink_xdp(context: XdpContext) -> u32 {
     }
     // SAFETY: the context is valid as long as the program runs.
     let ifindex = unsafe { (*context).ingress_ifindex };
-    let counters = finish::counters(ifindex);
+    let Some(counters) = finish::counters(ifindex) else { return xdp_action::XDP_PASS };
     let mut packet = XdpPacket::new(context);
     let Some((scratch, mut host)) = super::room(context.cast()) else {
         return xdp_action::XDP_ABORTED;
