@@ -57,6 +57,11 @@ pub(crate) fn ip(name: &str, line: &str) -> Result<()> {
 pub(crate) fn add_host(host: &str, neighbour: &str) -> Result<()> {
     add(host)?;
     add(neighbour)?;
+    add_wire(host, neighbour)
+}
+
+/// Makes the wire between a host and its neighbour, and the addresses at both ends.
+pub(crate) fn add_wire(host: &str, neighbour: &str) -> Result<()> {
     let wire =
         format!("ip link add uplink0 netns {host} type veth peer name lan0 netns {neighbour}");
     run::output(&mut run::root_line(&wire)).context("making the wire")?;

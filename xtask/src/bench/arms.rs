@@ -67,6 +67,9 @@ const DOCKER_RULES: &str = include_str!("docker.rules");
 impl Arm {
     /// netebpf, on a host of its own.
     pub(super) fn netebpf(binary: &Path) -> Result<Self> {
+        if namespace::path(OURS).exists() {
+            down(binary).context("an earlier run was cut short, and what it left does not go")?;
+        }
         let mut arm = Self::with_host("netebpf", OURS, Some("bench.app"))?;
         let mut file = tempfile::NamedTempFile::with_suffix(".yaml")?;
         file.write_all(TOPOLOGY.as_bytes())?;
@@ -87,8 +90,7 @@ impl Arm {
             ip(line)?;
         }
         for (endpoint, address) in [(&web, "172.18.0.2/16"), (&app, "172.18.0.3/16")] {
-            arm.made.push(endpoint.clone());
-            namespace::add(endpoint)?;
+            arm.add(endpoint)?;
             let port = &endpoint[endpoint.len() - 3..];
             ip(&format!("link add {port} type veth peer name eth0 netns {endpoint}"))?;
             ip(&format!("link set {port} master br-front up"))?;
@@ -121,16 +123,18 @@ impl Arm {
 
     fn with_host(name: &'static str, host: &str, app: Option<&str>) -> Result<Self> {
         let neighbour = format!("{host}-lan");
-        let made = vec![host.to_owned(), neighbour.clone()];
         let mut arm = Self {
             name,
             app: app.map(str::to_owned),
             neighbour: neighbour.clone(),
-            made,
+            made: Vec::new(),
             servers: Vec::new(),
             netebpf: None,
         };
-        namespace::add_host(host, &neighbour)?;
+        for name in [host, &neighbour] {
+            arm.add(name)?;
+        }
+        namespace::add_wire(host, &neighbour)?;
         arm.serve(&neighbour, "0.0.0.0:80")?;
         Ok(arm)
     }
@@ -155,6 +159,13 @@ impl Arm {
         value.is_ok_and(|value| value.trim() == "1")
     }
 
+    /// Makes a namespace, in place of one that an earlier run left when it was cut short.
+    fn add(&mut self, namespace: &str) -> Result<()> {
+        namespace::remove(namespace)?;
+        self.made.push(namespace.to_owned());
+        namespace::add(namespace)
+    }
+
     fn serve(&mut self, namespace: &str, listen: &str) -> Result<()> {
         let mut server = namespace::inside(namespace, std::env::current_exe()?);
         server.args(["load", "server", listen]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -168,17 +179,20 @@ impl Arm {
     }
 }
 
+/// Brings our instance down.
+fn down(netebpf: &Path) -> Result<()> {
+    let mut down = namespace::inside(OURS, netebpf);
+    run::output(down.args(["--instance", INSTANCE, "down", "--all"])).map(drop)
+}
+
 impl Drop for Arm {
     fn drop(&mut self) {
         for server in &mut self.servers {
             drop(server.stdin.take());
             let _ = server.wait();
         }
-        if let Some(netebpf) = &self.netebpf {
-            let mut down = namespace::inside(OURS, netebpf);
-            if let Err(error) = run::output(down.args(["--instance", INSTANCE, "down", "--all"])) {
-                eprintln!("{error:#}");
-            }
+        if let Some(Err(error)) = self.netebpf.as_deref().map(down) {
+            eprintln!("{error:#}");
         }
         for namespace in &self.made {
             if let Err(error) = namespace::remove(namespace) {
