@@ -96,11 +96,13 @@ rows! {
     13 late_reply: "A late reply makes no new inbound entry",
         netebpf Yes, Linux Yes;
     14 hairpin: "An endpoint reaches a published port of another endpoint by the host's address (RFC 4787 REQ-9)",
-        netebpf No("the port is not answered"), Linux Yes;
+        netebpf Yes, Linux Yes;
     14 hairpin_to_another_network: "… of an endpoint on another network",
-        netebpf No("the port is not answered"), Linux No("networks are isolated first");
+        netebpf Yes, Linux No("networks are isolated first");
     14 hairpin_to_itself: "An endpoint reaches its own published port by the host's address",
-        netebpf No("the port is not answered"), Linux Yes;
+        netebpf Yes, Linux Yes;
+    14 hairpin_errors: "ICMP errors about such packets come back, from the host (RFC 5508 REQ-7)",
+        netebpf Yes, Linux Yes;
     15 ping_identifiers: "Two endpoints ping with one identifier (RFC 5508 REQ-1)",
         netebpf Yes, Linux Yes;
     16 inbound_errors: "ICMP errors about translated packets arrive, from whom they came (RFC 5508 REQ-4)",

@@ -159,6 +159,25 @@ pub(super) fn hairpin_to_itself(lab: &Lab) {
     hairpin_from(lab, &lab.endpoint("c1"));
 }
 
+pub(super) fn hairpin_errors(lab: &Lab) {
+    let clients = ["c2", "c1"].map(|name| lab.endpoint(name));
+    both(|family| {
+        for client in &clients {
+            match client.datagram(HOST.port(family, 8080)).send() {
+                Answer::Error(error) => {
+                    assert_eq!(error.kind, port_unreachable(family));
+                    assert_eq!(error.from, Some(HOST.of(family)));
+                }
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(
+                client.refused(HOST.port(family, 8080)),
+                std::io::ErrorKind::ConnectionRefused
+            );
+        }
+    });
+}
+
 pub(super) fn ping_identifiers(lab: &Lab) {
     let endpoints = [lab.endpoint("c1"), lab.endpoint("c2")];
     both(|family| {
