@@ -330,6 +330,23 @@ fn programs_of_an_earlier_version_are_replaced_in_place() {
 }
 
 #[test]
+fn xdp_of_another_layout_makes_room() {
+    on_a_host(|instance| async move {
+        let (mut wanted, mut journal) = (desired(&instance), Memory::default());
+        wanted.xdp = netebpf::model::XdpMode::Native;
+        let mut kernel = Kernel::open(&instance).unwrap();
+        settles(&mut kernel, &wanted, &mut journal).await;
+        // As a process sees it whose maps have another layout.
+        let pins = instance.pin_dir();
+        std::fs::rename(&pins, pins.with_file_name("v0")).unwrap();
+        let mut kernel = Kernel::open(&instance).unwrap();
+        settles(&mut kernel, &wanted, &mut journal).await;
+        ping(&instance.namespace("web"), "192.0.2.254");
+        down(&mut kernel, &mut journal, &instance).await;
+    });
+}
+
+#[test]
 fn xdp_runs_where_it_is_told_to() {
     use netebpf::model::{InterfaceName, UplinkChoice, XdpMode};
     on_a_host(|instance| async move {

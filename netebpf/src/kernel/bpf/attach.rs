@@ -58,6 +58,9 @@ impl Bpf {
     ) -> Result<(), AttachError> {
         let path = self.link_path(index, hook, mechanism);
         let object = format!("program {hook} on {name} by {mechanism}");
+        if hook == Hook::UplinkXdp && !path.exists() {
+            self.make_room_for_xdp(index)?;
+        }
         let program = self.programs.get_mut(&hook).ok_or(BpfError::NotLoaded)?;
         if mechanism == Mechanism::Clsact {
             let Loaded::Tc(program) = &program.loaded else {
@@ -104,7 +107,21 @@ impl Bpf {
         if mechanism == Mechanism::Clsact {
             return Ok(netlink.detach_filter(index, name, hook).await?);
         }
-        Ok(remove_pin(&self.link_path(index, hook, mechanism))?)
+        Ok(take_off(&self.link_path(index, hook, mechanism))?)
+    }
+
+    /// An interface takes one XDP program, and another layout's of this instance may hang there. (TCX takes
+    /// several; the other layout's goes with its pins.)
+    fn make_room_for_xdp(&self, index: u32) -> Result<(), BpfError> {
+        let ours = |path: &PathBuf| matches!(parse_pin(path), Some((at, Hook::UplinkXdp, _)) if at == index);
+        self.links_of_all_layouts().filter(ours).try_for_each(|path| take_off(&path))
+    }
+
+    /// Every pinned link of the instance, of whatever layout of the maps.
+    pub(super) fn links_of_all_layouts(&self) -> impl Iterator<Item = PathBuf> {
+        let layouts = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let links = layouts.flat_map(|layout| fs::read_dir(layout.path().join("links")));
+        links.flatten().flatten().map(|entry| entry.path()).filter(|path| parse_pin(path).is_some())
     }
 
     /// Our programs on interfaces, and the pins of links whose interface is gone.
@@ -140,6 +157,11 @@ impl Bpf {
         }
         Ok((found, dead))
     }
+}
+
+/// Takes a pinned link off its interface; done already is done.
+pub(super) fn take_off(path: &Path) -> Result<(), BpfError> {
+    sys::detach(path).map_err(BpfError::file("remove", path))
 }
 
 /// Removes a pin; done already is done.

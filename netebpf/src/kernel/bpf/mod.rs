@@ -313,8 +313,9 @@ impl Bpf {
         maps.set_settings(settings).map_err(error)
     }
 
-    /// Unpins everything, of every layout: programs come off their TCX and XDP links with it.
+    /// Takes programs off their TCX and XDP links and unpins everything, of every layout.
     pub(crate) fn unload(&mut self) -> Result<(), BpfError> {
+        self.links_of_all_layouts().try_for_each(|path| attach::take_off(&path))?;
         self.programs.clear();
         self.maps = None;
         self.foreign = None;

@@ -1,10 +1,11 @@
-//! The one question to bpf(2) that aya does not ask: what a pinned link hangs on.
+//! What aya does not ask of bpf(2): what a pinned link hangs on, and to take it off there.
 
 use rustix::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::{ffi::CString, io, mem::size_of, os::unix::ffi::OsStrExt, path::Path};
 
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_LINK_DETACH: libc::c_long = 34;
 
 /// # Safety
 ///
@@ -29,8 +30,7 @@ pub(super) struct LinkFacts {
     pub(super) program: u32,
 }
 
-/// Reads a pinned link of a kind whose first fact is an interface: TCX or XDP.
-pub(super) fn pinned_link(path: &Path) -> io::Result<LinkFacts> {
+fn open(path: &Path) -> io::Result<OwnedFd> {
     #[repr(C)]
     struct Get {
         path: u64,
@@ -42,8 +42,31 @@ pub(super) fn pinned_link(path: &Path) -> io::Result<LinkFacts> {
     // SAFETY: the path is a C string that outlives the call.
     let fd = unsafe { bpf(BPF_OBJ_GET, &mut get) }?;
     // SAFETY: the kernel just made this descriptor for us.
-    let link = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
 
+/// Takes a pinned link off its interface and removes the pin; done already is done. The pin's removal alone would
+/// do, but later: the kernel lets go of a link when every reader of the file is done (RCU), and until then the
+/// place is taken.
+pub(super) fn detach(path: &Path) -> io::Result<()> {
+    #[repr(C)]
+    struct Detach {
+        link: u32,
+        flags: u32,
+    }
+    let link = match open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        link => link?,
+    };
+    let mut detach = Detach { link: link.as_raw_fd() as u32, flags: 0 };
+    // SAFETY: there are no addresses in it. A link whose interface is gone is off already, and says so.
+    let _ = unsafe { bpf(BPF_LINK_DETACH, &mut detach) };
+    std::fs::remove_file(path)
+}
+
+/// Reads a pinned link of a kind whose first fact is an interface: TCX or XDP.
+pub(super) fn pinned_link(path: &Path) -> io::Result<LinkFacts> {
+    let link = open(path)?;
     // struct bpf_link_info of TCX and XDP links, as long as we read it.
     #[repr(C)]
     #[derive(Default)]
