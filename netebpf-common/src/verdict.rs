@@ -68,7 +68,7 @@ reasons! {
         ToHost = 2, "to_host";
         /// Between endpoints of one network by a way that the shortcut does not know.
         Bridge = 3, "bridge";
-        /// A protocol, fragment or header that we do not translate; the uplink's egress refuses it.
+        /// A protocol or header that we do not translate; the uplink's egress refuses it.
         NotUnderstood = 4, "not_understood";
         /// At its last hop: the kernel answers with time exceeded.
         LastHop = 5, "last_hop";
@@ -136,6 +136,8 @@ reasons! {
         NoFlow = 30, "no_flow";
         /// From an endpoint, by a route that leads out of an interface which is no uplink.
         NotAnUplink = 31, "not_an_uplink";
+        /// From an endpoint, a fragment whose first one did not come by before it.
+        NoFirstFragment = 33, "no_first_fragment";
     }
 }
 

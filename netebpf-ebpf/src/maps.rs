@@ -5,12 +5,12 @@ use crate::adapters::Room;
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     macros::map,
-    maps::{Array, HashMap, LpmTrie, PerCpuArray, Queue},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, Queue},
 };
 use netebpf_common::{
     abi::{
-        Address, Endpoint, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface, MAX_SLOTS,
-        NetworkRange, Published, PublishedKey, PublishedPorts, Settings, Usage,
+        Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface,
+        MAX_SLOTS, NetworkRange, Published, PublishedKey, PublishedPorts, Settings, Usage,
     },
     verdict::Counters,
 };
@@ -37,6 +37,9 @@ pub static FLOW_INDEX: HashMap<FlowKey, FlowRef> = HashMap::with_max_entries(2 *
 pub static FLOWS: Array<Flow> = Array::with_max_entries(FLOW_CAPACITY, BPF_F_MMAPABLE);
 #[map]
 pub static FREE_FLOWS: Queue<u32> = Queue::with_max_entries(FLOW_CAPACITY, 0);
+/// As many packets as can be on their way in fragments at once.
+#[map]
+pub static FRAGMENTS: LruHashMap<FlowKey, FirstFragment> = LruHashMap::with_max_entries(16_384, 0);
 #[map]
 pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]

@@ -9,8 +9,8 @@ use aya::{
 };
 use netebpf_common::{
     abi::{
-        Address, Endpoint, Flow, FlowKey, FlowRef, Interface, NetworkRange, Protocol, Published,
-        PublishedKey, PublishedPorts, Settings, is_live, map,
+        Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, NetworkRange,
+        Protocol, Published, PublishedKey, PublishedPorts, Settings, is_live, map,
     },
     testkit::{Layout, Row, Tables},
     verdict::{COUNTER_COUNT, Counters},
@@ -29,6 +29,7 @@ struct Shared<T>(T);
 trait Plain: Copy + 'static {}
 impl Plain for Address {}
 impl Plain for Endpoint {}
+impl Plain for FirstFragment {}
 impl Plain for FlowKey {}
 impl Plain for FlowRef {}
 impl Plain for Interface {}
@@ -49,6 +50,7 @@ pub(crate) struct Maps {
     published_ports: Array<MapData, u64>,
     index: HashMap<MapData, Shared<FlowKey>, Shared<FlowRef>>,
     flows: Array<MapData, [u8; FLOW_BYTES]>,
+    fragments: HashMap<MapData, Shared<FlowKey>, Shared<FirstFragment>>,
     free_flows: Queue<MapData, u32>,
     settings: Array<MapData, Shared<Settings>>,
     /// Flows opened, flows closed, the owner's generation.
@@ -75,6 +77,7 @@ impl Maps {
             published_ports: take(map::PUBLISHED_PORTS)?.try_into().map_err(said)?,
             index: take(map::FLOW_INDEX)?.try_into().map_err(said)?,
             flows: take(map::FLOWS)?.try_into().map_err(said)?,
+            fragments: take(map::FRAGMENTS)?.try_into().map_err(said)?,
             free_flows: take(map::FREE_FLOWS)?.try_into().map_err(said)?,
             settings: take(map::SETTINGS)?.try_into().map_err(said)?,
             usage: take(map::USAGE)?.try_into().map_err(said)?,
@@ -88,6 +91,10 @@ impl Maps {
         let keys: Vec<_> = self.index.keys().collect::<Result<_, _>>().map_err(said)?;
         for key in keys {
             self.index.remove(&key).map_err(said)?;
+        }
+        let keys: Vec<_> = self.fragments.keys().collect::<Result<_, _>>().map_err(said)?;
+        for key in keys {
+            self.fragments.remove(&key).map_err(said)?;
         }
         for slot in 0..PLACES {
             self.flows.set(slot, [0; FLOW_BYTES], 0).map_err(said)?;

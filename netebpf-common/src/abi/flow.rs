@@ -56,6 +56,19 @@ impl FlowKey {
     /// is being cleared. It is there for the time of a few instructions.
     pub const MARK: u32 = 0x80;
 
+    /// Set in `protocol` of a key that no flow has, but the first fragment of a packet: the packet's own addresses,
+    /// and its identification in the place of the ports.
+    pub const FRAGMENT: u32 = 0x100;
+
+    /// Becomes the key that the fragments of a packet with these addresses and this protocol have in common.
+    #[inline(always)]
+    pub const fn set_fragment(&mut self, identification: [u8; 4]) {
+        let [a, b, c, d] = identification;
+        self.source_port = [a, b];
+        self.destination_port = [c, d];
+        self.protocol |= Self::FRAGMENT;
+    }
+
     /// The key under which a tuple is marked, see [`FlowKey::MARK`]. Field by field: of a whole key LLVM
     /// makes a call that copies it a byte at a time.
     #[inline(always)]
@@ -136,6 +149,17 @@ pub struct FlowRef {
     pub direction: u32,
 }
 assert_layout!(FlowRef, size 16, align 8);
+
+/// Which flow the first fragment of a packet belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct FirstFragment {
+    /// The flow, and the direction.
+    pub flow: FlowRef,
+    /// When it came by, nanoseconds of the flow clock.
+    pub seen: u64,
+}
+assert_layout!(FirstFragment, size 24, align 8);
 
 /// Why a flow exists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

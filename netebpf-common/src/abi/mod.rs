@@ -17,8 +17,8 @@ mod word;
 pub use address::{Address, Mac, Prefix};
 pub use endpoint::Endpoint;
 pub use flow::{
-    Direction, FLOW_DEAD, Flow, FlowKey, FlowKind, FlowRef, Protocol, TcpSeen, Way, WayKind,
-    is_live,
+    Direction, FLOW_DEAD, FirstFragment, Flow, FlowKey, FlowKind, FlowRef, Protocol, TcpSeen, Way,
+    WayKind, is_live,
 };
 pub use interface::{Interface, InterfaceKind, InterfaceOptions, Usage};
 pub use published::{Published, PublishedKey, PublishedPorts};
@@ -54,6 +54,9 @@ pub mod map {
     pub const FLOWS: &str = "FLOWS";
     /// Queue of free places in [`FLOWS`]; filled with all of them when it is made.
     pub const FREE_FLOWS: &str = "FREE_FLOWS";
+    /// Least-recently-used hash of [`super::FlowKey`] (see [`super::FlowKey::FRAGMENT`]) to
+    /// [`super::FirstFragment`].
+    pub const FRAGMENTS: &str = "FRAGMENTS";
     /// Memory-mapped array of one [`super::Settings`].
     pub const SETTINGS: &str = "SETTINGS";
     /// Memory-mapped array of [`super::Usage`], indexed by [`super::Interface::slot`].
@@ -62,7 +65,7 @@ pub mod map {
     pub const COUNTERS: &str = "COUNTERS";
 
     /// All of them, in the order in which they are loaded.
-    pub const ALL: [&str; 11] = [
+    pub const ALL: [&str; 12] = [
         INTERFACES,
         ENDPOINTS,
         NETWORKS,
@@ -71,6 +74,7 @@ pub mod map {
         FLOW_INDEX,
         FLOWS,
         FREE_FLOWS,
+        FRAGMENTS,
         SETTINGS,
         USAGE,
         COUNTERS,

@@ -9,12 +9,12 @@ use super::{
     datagram::{Datagram, Kind},
     host::Host,
     nat::{self, Binding, Search},
-    table::{FlowStore as _, Insertion, Lookup as _, State, Table as _},
+    table::{FlowStore as _, Insertion, Lookup as _, Memo as _, State, Table as _},
 };
 use crate::{
     abi::{
-        Address, Direction, Endpoint, Flow, FlowKey, FlowKind, FlowRef, Mac, Protocol,
-        PublishedKey, TcpSeen, Way, WayKind,
+        Address, Direction, Endpoint, FirstFragment, Flow, FlowKey, FlowKind, FlowRef, Mac,
+        Protocol, PublishedKey, TcpSeen, Way, WayKind,
     },
     verdict::{DropReason, Verdict},
     wire::tcp,
@@ -43,13 +43,53 @@ impl<'a> Seen<'a> {
     }
 }
 
+/// How long a first fragment speaks for the later ones: the time that Linux gives to reassembly.
+const REASSEMBLY: u64 = 30 * SECOND;
+
 /// The flow that a packet belongs to. One that was not understood has no tuple to ask for.
 #[inline(always)]
-pub(super) fn find<'a, S: State>(state: &'a S, datagram: &Datagram) -> Option<Seen<'a>> {
+pub(super) fn find<'a, S: State, H: Host>(
+    state: &'a S,
+    host: &H,
+    datagram: &Datagram,
+) -> Option<Seen<'a>> {
     match datagram.kind {
         Kind::NotUnderstood => None,
+        Kind::LaterFragment => find_first(state, host, datagram),
         _ => find_tuple(state, &datagram.key),
     }
+}
+
+/// The flow that the first fragment of a packet belongs to.
+#[inline(always)]
+fn find_first<'a, S: State, H: Host>(
+    state: &'a S,
+    host: &H,
+    datagram: &Datagram,
+) -> Option<Seen<'a>> {
+    let first = state.fragments().get(&datagram.key)?;
+    let seen = follow(state, &first.flow)?;
+    let key = seen.flow.key(seen.direction);
+    // As in `find_tuple`, an entry may have become another's while it was read.
+    let same = key.source == datagram.source && key.destination == datagram.destination;
+    (same && host.now().wrapping_sub(first.seen) < REASSEMBLY).then_some(seen)
+}
+
+/// Remembers the flow of a first fragment, for the later ones: they have no ports. Which of them come before it
+/// is lost.
+#[inline(always)]
+pub(super) fn remember<S: State, H: Host>(
+    state: &S,
+    host: &H,
+    datagram: &Datagram,
+    key: &mut FlowKey,
+) {
+    let Some(flow) = state.index().get(&datagram.key) else { return };
+    key.source = datagram.source;
+    key.destination = datagram.destination;
+    key.protocol = u32::from(datagram.protocol);
+    key.set_fragment(datagram.identification);
+    state.fragments().put(key, &FirstFragment { flow: *flow, seen: host.now() });
 }
 
 /// The flow that a packet the other way would belong to.
@@ -61,7 +101,7 @@ pub(super) fn find_inverse<'a, S: State>(
 ) -> Option<Seen<'a>> {
     inverse.set_inverse(&datagram.key);
     match datagram.kind {
-        Kind::NotUnderstood => None,
+        Kind::NotUnderstood | Kind::LaterFragment => None,
         _ => find_tuple(state, inverse),
     }
 }
@@ -69,14 +109,20 @@ pub(super) fn find_inverse<'a, S: State>(
 /// One look-up, two array reads.
 #[inline(always)]
 fn find_tuple<'a, S: State>(state: &'a S, key: &FlowKey) -> Option<Seen<'a>> {
-    let entry = state.index().get(key)?;
+    let seen = follow(state, state.index().get(key)?)?;
+    // An entry that is removed while it is read may be another tuple's by now.
+    (seen.flow.key(seen.direction) == key).then_some(seen)
+}
+
+/// The flow that an entry leads to, while it lives.
+#[inline(always)]
+fn follow<'a, S: State>(state: &'a S, entry: &FlowRef) -> Option<Seen<'a>> {
     let flow = state.flows().get(&entry.slot)?;
     if flow.generation.load() != entry.generation || !owner_is_there(state, flow) {
         return None;
     }
     let direction = if entry.direction == 0 { Direction::Original } else { Direction::Reply };
-    // An entry that is removed while it is read may be another tuple's by now.
-    (flow.key(direction) == key).then_some(Seen { flow, direction })
+    Some(Seen { flow, direction })
 }
 
 #[inline(always)]
@@ -135,6 +181,7 @@ pub(super) fn observe<H: Host>(host: &H, seen: &Seen, datagram: &Datagram, bytes
     match datagram.kind {
         // An error says nothing about the flow being alive, and ends nothing (RFC 5508 REQ-6 c).
         Kind::Error { .. } | Kind::NotUnderstood => return,
+        Kind::LaterFragment => {}
         Kind::Transport(Protocol::Tcp) => observe_tcp(seen, datagram.detail),
         Kind::Transport(_) => {}
     }

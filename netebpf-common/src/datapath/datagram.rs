@@ -30,7 +30,9 @@ pub struct Layer3 {
     /// DSCP and ECN.
     pub traffic_class: u8,
     /// Whether this is one fragment of several.
-    pub fragment: bool,
+    pub part: Part,
+    /// What fragments of one packet have in common; IPv4's has two bytes, and two that are 0.
+    pub identification: [u8; 4],
     /// Whether there are IPv6 extension headers.
     pub extended: bool,
     /// Whether one of them is a routing header: the destination may not be the last.
@@ -39,6 +41,17 @@ pub struct Layer3 {
     pub length: u32,
     /// Offset of the transport header.
     pub payload: usize,
+}
+
+/// What part of an IP packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// The first fragment, which has the transport header.
+    First,
+    /// A later one, which has none.
+    Later,
 }
 
 /// What a packet is to a translator.
@@ -56,6 +69,8 @@ pub enum Kind {
         /// Offset of the quoted transport header.
         quoted_payload: u16,
     },
+    /// A later fragment: `key` is what its first one is remembered by, see [`FlowKey::FRAGMENT`].
+    LaterFragment,
     /// Anything else.
     NotUnderstood,
 }
@@ -89,8 +104,10 @@ pub struct Datagram {
     pub traffic_class: u8,
     /// TCP flags, ICMP type, or 0.
     pub detail: u8,
-    /// One fragment of several: its transport header may be missing.
-    pub fragment: bool,
+    /// Whether this is one fragment of several.
+    pub part: Part,
+    /// What fragments of one packet have in common; see [`Layer3::identification`].
+    pub identification: [u8; 4],
     /// Whether there are IPv6 extension headers.
     pub extended: bool,
     /// Whether one of them is a routing header.
@@ -119,7 +136,8 @@ impl Datagram {
             hop_limit: 0,
             traffic_class: 0,
             detail: 0,
-            fragment: false,
+            part: Part::Whole,
+            identification: [0; 4],
             extended: false,
             routed: false,
         }
@@ -132,8 +150,16 @@ impl Datagram {
             Kind::Transport(Protocol::Tcp) => self.detail & tcp::flag::RST == 0,
             Kind::Transport(Protocol::Udp) => true,
             Kind::Transport(Protocol::Icmp) => !self.is_echo_reply(),
-            Kind::Error { .. } | Kind::NotUnderstood => false,
+            Kind::Error { .. } | Kind::LaterFragment | Kind::NotUnderstood => false,
         }
+    }
+
+    /// Whether it is UDP from a port, as far as can be told.
+    #[inline(always)]
+    pub fn is_udp_from(&self, port: u16) -> bool {
+        self.protocol == protocol::UDP
+            && !matches!(self.part, Part::Later)
+            && self.key.source_port == port.to_be_bytes()
     }
 
     #[inline(always)]
@@ -163,7 +189,8 @@ pub(super) fn read_network<F: Family, P: Packet + ?Sized>(
     datagram.hop_limit = layer3.hop_limit;
     datagram.traffic_class = layer3.traffic_class;
     datagram.detail = 0;
-    datagram.fragment = layer3.fragment;
+    datagram.part = layer3.part;
+    datagram.identification = layer3.identification;
     datagram.extended = layer3.extended;
     datagram.routed = layer3.routed;
     let (source, destination) = F::addresses(packet, at)?;
@@ -180,7 +207,10 @@ pub(super) fn read_transport<F: Family, P: Packet + ?Sized>(
     packet: &mut P,
     datagram: &mut Datagram,
 ) -> Result<(), Fault> {
-    if !datagram.fragment {
+    if matches!(datagram.part, Part::Later) {
+        datagram.kind = Kind::LaterFragment;
+        datagram.key.set_fragment(datagram.identification);
+    } else {
         transport::<F, P>(packet, datagram)?;
     }
     if datagram.routed {
@@ -249,7 +279,7 @@ fn transport<F: Family, P: Packet + ?Sized>(
 fn quoted<F: Family, P: Packet + ?Sized>(packet: &mut P, at: usize, datagram: &mut Datagram) {
     packet.ensure(at + 68);
     let Ok(inner) = F::read(packet, at, true) else { return };
-    if inner.fragment || inner.routed || inner.payload > FARTHEST {
+    if matches!(inner.part, Part::Later) || inner.routed || inner.payload > FARTHEST {
         return;
     }
     let Some(bytes) = packet.window::<8>(inner.payload) else { return };

@@ -1,7 +1,7 @@
 //! IPv4 and IPv6: the little that differs.
 
 use super::{
-    datagram::{Fault, Layer3},
+    datagram::{Fault, Layer3, Part},
     packet::Packet,
 };
 use crate::{
@@ -91,11 +91,17 @@ impl Family for V4 {
         if header.version() != 4 || header_length < ipv4::MINIMUM || !fits {
             return Err(Fault::Malformed);
         }
+        let [high, low] = header.identification();
         Ok(Layer3 {
             protocol: header.protocol(),
             hop_limit: header.hop_limit(),
             traffic_class: header.traffic_class(),
-            fragment: header.is_fragment(),
+            part: match header.fragment() {
+                (0, false) => Part::Whole,
+                (0, true) => Part::First,
+                _ => Part::Later,
+            },
+            identification: [high, low, 0, 0],
             extended: false,
             routed: false,
             length: if total == 0 { room } else { total } as u32,
@@ -175,7 +181,8 @@ impl Family for V6 {
             protocol: chain.protocol,
             hop_limit,
             traffic_class,
-            fragment: chain.fragment,
+            part: chain.part,
+            identification: chain.identification,
             extended: chain.extended,
             routed: chain.routed,
             length: if payload_length == 0 { room } else { payload_length + ipv6::LENGTH } as u32,
@@ -240,7 +247,8 @@ impl Family for V6 {
 struct Chain {
     protocol: u8,
     payload: usize,
-    fragment: bool,
+    part: Part,
+    identification: [u8; 4],
     extended: bool,
     routed: bool,
 }
@@ -249,7 +257,8 @@ struct Chain {
 /// four headers are followed and a longer chain is not understood.
 #[inline(always)]
 fn extension_headers<P: Packet + ?Sized>(packet: &mut P, mut at: usize, mut next: u8) -> Chain {
-    let mut fragment = false;
+    let mut part = Part::Whole;
+    let mut identification = [0; 4];
     let mut extended = false;
     let mut routed = false;
     let mut n = 0;
@@ -264,19 +273,34 @@ fn extension_headers<P: Packet + ?Sized>(packet: &mut P, mut at: usize, mut next
             }
             protocol::FRAGMENT => {
                 packet.ensure(at + 8);
-                let Some([following, _, high, low]) = packet.window::<4>(at) else { break };
-                // An atomic fragment (RFC 6946), offset 0 and no more to come, is a whole packet.
-                fragment |= u16::from_be_bytes([*high, *low]) & 0xfff9 != 0;
+                let Some([following, _, high, low, id @ ..]) = packet.window::<8>(at) else {
+                    break;
+                };
+                let offset = u16::from_be_bytes([*high, *low]);
                 next = *following;
                 at += 8;
+                identification = *id;
+                if offset & 0xfff8 != 0 {
+                    let (part, extended) = (Part::Later, true);
+                    let (protocol, payload) = (next, at);
+                    return Chain { protocol, payload, part, identification, extended, routed };
+                }
+                // An atomic fragment (RFC 6946), offset 0 and no more to come, is a whole packet.
+                if offset & 1 != 0 {
+                    part = Part::First;
+                }
             }
-            _ => return Chain { protocol: next, payload: at, fragment, extended, routed },
+            _ => {
+                let (protocol, payload) = (next, at);
+                return Chain { protocol, payload, part, identification, extended, routed };
+            }
         }
         extended = true;
         n += 1;
     }
     // Too long a chain, or one that is cut off: a protocol that nobody has.
-    Chain { protocol: protocol::HOP_BY_HOP, payload: at, fragment, extended: true, routed }
+    let (protocol, payload, extended) = (protocol::HOP_BY_HOP, at, true);
+    Chain { protocol, payload, part, identification, extended, routed }
 }
 
 /// Runs a generic function for the family of a datagram.

@@ -56,12 +56,10 @@ fn v4(datagram: &Datagram, sender: &Interface) -> Step<()> {
     if datagram.source != sender.v4 && !nameless {
         return Err(Verdict::Drop(DropReason::SpoofedAddress));
     }
-    if datagram.protocol == protocol::UDP
-        && datagram.key.source_port == udp::DHCP_SERVER.to_be_bytes()
-    {
+    if datagram.is_udp_from(udp::DHCP_SERVER) {
         return Err(Verdict::Drop(DropReason::RogueDhcp));
     }
-    if datagram.protocol == protocol::ICMP && datagram.detail == 5 && !datagram.fragment {
+    if datagram.protocol == protocol::ICMP && datagram.detail == 5 {
         return Err(Verdict::Drop(DropReason::RogueRouter));
     }
     Ok(())
@@ -74,9 +72,7 @@ fn v6<P: Packet + ?Sized>(packet: &mut P, datagram: &Datagram, sender: &Interfac
     if !owns_v6(sender, &datagram.source) && !nameless {
         return Err(Verdict::Drop(DropReason::SpoofedAddress));
     }
-    if datagram.protocol == protocol::UDP
-        && datagram.key.source_port == udp::DHCPV6_SERVER.to_be_bytes()
-    {
+    if datagram.is_udp_from(udp::DHCPV6_SERVER) {
         return Err(Verdict::Drop(DropReason::RogueDhcp));
     }
     // The chain of extension headers was not followed to its end, and neighbour discovery could be there

@@ -24,7 +24,7 @@ pub use datagram::{Datagram, Kind};
 pub use family::{Family, FamilyId, V4, V6};
 pub use host::{Host, Route};
 pub use packet::{ChecksumStyle, Packet};
-pub use table::{FlowStore, Insertion, Lookup, State, Table};
+pub use table::{FlowStore, Insertion, Lookup, Memo, State, Table};
 
 use crate::verdict::Verdict;
 

@@ -13,7 +13,7 @@
 use super::{
     FamilyId, Step,
     conntrack::{self, New, Opening, SECOND, Seen, WayTo},
-    datagram::{self, Datagram, Fault, Kind},
+    datagram::{self, Datagram, Fault, Kind, Part},
     family::{Family as _, V4, V6},
     guard,
     host::{Host, Route},
@@ -130,7 +130,7 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
     if datagram.key.source != datagram.source || datagram.key.destination != datagram.destination {
         return Err(Verdict::Drop(DropReason::SpoofedAddress));
     }
-    let seen = match conntrack::find(state, datagram) {
+    let seen = match conntrack::find(state, host, datagram) {
         // A source that is outside, from an endpoint.
         Some(seen) if seen.goes(WayKind::Inward) => {
             return Ok(Verdict::Drop(DropReason::SpoofedAddress));
@@ -150,7 +150,7 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
         follow_route(state, host, datagram, sender, &seen)?;
     }
     may_go_on(datagram, seen.way().mtu.load() as u32)?;
-    translate(packet, host, datagram, &seen)?;
+    translate(packet, state, host, datagram, &seen, new)?;
     nat::lower_hop_limit(packet, datagram).ok_or(Verdict::Drop(DropReason::Malformed))?;
     if hairpin {
         return deliver(packet, &seen, DeliverReason::Hairpin);
@@ -176,8 +176,10 @@ fn go_out<S: State, H: Host>(
     };
     let uplink = interface(state, ifindex, InterfaceKind::Uplink)
         .ok_or(Verdict::Drop(DropReason::NotAnUplink))?;
-    if matches!(datagram.kind, Kind::NotUnderstood) {
-        return Err(Verdict::Pass(PassReason::NotUnderstood));
+    match datagram.kind {
+        Kind::NotUnderstood => return Err(Verdict::Pass(PassReason::NotUnderstood)),
+        Kind::LaterFragment => return Err(Verdict::Drop(DropReason::NoFirstFragment)),
+        Kind::Transport(_) | Kind::Error { .. } => {}
     }
     // The kernel answers for these without a flow.
     may_go_on(datagram, mtu)?;
@@ -282,7 +284,7 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
     if datagram.destination != datagram.key.destination {
         return Ok(unrelated(state, datagram, uplink));
     }
-    let seen = match conntrack::find(state, datagram) {
+    let seen = match conntrack::find(state, host, datagram) {
         Some(seen) if seen.goes(WayKind::Inward) => seen,
         // A source of ours, from outside.
         Some(_) => return Ok(Verdict::Drop(DropReason::SpoofedAddress)),
@@ -292,7 +294,7 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
         },
     };
     let last_hop = may_go_on(datagram, seen.way().mtu.load() as u32);
-    translate(packet, host, datagram, &seen)?;
+    translate(packet, state, host, datagram, &seen, new)?;
     if last_hop.is_err() {
         // The host's stack answers; what it quotes is translated back on the way out.
         return Ok(Verdict::Pass(PassReason::Translated));
@@ -425,12 +427,12 @@ fn host_sends<P: Packet + ?Sized, S: State, H: Host>(
         return Ok(not_ours);
     }
     let sender = if private { Some(forwarded_for(state, datagram, ingress)?) } else { None };
-    let seen = match (conntrack::find(state, datagram), sender) {
+    let seen = match (conntrack::find(state, host, datagram), sender) {
         (Some(seen), _) if seen.goes(WayKind::Outward) => seen,
         (_, None) => return Ok(not_ours),
         (_, Some(sender)) => forwarded(state, host, datagram, sender, uplink, new)?,
     };
-    translate(packet, host, datagram, &seen)?;
+    translate(packet, state, host, datagram, &seen, new)?;
     Ok(Verdict::Pass(PassReason::Translated))
 }
 
@@ -628,13 +630,18 @@ fn follow_route<S: State, H: Host>(
 
 /// Rewrites a packet of a flow and counts it.
 #[inline(always)]
-fn translate<P: Packet + ?Sized, H: Host>(
+fn translate<P: Packet + ?Sized, S: State, H: Host>(
     packet: &mut P,
+    state: &S,
     host: &H,
     datagram: &Datagram,
     seen: &Seen,
+    new: &mut New,
 ) -> Step<()> {
     conntrack::observe(host, seen, datagram, packet.length());
+    if matches!(datagram.part, Part::First) {
+        conntrack::remember(state, host, datagram, &mut new.reply);
+    }
     let done = match datagram.kind {
         Kind::Transport(protocol) => nat::translate(packet, datagram, seen, protocol),
         Kind::Error { protocol, quoted, quoted_payload } => {
@@ -645,6 +652,7 @@ fn translate<P: Packet + ?Sized, H: Host>(
             };
             nat::translate_error(packet, datagram, seen, quoted)
         }
+        Kind::LaterFragment => nat::translate_addresses(packet, datagram, seen),
         Kind::NotUnderstood => None,
     };
     done.ok_or(Verdict::Drop(DropReason::Malformed))

@@ -1,8 +1,8 @@
 //! The state that packets meet.
 
 use crate::abi::{
-    Address, Endpoint, Flow, FlowKey, FlowRef, Interface, NetworkRange, Published, PublishedKey,
-    Settings, Usage,
+    Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, NetworkRange, Published,
+    PublishedKey, Settings, Usage,
 };
 
 /// What became of an insertion.
@@ -31,6 +31,12 @@ pub trait Table<K, V>: Lookup<K, V> {
     fn remove(&self, key: &K);
 }
 
+/// A table that forgets.
+pub trait Memo<K, V>: Lookup<K, V> {
+    /// Inserts or replaces. What was not used for long makes room.
+    fn put(&self, key: &K, value: &V);
+}
+
 /// The array of flows.
 pub trait FlowStore: Lookup<u32, Flow> {
     /// A free place, or `None` when there is none. Its generation is even.
@@ -57,6 +63,8 @@ pub trait State {
     fn index(&self) -> &impl Table<FlowKey, FlowRef>;
     /// The flows.
     fn flows(&self) -> &impl FlowStore;
+    /// First fragments.
+    fn fragments(&self) -> &impl Memo<FlowKey, FirstFragment>;
     /// What the owner of a slot uses.
     fn usage(&self) -> &impl Lookup<u32, Usage>;
     /// Settings.

@@ -4,6 +4,8 @@ use super::field;
 
 /// Bytes of the header without options.
 pub const MINIMUM: usize = 20;
+/// Offset of the identification; flags and the fragment's offset follow.
+pub const IDENTIFICATION: usize = 4;
 /// Offset of the time to live; the protocol and the header checksum follow.
 pub const HOP_LIMIT: usize = 8;
 /// Offset of the header checksum.
@@ -40,10 +42,17 @@ impl Ipv4<'_> {
         u16::from_be_bytes([self.0[2], self.0[3]])
     }
 
-    /// Whether this is a fragment: more of them follow, or its offset is not 0.
+    /// What the fragments of a packet have in common.
     #[inline(always)]
-    pub const fn is_fragment(&self) -> bool {
-        u16::from_be_bytes([self.0[6], self.0[7]]) & 0x3fff != 0
+    pub const fn identification(&self) -> [u8; 2] {
+        field(self.0, IDENTIFICATION)
+    }
+
+    /// Where a fragment stands in its packet, in units of eight bytes, and whether more of them follow.
+    #[inline(always)]
+    pub const fn fragment(&self) -> (u16, bool) {
+        let word = u16::from_be_bytes(field(self.0, IDENTIFICATION + 2));
+        (word & 0x1fff, word & 0x2000 != 0)
     }
 
     /// Time to live.

@@ -4,14 +4,14 @@ use super::{Query, Room};
 use crate::maps;
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
-    maps::{Array, HashMap, lpm_trie::Key},
+    maps::{Array, HashMap, LruHashMap, lpm_trie::Key},
 };
 use netebpf_common::{
     abi::{
-        Address, Endpoint, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface, NetworkRange,
-        Published, PublishedKey, Settings, Usage,
+        Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface,
+        NetworkRange, Published, PublishedKey, Settings, Usage,
     },
-    datapath::{FlowStore, Insertion, Lookup, State, Table},
+    datapath::{FlowStore, Insertion, Lookup, Memo, State, Table},
 };
 
 /// `-EEXIST`.
@@ -44,6 +44,25 @@ impl<K, V> Table<K, V> for Hash<K, V> {
     fn remove(&self, key: &K) {
         // Gone already is as good.
         let _ = self.0.remove(key);
+    }
+}
+
+/// A hash that forgets.
+pub struct Lru<K: 'static, V: 'static>(&'static LruHashMap<K, V>);
+
+impl<K, V> Lookup<K, V> for Lru<K, V> {
+    #[inline(always)]
+    fn get(&self, key: &K) -> Option<&V> {
+        // SAFETY: as above. An entry may be used again while it is read, for one of the same type.
+        unsafe { self.0.get(key) }
+    }
+}
+
+impl<K, V> Memo<K, V> for Lru<K, V> {
+    #[inline(always)]
+    fn put(&self, key: &K, value: &V) {
+        // Who is not remembered is not found.
+        let _ = self.0.insert(key, value, 0);
     }
 }
 
@@ -129,6 +148,11 @@ impl State for Maps {
     #[inline(always)]
     fn flows(&self) -> &impl FlowStore {
         &Flows
+    }
+
+    #[inline(always)]
+    fn fragments(&self) -> &impl Memo<FlowKey, FirstFragment> {
+        &const { Lru(&maps::FRAGMENTS) }
     }
 
     #[inline(always)]

@@ -1,6 +1,7 @@
 //! Every case, by what it is about.
 
 mod errors;
+mod fragments;
 mod guards;
 mod hairpin;
 mod host_stack;
@@ -25,6 +26,7 @@ pub(crate) fn all() -> Vec<Case> {
         errors::cases(),
         limits::cases(),
         odd_packets::cases(),
+        fragments::cases(),
         host_stack::cases(),
     ]
     .concat()

@@ -16,24 +16,6 @@ pub(crate) fn cases() -> Vec<Case> {
     let syn = || tcp(WEB_1, 40_000, WORLD, 443).syn();
     let syn_out = || tcp(HOST, 40_000, WORLD, 443).syn();
     vec![
-        case("fragments go the kernel's way, and do not leave untranslated")
-            .send(datagram().fragment(0, true))
-            .expect(pass(PassReason::NotUnderstood))
-            .send(datagram().fragment(9, true))
-            .expect(pass(PassReason::NotUnderstood))
-            .send(datagram().fragment(18, false))
-            .expect(pass(PassReason::NotUnderstood))
-            .send_at(to_outside(), datagram().fragment(0, true))
-            .expect(refuse(PrivateSource))
-            .send_at(to_outside(), datagram().fragment(18, false))
-            .expect(refuse(PrivateSource))
-            .flows(0),
-        case("fragments from outside are for the host's stack, and not for a network")
-            .given(publish(Tcp, 8080, WEB_1, 80))
-            .send(tcp(WORLD, 40_000, HOST, 8080).syn().payload(&[0; 64]).fragment(0, true))
-            .expect(pass(PassReason::NotOurs))
-            .send(tcp(WORLD, 40_000, WEB_1, 80).syn().payload(&[0; 64]).fragment(9, false))
-            .expect(refuse(NotPublished)),
         case("protocols that nobody translates go the kernel's way, and do not leave untranslated")
             .send(raw(WEB_1, WORLD, Protocols::SCTP))
             .expect(pass(PassReason::NotUnderstood))

@@ -116,9 +116,9 @@ rows! {
     20 path_mtu: "Packet too big arrives from behind the router",
         netebpf Yes, Linux Yes;
     22 fragments_of_a_ping: "A ping of several fragments is answered (RFC 4787 REQ-14)",
-        netebpf No("fragments are refused"), Linux Yes;
+        netebpf Yes, Linux Yes;
     22 fragments_of_a_datagram: "A datagram of several fragments is answered (RFC 4787 REQ-14)",
-        netebpf No("fragments are refused"), Linux Yes;
+        netebpf Yes, Linux Yes;
     35 transit: "DNAT matches only the host's own addresses",
         netebpf Yes, Linux Yes;
 }

@@ -137,15 +137,12 @@ pub(super) fn translate<P: Packet + ?Sized>(
     seen: &Seen,
     protocol: Protocol,
 ) -> Option<()> {
+    translate_addresses(packet, datagram, seen)?;
     let way = seen.way();
     let addresses = Change::from_bytes(way.address_change);
     let ports = Change::from_bytes(way.port_change);
     let other = seen.flow.key(seen.direction.other());
     let at = datagram.transport as usize;
-    for_family!(
-        datagram,
-        write_addresses(packet, datagram, &other.destination, &other.source, addresses)
-    )?;
     let v6 = matches!(datagram.family, super::FamilyId::V6);
     match protocol {
         Protocol::Tcp | Protocol::Udp => {
@@ -170,6 +167,21 @@ pub(super) fn translate<P: Packet + ?Sized>(
         }
     }
     Some(())
+}
+
+/// Rewrites the addresses only, which is all that a later fragment has.
+#[inline(always)]
+pub(super) fn translate_addresses<P: Packet + ?Sized>(
+    packet: &mut P,
+    datagram: &Datagram,
+    seen: &Seen,
+) -> Option<()> {
+    let change = Change::from_bytes(seen.way().address_change);
+    let other = seen.flow.key(seen.direction.other());
+    for_family!(
+        datagram,
+        write_addresses(packet, datagram, &other.destination, &other.source, change)
+    )
 }
 
 #[inline(always)]

@@ -21,6 +21,8 @@ pub enum TableName {
     Flows,
     /// What owners use.
     Usage,
+    /// First fragments.
+    Fragments,
     /// Settings.
     Settings,
 }

@@ -16,10 +16,10 @@ pub use host::MemoryHost;
 
 use crate::{
     abi::{
-        Address, Endpoint, Flow, FlowKey, FlowRef, Interface, NetworkRange, Published,
-        PublishedKey, Settings, Usage, is_live,
+        Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, NetworkRange,
+        Published, PublishedKey, Settings, Usage, is_live,
     },
-    datapath::{FlowStore, Lookup, State, Table},
+    datapath::{FlowStore, Lookup, Memo, State, Table},
 };
 use flows::Flows;
 use std::rc::Rc;
@@ -35,6 +35,7 @@ pub struct MemoryState {
     published_ports: Hash<u32, u64>,
     index: Hash<FlowKey, FlowRef>,
     flows: Flows,
+    fragments: Hash<FlowKey, FirstFragment>,
     usage: Hash<u32, Usage>,
     settings: Hash<u32, Settings>,
 }
@@ -50,6 +51,7 @@ impl MemoryState {
             published_ports: Hash::new(TableName::PublishedPorts, chaos),
             index: Hash::new(TableName::Index, chaos),
             flows: Flows::new(places, chaos),
+            fragments: Hash::new(TableName::Fragments, chaos),
             usage: Hash::new(TableName::Usage, chaos),
             settings: Hash::new(TableName::Settings, chaos),
         };
@@ -233,6 +235,10 @@ impl State for MemoryState {
 
     fn flows(&self) -> &impl FlowStore {
         &self.flows
+    }
+
+    fn fragments(&self) -> &impl Memo<FlowKey, FirstFragment> {
+        &self.fragments
     }
 
     fn usage(&self) -> &impl Lookup<u32, Usage> {

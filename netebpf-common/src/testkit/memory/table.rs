@@ -4,7 +4,7 @@ use super::{
     arena::Arena,
     chaos::{Chaos, Operation, TableName},
 };
-use crate::datapath::{Insertion, Lookup, Table};
+use crate::datapath::{Insertion, Lookup, Memo, Table};
 use std::{cell::RefCell, collections::HashMap, hash::Hash as Key, rc::Rc};
 
 #[derive(Debug)]
@@ -52,6 +52,14 @@ impl<K: Key + Eq + Copy, V> Lookup<K, V> for Hash<K, V> {
             self.take(key);
         }
         self.peek(key)
+    }
+}
+
+impl<K: Key + Eq + Copy, V: Copy> Memo<K, V> for Hash<K, V> {
+    fn put(&self, key: &K, value: &V) {
+        if !self.chaos.fails(Operation::Insert(self.name)) {
+            Self::put(self, *key, *value);
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use super::maps::RangeKey;
 use aya::maps::{MapData, MapError, MapInfo, MapType};
 use netebpf_common::{
     abi::{
-        Address, Endpoint, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface, MAX_SLOTS,
-        NetworkRange, Published, PublishedKey, PublishedPorts, Settings, Usage, map,
+        Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface,
+        MAX_SLOTS, NetworkRange, Published, PublishedKey, PublishedPorts, Settings, Usage, map,
     },
     verdict::Counters,
 };
@@ -39,7 +39,7 @@ fn layout_of<K, V>(kind: MapType, flags: u32, entries: Option<u32>) -> Layout {
 
 /// The layout of a map of ours.
 pub(super) fn wanted(name: &str) -> Option<Layout> {
-    use MapType::{Array, Hash, LpmTrie, PerCpuArray, Queue};
+    use MapType::{Array, Hash, LpmTrie, LruHash, PerCpuArray, Queue};
     Some(match name {
         map::INTERFACES => layout_of::<u32, Interface>(Array, 0, Some(INTERFACE_TABLE_SIZE)),
         map::ENDPOINTS => layout_of::<Address, Endpoint>(Hash, NO_PREALLOC, None),
@@ -49,6 +49,7 @@ pub(super) fn wanted(name: &str) -> Option<Layout> {
         map::FLOW_INDEX => layout_of::<FlowKey, FlowRef>(Hash, 0, None),
         map::FLOWS => layout_of::<u32, Flow>(Array, MMAPABLE, None),
         map::FREE_FLOWS => layout_of::<(), u32>(Queue, 0, None),
+        map::FRAGMENTS => layout_of::<FlowKey, FirstFragment>(LruHash, 0, None),
         map::SETTINGS => layout_of::<u32, Settings>(Array, MMAPABLE, Some(1)),
         map::USAGE => layout_of::<u32, Usage>(Array, MMAPABLE, Some(MAX_SLOTS)),
         map::COUNTERS => layout_of::<u32, Counters>(PerCpuArray, 0, Some(MAX_SLOTS)),

@@ -1,0 +1,102 @@
+//! Packets in pieces.
+
+use netebpf_common::{
+    abi::Protocol::{Tcp, Udp},
+    testkit::*,
+    verdict::{DropReason::*, PassReason},
+};
+
+pub(crate) fn cases() -> Vec<Case> {
+    let out = || udp(WEB_1, 40_000, WORLD, 53).payload(&[6; 64]);
+    let out_seen = || udp(HOST, 40_000, WORLD, 53).payload(&[6; 64]);
+    let back = || udp(WORLD, 53, HOST, 40_000).payload(&[7; 64]);
+    let back_seen = || udp(WORLD, 53, WEB_1, 40_000).payload(&[7; 64]);
+    vec![
+        case("fragments follow the first of them, out and back")
+            .send(out().fragment(0, true))
+            .expect(tx(out_seen().fragment(0, true)))
+            .send(out().fragment(9, true))
+            .expect(tx(out_seen().fragment(9, true)))
+            .send(out().fragment(18, false))
+            .expect(tx(out_seen().fragment(18, false)))
+            .send(back().fragment(0, true))
+            .expect(rx(back_seen().fragment(0, true)))
+            .send(back().fragment(9, false))
+            .expect(rx(back_seen().fragment(9, false)))
+            .flows(1),
+        case("a fragment that comes twice is translated twice")
+            .send(out().fragment(0, true))
+            .expect(tx(out_seen().fragment(0, true)))
+            .send(out().fragment(0, true))
+            .expect(tx(out_seen().fragment(0, true)))
+            .send(out().fragment(9, false))
+            .expect(tx(out_seen().fragment(9, false)))
+            .send(out().fragment(9, false))
+            .expect(tx(out_seen().fragment(9, false)))
+            .flows(1),
+        case("a ping in fragments is answered in fragments")
+            .send(echo_request(WEB_1, WORLD, 7).payload(&[6; 64]).fragment(0, true))
+            .expect(tx(echo_request(HOST, WORLD, 7).payload(&[6; 64]).fragment(0, true)))
+            .send(echo_request(WEB_1, WORLD, 7).payload(&[6; 64]).fragment(9, false))
+            .expect(tx(echo_request(HOST, WORLD, 7).payload(&[6; 64]).fragment(9, false)))
+            .send(echo_reply(WORLD, HOST, 7).payload(&[6; 64]).fragment(0, true))
+            .expect(rx(echo_reply(WORLD, WEB_1, 7).payload(&[6; 64]).fragment(0, true)))
+            .send(echo_reply(WORLD, HOST, 7).payload(&[6; 64]).fragment(9, false))
+            .expect(rx(echo_reply(WORLD, WEB_1, 7).payload(&[6; 64]).fragment(9, false))),
+        case("fragments to a published port")
+            .given(publish(Udp, 5353, WEB_1, 53))
+            .send(udp(WORLD, 40_000, HOST, 5353).payload(&[6; 64]).fragment(0, true))
+            .expect(rx(udp(WORLD, 40_000, WEB_1, 53).payload(&[6; 64]).fragment(0, true)))
+            .send(udp(WORLD, 40_000, HOST, 5353).payload(&[6; 64]).fragment(9, false))
+            .expect(rx(udp(WORLD, 40_000, WEB_1, 53).payload(&[6; 64]).fragment(9, false))),
+        case("fragments to a neighbour's published port")
+            .given(publish(Udp, 5353, WEB_2, 53))
+            .send(udp(WEB_1, 40_000, HOST, 5353).payload(&[6; 64]).fragment(0, true))
+            .expect(hairpin(udp(HOST, 40_000, WEB_2, 53).payload(&[6; 64]).fragment(0, true)))
+            .send(udp(WEB_1, 40_000, HOST, 5353).payload(&[6; 64]).fragment(9, false))
+            .expect(hairpin(udp(HOST, 40_000, WEB_2, 53).payload(&[6; 64]).fragment(9, false))),
+        case("a fragment without its first one has no flow")
+            .send(out().fragment(9, true))
+            .expect(refuse(NoFirstFragment))
+            .send(out())
+            .expect(tx(out_seen()))
+            .send(out().fragment(9, true))
+            .expect(refuse(NoFirstFragment))
+            .send(back().fragment(9, false))
+            .expect(pass(PassReason::NotOurs))
+            .flows(1),
+        case("fragments of another endpoint are of another packet")
+            .send(out().fragment(0, true))
+            .expect(tx(out_seen().fragment(0, true)))
+            .send(udp(WEB_2, 40_000, WORLD, 53).payload(&[6; 64]).fragment(9, false))
+            .expect(refuse(NoFirstFragment)),
+        case("what the host's stack cut is translated at the uplink")
+            .send_at(to_outside(), out().fragment(0, true))
+            .expect(translated(out_seen().fragment(0, true)))
+            .send_at(to_outside(), out().fragment(9, false))
+            .expect(translated(out_seen().fragment(9, false))),
+        case("no fragment leaves untranslated")
+            .send_at(to_outside(), out().fragment(9, false))
+            .expect(refuse(PrivateSource)),
+        case("a first fragment that begins no flow is remembered for none")
+            .send(tcp(WEB_1, 40_000, WORLD, 443).rst().payload(&[0; 64]).fragment(0, true))
+            .expect(refuse(NoFlow))
+            .send(tcp(WEB_1, 40_000, WORLD, 443).rst().payload(&[0; 64]).fragment(9, false))
+            .expect(refuse(NoFirstFragment))
+            .flows(0),
+        case("fragments of a flow that is gone are nobody's")
+            .send(out().fragment(0, true))
+            .expect(tx(out_seen().fragment(0, true)))
+            .given(remove(WEB_1))
+            .send(back().fragment(9, false))
+            .expect(pass(PassReason::NotOurs)),
+        case("fragments from outside go to the host's stack, and not into a network")
+            .given(publish(Tcp, 8080, WEB_1, 80))
+            .send(tcp(WORLD, 40_000, HOST, 22).syn().payload(&[0; 64]).fragment(0, true))
+            .expect(pass(PassReason::NotOurs))
+            .send(tcp(WORLD, 40_000, HOST, 22).syn().payload(&[0; 64]).fragment(9, false))
+            .expect(pass(PassReason::NotOurs))
+            .send(tcp(WORLD, 40_000, WEB_1, 80).syn().payload(&[0; 64]).fragment(9, false))
+            .expect(refuse(NotPublished)),
+    ]
+}
