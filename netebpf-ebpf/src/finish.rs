@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use core::mem;
 use netebpf_common::{
-    abi::{Address, INTERFACE_TABLE_SIZE, MAX_SLOTS},
+    abi::{Address, INTERFACE_TABLE_SIZE},
     verdict::{COUNTER_COUNT, Counters, PassReason, Verdict},
 };
 
@@ -27,17 +27,20 @@ fn counter(verdict: &Verdict) -> u32 {
     core::hint::black_box(verdict.counter())
 }
 
-/// The counters, on this CPU, of the interface that a packet was met at. One that is not ours has none, and its
-/// packets pass. They are asked for before there is a verdict: meanwhile they come into the processor's cache.
+/// The slot of the interface that a packet was met at; `None` when it is not ours, and its packets pass.
 #[inline(always)]
-pub fn counters(ifindex: u32) -> Option<&'static mut Counters> {
+pub fn slot(ifindex: u32) -> Option<u32> {
     let interface = maps::INTERFACES.get(ifindex % INTERFACE_TABLE_SIZE)?;
-    if interface.ifindex != ifindex {
-        return None;
-    }
+    (interface.ifindex == ifindex).then_some(interface.slot)
+}
+
+/// The counters of a slot on this CPU. They are asked for before there is a verdict: meanwhile they come into the
+/// processor's cache. Never `None`: the verifier does not know that.
+#[inline(always)]
+pub fn counters<'a>(slot: u32) -> Option<&'a mut Counters> {
     // SAFETY: this CPU's counters; a program is not interrupted by another of ours on the same CPU but
     // XDP and TC of one frame, which run one after the other.
-    maps::COUNTERS.get_ptr_mut(interface.slot % MAX_SLOTS).map(|counters| unsafe { &mut *counters })
+    maps::COUNTERS.get_ptr_mut(slot).map(|counters| unsafe { &mut *counters })
 }
 
 #[inline(always)]
@@ -66,7 +69,8 @@ pub fn tc(verdict: Verdict, skb: *mut __sk_buff, counters: &mut Counters) -> i32
     aya_log_ebpf::info!(
         aya_ebpf::programs::TcContext::new(skb),
         "interface {}: verdict {}",
-        ifindex,
+        // SAFETY: the context is valid as long as the program runs.
+        unsafe { (*skb).ifindex },
         counter
     );
     code
@@ -179,7 +183,8 @@ pub fn xdp(verdict: Verdict, context: *mut xdp_md, counters: &mut Counters) -> u
     aya_log_ebpf::info!(
         aya_ebpf::programs::XdpContext::new(context),
         "interface {} (XDP): verdict {}",
-        ifindex,
+        // SAFETY: the context is valid as long as the program runs.
+        unsafe { (*context).ingress_ifindex },
         counter
     );
     code

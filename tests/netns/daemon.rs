@@ -123,7 +123,10 @@ fn adopted_as_it_was() {
     let published = topology().ports("c1", &["8080:80"]);
     let lab = Lab::up(&published);
     let echo = lab.endpoint("c1").echo(80);
-    let mut stream = lab.lan.connect(HOST.port(Family::V4, 8080)).expect("connected");
+    // From outside, and from a neighbour by the host's address.
+    let neighbour = lab.endpoint("c2");
+    let mut streams = [&lab.lan, &neighbour]
+        .map(|ns| ns.connect(HOST.port(Family::V4, 8080)).expect("connected"));
     let (pins, links) = (lab.pins(), lab.host.links());
     assert!(!pins.is_empty(), "nothing is pinned");
     lab.kill_daemon();
@@ -131,8 +134,10 @@ fn adopted_as_it_was() {
     assert!(said.contains("nothing to change"), "{said}");
     assert!(lab.daemon_pid().is_some());
     assert_eq!((lab.pins(), lab.host.links()), (pins, links));
-    netebpf_tests::lab::traffic::say(&mut stream, b"still here").expect("answered");
-    assert_eq!(echo.clients().len(), 1);
+    for stream in &mut streams {
+        netebpf_tests::lab::traffic::say(stream, b"still here").expect("answered");
+    }
+    assert_eq!(echo.clients().len(), 2);
 }
 
 /// A service's process survives its daemon, and the next one knows it.

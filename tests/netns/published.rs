@@ -19,6 +19,7 @@ netebpf_tests::tests![
     on_one_address,
     a_new_address_of_the_uplink,
     a_range,
+    a_port_that_moves_takes_its_clients_along,
     the_port_is_held,
     not_published,
     not_by_a_route,
@@ -28,6 +29,26 @@ netebpf_tests::tests![
     path_mtu,
     back_by_the_uplink_that_it_came_by,
 ];
+
+/// UDP has no connections: one socket goes on asking, and whom it asks is who has the port now.
+fn a_port_that_moves_takes_its_clients_along() {
+    let with = |endpoint| topology().ports(endpoint, &["8080:80/udp"]);
+    let lab = Lab::up(&with("c1"));
+    let (first, then) = (lab.endpoint("c1").echo(80), lab.endpoint("c2").echo(80));
+    let neighbour = lab.endpoint("d1");
+    let clients = [Family::V4, Family::V6].map(|family| {
+        [&lab.lan, &neighbour].map(|ns| (ns.udp(family, 0), HOST.port(family, 8080)))
+    });
+    let all_ask = || {
+        for (socket, host) in clients.as_flattened() {
+            traffic::ask(socket, *host, b"who is there?").expect("answered");
+        }
+    };
+    all_ask();
+    lab.up_again(&with("c2"), &[]).ok();
+    all_ask();
+    assert_eq!((first.clients().len(), then.clients().len()), (4, 4));
+}
 
 fn web() -> Topology {
     topology().ports("c1", &["8080:80", "8080:80/udp"])

@@ -192,7 +192,11 @@ impl Maps {
         let mut tables = Tables { index: self.index.keys().count(), ..Tables::default() };
         for slot in 0..PLACES {
             let flow = flow(&self.flows.get(&slot, 0).map_err(said)?);
-            let current = layout.owners.get(&flow.owner) == Some(&flow.owner_generation);
+            let endpoints =
+                [(flow.owner, flow.owner_generation), (flow.peer, flow.peer_generation)];
+            let is_there =
+                |(slot, generation): &(u32, u32)| layout.owners.get(slot) == Some(generation);
+            let current = endpoints.iter().all(is_there);
             if is_live(flow.generation.load()) && current {
                 tables.flows.push(Row::of(&flow));
             }

@@ -116,6 +116,7 @@ proptest! {
         let mut machine = Memory::default();
         let mut layout = Layout::default();
         layout.change(&Given::SnatPorts(1000, 1003));
+        layout.change(&publish(Protocol::Udp, 5353, WEB_1, 53));
         layout.change(&publish(Protocol::Udp, 1002, WEB_1, 1001));
         machine.arrange(&layout).expect("memory can be anything");
         for step in steps {
@@ -135,6 +136,7 @@ proptest! {
         let mut machine = Memory::default();
         let mut layout = Layout::default();
         layout.change(&Given::SnatPorts(1000, 1003));
+        layout.change(&publish(Protocol::Udp, 5353, WEB_1, 53));
         machine.arrange(&layout).expect("memory can be anything");
         for step in before {
             one_step(&mut machine, &mut layout, step);
@@ -233,11 +235,14 @@ fn without_hops(frame: &[u8], family: FamilyId, field: usize) -> Vec<u8> {
 fn packet(machine: &mut Memory, [kind, who, port, to]: [u8; 4]) {
     let sender = [WEB_1, WEB_2][usize::from(who & 1)];
     let server = [WORLD, WORLD_2][usize::from(to & 1)];
+    let neighbour = [WEB_2, WEB_1][usize::from(who & 1)];
     let port = 1000 + u16::from(port % 3);
-    let (hook, frame) = match kind % 4 {
+    let (hook, frame) = match kind % 6 {
         0 => (Hook::Veth(sender), udp(sender, port, server, 53)),
         1 => (Hook::Veth(sender), echo_request(sender, server, port)),
         2 => (to_outside(), udp(sender, port, server, 53)),
+        3 => (Hook::Veth(sender), udp(sender, port, HOST, 5353)),
+        4 => (Hook::Veth(neighbour), udp(neighbour, 53, HOST, port)),
         _ => (Hook::FromOutside, udp(server, 53, HOST, port)),
     };
     let mut bytes = frame.bytes(FamilyId::V4);

@@ -222,18 +222,18 @@ pub struct Way {
     pub tcp_seen: SharedWord,
     /// The longest IP packet, in bytes, that this way takes; 0 while unknown.
     pub mtu: SharedWord,
-    /// Way out: the next hop's address as two words in memory order. Written only when the route
+    /// Outward: the next hop's address as two words in memory order. Written only when the route
     /// changes; a packet that reads half of each address is lost like any packet of a changing route.
     pub next_hop: [SharedWord; 2],
-    /// Way in: the host-side veth. Way out: the uplink.
+    /// To an endpoint: the host-side veth. Outward: the uplink.
     pub ifindex: u32,
     /// What the change of addresses adds to a checksum (one's complement, network byte order).
     pub address_change: [u8; 2],
     /// What the change of ports, or of the identifier, adds to a checksum.
     pub port_change: [u8; 2],
-    /// Way in: the endpoint's Ethernet address.
+    /// To an endpoint: its Ethernet address.
     pub mac: Mac,
-    /// Way in: the gateway's Ethernet address.
+    /// To an endpoint: its gateway's Ethernet address.
     pub gateway_mac: Mac,
     /// A [`WayKind`].
     pub kind: u32,
@@ -263,6 +263,10 @@ pub struct Flow {
     pub owner: u32,
     /// The owner's generation when the flow was opened.
     pub owner_generation: u32,
+    /// The other endpoint of a hairpin, the server, as `owner` names the client; in any other flow the owner again.
+    pub peer: u32,
+    /// The peer's generation when the flow was opened.
+    pub peer_generation: u32,
     /// The user side's own: 1 from when it ended the flow until it gives the place back, so that the
     /// next process knows which places to give back. The kernel side leaves it alone.
     pub retired: u32,
@@ -273,7 +277,7 @@ pub struct Flow {
     /// Both ways, indexed by [`Direction`].
     pub ways: [Way; 2],
 }
-assert_layout!(Flow, size 288, align 8);
+assert_layout!(Flow, size 296, align 8);
 
 impl Flow {
     /// The tuple of a direction.

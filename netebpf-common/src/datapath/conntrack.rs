@@ -1,7 +1,7 @@
 //! Flows: finding one, opening one, and what its packets leave behind in it.
 //!
 //! **Invariant**: a flow is found only by an index entry of its own generation, and only while its
-//! owner's generation is the one that it was opened with. Both tuples are in the index before a packet
+//! endpoints' generations are those that it was opened with. Both tuples are in the index before a packet
 //! of the flow leaves, or neither stays.
 
 use super::{
@@ -118,19 +118,22 @@ fn find_tuple<'a, S: State>(state: &'a S, key: &FlowKey) -> Option<Seen<'a>> {
 #[inline(always)]
 fn follow<'a, S: State>(state: &'a S, entry: &FlowRef) -> Option<Seen<'a>> {
     let flow = state.flows().get(&entry.slot)?;
-    if flow.generation.load() != entry.generation || !owner_is_there(state, flow) {
+    if flow.generation.load() != entry.generation || !endpoints_are_there(state, flow) {
         return None;
     }
     let direction = if entry.direction == 0 { Direction::Original } else { Direction::Reply };
     Some(Seen { flow, direction })
 }
 
+/// Whether the endpoints of a flow are those that it was opened for, and not others with their addresses.
 #[inline(always)]
-fn owner_is_there<S: State>(state: &S, flow: &Flow) -> bool {
-    state
-        .usage()
-        .get(&flow.owner)
-        .is_some_and(|owner| owner.generation.load() == u64::from(flow.owner_generation))
+fn endpoints_are_there<S: State>(state: &S, flow: &Flow) -> bool {
+    let is_there = |slot: u32, generation: u32| {
+        let usage = state.usage().get(&slot);
+        usage.is_some_and(|usage| usage.generation.load() == u64::from(generation))
+    };
+    is_there(flow.owner, flow.owner_generation)
+        && (flow.peer == flow.owner || is_there(flow.peer, flow.peer_generation))
 }
 
 /// Puts a tuple into the index, over an entry that leads to a flow which is dead or whose owner is gone:
@@ -169,7 +172,7 @@ fn is_stale<S: State>(state: &S, key: &FlowKey) -> bool {
     let Some(flow) = state.flows().get(&holder.slot) else { return false };
     let generation = flow.generation.load();
     generation > holder.generation
-        || (generation == holder.generation && !owner_is_there(state, flow))
+        || (generation == holder.generation && !endpoints_are_there(state, flow))
 }
 
 /// Counts a packet, and notes what it says of the connection.
@@ -312,10 +315,8 @@ impl New {
     ) -> Step<Seen<'a>> {
         match open(state, host, &datagram.key, self) {
             Some(reason) => Err(Verdict::Drop(reason)),
-            // Ours, or that of another CPU which was first.
-            None => {
-                find_tuple(state, &datagram.key).ok_or(Verdict::Drop(DropReason::FlowTableFull))
-            }
+            // Ours, or that of another CPU which was first; one that ended at once is no flow.
+            None => find_tuple(state, &datagram.key).ok_or(Verdict::Drop(DropReason::NoFlow)),
         }
     }
 }
@@ -328,14 +329,23 @@ pub(super) struct Opening {
     /// The slot of the endpoint that it is counted for, and the endpoint's generation.
     pub owner: u32,
     pub owner_generation: u32,
+    /// See [`Flow::peer`].
+    pub peer: u32,
+    pub peer_generation: u32,
     /// Where its packets go; both ways but for the translation.
     pub ways: [WayTo; 2],
 }
 
 impl Opening {
     /// Nothing yet.
-    pub(super) const NONE: Self =
-        Self { kind: 0, owner: 0, owner_generation: 0, ways: [WayTo::uplink(0); 2] };
+    pub(super) const NONE: Self = Self {
+        kind: 0,
+        owner: 0,
+        owner_generation: 0,
+        peer: 0,
+        peer_generation: 0,
+        ways: [WayTo::uplink(0); 2],
+    };
 }
 
 /// Where the packets of one direction go.
@@ -365,7 +375,8 @@ impl WayTo {
 }
 
 /// Opens a flow whose first packet comes as `original` and whose reply comes as [`New::reply`], with another
-/// port where that one is taken. Answers with a reason when it does not. A function of its own in the programs,
+/// port where that one is taken. Answers with a reason when there is none then; else there is one, this or, of two
+/// CPUs at once, the other's. A function of its own in the programs,
 /// with a frame of its own: the room on the stack that it takes is not its caller's.
 ///
 /// The order is the point. The reply tuple goes into the index first: that reserves the outside tuple,
@@ -408,6 +419,8 @@ fn open<S: State, H: Host>(
         flow.kind = opening.kind;
         flow.owner = opening.owner;
         flow.owner_generation = opening.owner_generation;
+        flow.peer = opening.peer;
+        flow.peer_generation = opening.peer_generation;
         flow.original = *original;
         flow.reply = *reply;
         let [there, back] = &mut flow.ways;

@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     abi::{
-        Address, FlowKind, Interface, InterfaceKind, InterfaceOptions, Published, PublishedKey,
-        PublishedPorts, WayKind,
+        Address, Endpoint, FlowKind, Interface, InterfaceKind, InterfaceOptions, Published,
+        PublishedKey, PublishedPorts, WayKind,
     },
     verdict::{DeliverReason, DropReason, PassReason, Verdict},
     wire::{
@@ -139,20 +139,22 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
         None => {
             isolation::may_leave(state, sender, &datagram.destination)?;
             match published_at(state, datagram, &mut new.port) {
-                Some(published) => hairpin(state, datagram, sender, published, new)?,
-                None => go_out(state, host, datagram, sender, new)?,
+                Some(published) => to_hairpin(state, datagram, sender, published, new)?,
+                None => to_outside_by_route(state, host, datagram, sender, new)?,
             }
             new.open(state, host, datagram)?
         }
     };
-    let hairpin = seen.goes(WayKind::Hairpin);
-    if !hairpin {
+    let to_endpoint = seen.goes(WayKind::Hairpin);
+    if to_endpoint {
+        may_turn(datagram, seen.way().mtu.load() as u32)?;
+    } else {
         follow_route(state, host, datagram, sender, &seen)?;
+        may_go_on(datagram, seen.way().mtu.load() as u32)?;
     }
-    may_go_on(datagram, seen.way().mtu.load() as u32)?;
     translate(packet, state, host, datagram, &seen, new)?;
     nat::lower_hop_limit(packet, datagram).ok_or(Verdict::Drop(DropReason::Malformed))?;
-    if hairpin {
+    if to_endpoint {
         return deliver(packet, &seen, DeliverReason::Hairpin);
     }
     let [high, low] = &seen.way().next_hop;
@@ -160,9 +162,9 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
     Ok(Verdict::Forward { ifindex: seen.way().ifindex, next_hop })
 }
 
-/// Opens the flow of an endpoint's packet to the outside, if its route leads there.
+/// Prepares the flow of an endpoint's packet to the outside, if its route leads there.
 #[inline(always)]
-fn go_out<S: State, H: Host>(
+fn to_outside_by_route<S: State, H: Host>(
     state: &S,
     host: &mut H,
     datagram: &Datagram,
@@ -183,12 +185,12 @@ fn go_out<S: State, H: Host>(
     }
     // The kernel answers for these without a flow.
     may_go_on(datagram, mtu)?;
-    masquerade(state, datagram, sender, uplink, new)
+    to_masquerade(state, datagram, sender, uplink, new)
 }
 
-/// Opens the flow of a packet that leaves by an uplink.
+/// Prepares the flow of a packet that leaves by an uplink.
 #[inline(always)]
-fn masquerade<S: State>(
+fn to_masquerade<S: State>(
     state: &S,
     datagram: &Datagram,
     sender: &Interface,
@@ -211,39 +213,56 @@ fn masquerade<S: State>(
         kind: FlowKind::Masquerade as u32,
         owner: sender.slot,
         owner_generation: sender.generation,
+        peer: sender.slot,
+        peer_generation: sender.generation,
         ways: [WayTo::uplink(uplink.ifindex), WayTo::endpoint(endpoint, WayKind::Inward)],
     };
     Ok(())
 }
 
-/// Opens the flow of an endpoint's packet to a published port of the host, which leads to another endpoint or
+/// Prepares the flow of an endpoint's packet to a published port of the host, which leads to another endpoint or
 /// back to itself. The source becomes the host's too, as it would be for anybody outside (RFC 4787 REQ-9), so
-/// that the answer comes back this way.
+/// that the answer comes back this way. Who publishes a port does so for neighbours as well, also where peers are
+/// kept apart.
 #[inline(always)]
-fn hairpin<S: State>(
+fn to_hairpin<S: State>(
     state: &S,
     datagram: &Datagram,
     sender: &Interface,
     published: &Published,
     new: &mut New,
 ) -> Step<()> {
+    let server = behind(state, datagram, published, new)?;
+    let client =
+        state.endpoints().get(&datagram.source).ok_or(Verdict::Drop(DropReason::EndpointGone))?;
+    may_turn(datagram, server.mtu)?;
+    new.reply.destination = datagram.destination;
+    new.opening = Opening {
+        kind: FlowKind::Hairpin as u32,
+        owner: sender.slot,
+        owner_generation: sender.generation,
+        peer: server.slot,
+        peer_generation: server.generation,
+        ways: [server, client].map(|to| WayTo::endpoint(to, WayKind::Hairpin)),
+    };
+    Ok(())
+}
+
+/// The endpoint behind a published port, for a packet that may begin a flow to it.
+#[inline(always)]
+fn behind<'a, S: State>(
+    state: &'a S,
+    datagram: &Datagram,
+    published: &Published,
+    new: &mut New,
+) -> Step<&'a Endpoint> {
     if !datagram.can_open() {
         return Err(Verdict::Drop(DropReason::NoFlow));
     }
-    let gone = Verdict::Drop(DropReason::EndpointGone);
     new.reply.set_inverse(&datagram.key);
     new.reply.source = published.address;
     new.reply.source_port = published.port;
-    new.reply.destination = datagram.destination;
-    new.opening.kind = FlowKind::Hairpin as u32;
-    new.opening.owner = sender.slot;
-    new.opening.owner_generation = sender.generation;
-    let [there, back] = &mut new.opening.ways;
-    let server = state.endpoints().get(&published.address).ok_or(gone)?;
-    let client = state.endpoints().get(&datagram.source).ok_or(gone)?;
-    *there = WayTo::endpoint(server, WayKind::Hairpin);
-    *back = WayTo::endpoint(client, WayKind::Hairpin);
-    Ok(())
+    state.endpoints().get(&published.address).ok_or(Verdict::Drop(DropReason::EndpointGone))
 }
 
 /// What comes in by an uplink.
@@ -341,19 +360,14 @@ fn published<'a, S: State, H: Host>(
     new: &mut New,
 ) -> Step<Option<Seen<'a>>> {
     let Some(published) = published_at(state, datagram, &mut new.port) else { return Ok(None) };
-    if !datagram.can_open() {
-        return Err(Verdict::Drop(DropReason::NoFlow));
-    }
     isolation::may_enter(state, datagram, own_address(uplink, datagram.family))?;
-    let endpoint =
-        state.endpoints().get(&published.address).ok_or(Verdict::Drop(DropReason::EndpointGone))?;
-    new.reply.set_inverse(&datagram.key);
-    new.reply.source = published.address;
-    new.reply.source_port = published.port;
+    let endpoint = behind(state, datagram, published, new)?;
     new.opening = Opening {
         kind: FlowKind::Published as u32,
         owner: endpoint.slot,
         owner_generation: endpoint.generation,
+        peer: endpoint.slot,
+        peer_generation: endpoint.generation,
         ways: [WayTo::endpoint(endpoint, WayKind::Inward), WayTo::uplink(uplink.ifindex)],
     };
     new.open(state, host, datagram).map(Some)
@@ -430,7 +444,9 @@ fn host_sends<P: Packet + ?Sized, S: State, H: Host>(
     let seen = match (conntrack::find(state, host, datagram), sender) {
         (Some(seen), _) if seen.goes(WayKind::Outward) => seen,
         (_, None) => return Ok(not_ours),
-        (_, Some(sender)) => forwarded(state, host, datagram, sender, uplink, new)?,
+        // To a published port of this host, and yet by its routes to somewhere else.
+        (Some(_), Some(_)) => return Ok(Verdict::Drop(DropReason::PrivateSource)),
+        (None, Some(sender)) => forwarded(state, host, datagram, sender, uplink, new)?,
     };
     translate(packet, state, host, datagram, &seen, new)?;
     Ok(Verdict::Pass(PassReason::Translated))
@@ -489,8 +505,14 @@ fn forwarded<'a, S: State, H: Host>(
     if sender.options.contains(InterfaceOptions::INTERNAL) {
         return Err(Verdict::Drop(DropReason::InternalNetwork));
     }
-    masquerade(state, datagram, sender, uplink, new)?;
-    new.open(state, host, datagram)
+    to_masquerade(state, datagram, sender, uplink, new)?;
+    let seen = new.open(state, host, datagram)?;
+    // Another CPU may have been first with a flow of another kind.
+    if seen.goes(WayKind::Outward) {
+        Ok(seen)
+    } else {
+        Err(Verdict::Drop(DropReason::PrivateSource))
+    }
 }
 
 /// What the host's stack sends into a network. `ingress` is the interface that it came in by, 0 for the
@@ -592,6 +614,13 @@ fn may_go_on(datagram: &Datagram, mtu: u32) -> Step<()> {
         return Err(Verdict::Pass(PassReason::TooLong));
     }
     Ok(())
+}
+
+/// To another endpoint by the host's address. The packet is addressed to the host, so its stack would not answer for
+/// it as a router does.
+#[inline(always)]
+fn may_turn(datagram: &Datagram, mtu: u32) -> Step<()> {
+    may_go_on(datagram, mtu).map_err(|_| Verdict::Drop(DropReason::Unanswerable))
 }
 
 /// Asks for the next hop of a way out again, when what is known of it is a second old.

@@ -21,12 +21,12 @@ impl Arp<'_> {
     /// The sender's Ethernet address.
     #[inline(always)]
     pub const fn sender_mac(&self) -> Mac {
-        Mac(field(self.0, 8))
+        Mac(field::<8, _, _>(self.0))
     }
 
     /// The sender's IPv4 address; 0.0.0.0 in a probe (RFC 5227).
     #[inline(always)]
     pub const fn sender_address(&self) -> [u8; 4] {
-        field(self.0, 14)
+        field::<14, _, _>(self.0)
     }
 }

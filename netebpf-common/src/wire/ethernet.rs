@@ -39,10 +39,10 @@ impl Ethernet {
     #[inline(always)]
     pub fn read(bytes: &[u8; LENGTH]) -> Self {
         Self {
-            destination: Mac(field(bytes, 0)),
+            destination: Mac(field::<0, _, _>(bytes)),
             padding: [0; 2],
-            source: Mac(field(bytes, 6)),
-            ether_type: u16::from_be_bytes(field(bytes, 12)),
+            source: Mac(field::<6, _, _>(bytes)),
+            ether_type: u16::from_be_bytes(field::<12, _, _>(bytes)),
         }
     }
 }

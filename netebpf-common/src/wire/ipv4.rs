@@ -45,13 +45,13 @@ impl Ipv4<'_> {
     /// What the fragments of a packet have in common.
     #[inline(always)]
     pub const fn identification(&self) -> [u8; 2] {
-        field(self.0, IDENTIFICATION)
+        field::<IDENTIFICATION, _, _>(self.0)
     }
 
     /// Where a fragment stands in its packet, in units of eight bytes, and whether more of them follow.
     #[inline(always)]
     pub const fn fragment(&self) -> (u16, bool) {
-        let word = u16::from_be_bytes(field(self.0, IDENTIFICATION + 2));
+        let word = u16::from_be_bytes(field::<{ IDENTIFICATION + 2 }, _, _>(self.0));
         (word & 0x1fff, word & 0x2000 != 0)
     }
 
@@ -70,12 +70,12 @@ impl Ipv4<'_> {
     /// Source address.
     #[inline(always)]
     pub const fn source(&self) -> [u8; 4] {
-        field(self.0, ADDRESSES)
+        field::<ADDRESSES, _, _>(self.0)
     }
 
     /// Destination address.
     #[inline(always)]
     pub const fn destination(&self) -> [u8; 4] {
-        field(self.0, ADDRESSES + 4)
+        field::<{ ADDRESSES + 4 }, _, _>(self.0)
     }
 }

@@ -41,12 +41,12 @@ impl Ipv6<'_> {
     /// Source address.
     #[inline(always)]
     pub const fn source(&self) -> [u8; 16] {
-        field(self.0, ADDRESSES)
+        field::<ADDRESSES, _, _>(self.0)
     }
 
     /// Destination address.
     #[inline(always)]
     pub const fn destination(&self) -> [u8; 16] {
-        field(self.0, ADDRESSES + 16)
+        field::<{ ADDRESSES + 16 }, _, _>(self.0)
     }
 }

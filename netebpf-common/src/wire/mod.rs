@@ -13,11 +13,14 @@ pub mod ndp;
 pub mod tcp;
 pub mod udp;
 
-/// The bytes of a field, all at once: put together byte by byte they stay bytes in the program, each with a load
-/// of its own. The field lies in the header; nothing would be there otherwise.
+/// The `N` bytes of the field at `AT`, all at once: put together byte by byte they stay bytes in the program, each
+/// with a load of its own.
 #[inline(always)]
-const fn field<const N: usize>(header: &[u8], at: usize) -> [u8; N] {
-    match header.split_at(at).1.first_chunk() {
+const fn field<const AT: usize, const N: usize, const LENGTH: usize>(
+    header: &[u8; LENGTH],
+) -> [u8; N] {
+    const { assert!(AT + N <= LENGTH, "the field lies in the header") };
+    match header.split_at(AT).1.first_chunk() {
         Some(bytes) => *bytes,
         None => [0; N],
     }

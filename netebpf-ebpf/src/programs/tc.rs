@@ -22,7 +22,8 @@ pub fn endpoint_ingress(context: TcContext) -> i32 {
     finish::take_translated(skb);
     // SAFETY: the context is valid as long as the program runs.
     let ifindex = unsafe { (*skb).ifindex };
-    let Some(counters) = finish::counters(ifindex) else { return TC_ACT_UNSPEC };
+    let Some(slot) = finish::slot(ifindex) else { return TC_ACT_UNSPEC };
+    let Some(counters) = finish::counters(slot) else { return TC_ACT_SHOT };
     let mut packet = TcPacket::new(skb);
     let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
     let verdict = pipeline::from_endpoint(&mut packet, &Maps, &mut host, scratch, ifindex);
@@ -40,14 +41,17 @@ pub fn uplink_ingress(context: TcContext) -> i32 {
     match Handover::read(skb) {
         // The hardware took off the tag before XDP could see it, so it was translated by mistake.
         Some(_) if tagged => {
-            let Some(counters) = finish::counters(ifindex) else { return TC_ACT_SHOT };
+            let Some(counters) = finish::slot(ifindex).and_then(finish::counters) else {
+                return TC_ACT_SHOT;
+            };
             return finish::tc(Verdict::Drop(DropReason::VlanTag), skb, counters);
         }
         Some(Handover { ifindex: 0, .. }) => return TC_ACT_UNSPEC,
         Some(handover) => return finish::deliver(skb, handover.ifindex),
         None => {}
     }
-    let Some(counters) = finish::counters(ifindex) else { return TC_ACT_UNSPEC };
+    let Some(slot) = finish::slot(ifindex) else { return TC_ACT_UNSPEC };
+    let Some(counters) = finish::counters(slot) else { return TC_ACT_SHOT };
     let mut packet = TcPacket::new(skb);
     let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
     let verdict = pipeline::from_outside(&mut packet, &Maps, &mut host, scratch, ifindex);
@@ -64,7 +68,8 @@ pub fn uplink_egress(context: TcContext) -> i32 {
     }
     // SAFETY: the context is valid as long as the program runs.
     let (ifindex, ingress) = unsafe { ((*skb).ifindex, (*skb).ingress_ifindex) };
-    let Some(counters) = finish::counters(ifindex) else { return TC_ACT_UNSPEC };
+    let Some(slot) = finish::slot(ifindex) else { return TC_ACT_UNSPEC };
+    let Some(counters) = finish::counters(slot) else { return TC_ACT_SHOT };
     let mut packet = TcPacket::new(skb);
     let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
     let verdict = pipeline::to_outside(&mut packet, &Maps, &mut host, scratch, ifindex, ingress);
@@ -78,7 +83,8 @@ pub fn gateway_egress(context: TcContext) -> i32 {
     let skb = context.skb.skb;
     // SAFETY: the context is valid as long as the program runs.
     let (ifindex, ingress) = unsafe { ((*skb).ifindex, (*skb).ingress_ifindex) };
-    let Some(counters) = finish::counters(ifindex) else { return TC_ACT_UNSPEC };
+    let Some(slot) = finish::slot(ifindex) else { return TC_ACT_UNSPEC };
+    let Some(counters) = finish::counters(slot) else { return TC_ACT_SHOT };
     let mut packet = TcPacket::new(skb);
     let Some((scratch, _)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
     let verdict = pipeline::to_network(&mut packet, &Maps, scratch, ifindex, ingress);

@@ -17,7 +17,8 @@ pub fn uplink_xdp(context: XdpContext) -> u32 {
     }
     // SAFETY: the context is valid as long as the program runs.
     let ifindex = unsafe { (*context).ingress_ifindex };
-    let Some(counters) = finish::counters(ifindex) else { return xdp_action::XDP_PASS };
+    let Some(slot) = finish::slot(ifindex) else { return xdp_action::XDP_PASS };
+    let Some(counters) = finish::counters(slot) else { return xdp_action::XDP_ABORTED };
     let mut packet = XdpPacket::new(context);
     let Some((scratch, mut host)) = super::room(context.cast()) else {
         return xdp_action::XDP_ABORTED;

@@ -204,13 +204,17 @@ impl FlowFilter {
     pub fn takes(&self, flow: &FlowSnapshot) -> bool {
         let (original, reply) = (&flow.original, &flow.reply);
         let addresses = [original, reply].map(|tuple| [tuple.source, tuple.destination]);
+        let endpoints = [&flow.endpoint, &flow.peer];
         let ports = [original, reply].map(|tuple| [tuple.source_port, tuple.destination_port]);
         let is = |wanted: &Option<String>, found: &str| {
             wanted.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(found))
         };
         is(&self.protocol, &flow.protocol)
             && is(&self.state, &flow.state)
-            && self.endpoint.as_ref().is_none_or(|name| flow.endpoint.as_ref() == Some(name))
+            && self
+                .endpoint
+                .as_ref()
+                .is_none_or(|name| endpoints.into_iter().flatten().any(|own| own == name))
             && self.address.is_none_or(|address| addresses.as_flattened().contains(&address))
             && self.port.is_none_or(|port| ports.as_flattened().contains(&port))
     }

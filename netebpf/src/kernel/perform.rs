@@ -11,7 +11,11 @@ use ipnet::IpNet;
 use netebpf_common::abi::{
     self, Address, INTERFACE_TABLE_SIZE, Interface, NetworkRange, Prefix, map,
 };
-use std::{collections::HashSet, os::fd::AsFd, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    os::fd::AsFd,
+    path::Path,
+};
 
 impl Kernel {
     /// Writes an interface's entry, or removes it.
@@ -75,9 +79,19 @@ impl Kernel {
         Ok(written.map_err(BpfError::map("write", map::NETWORKS))?)
     }
 
-    /// Publishes ports and takes others back. The bitmap says "maybe": a bit is set after the entry
-    /// that it announces, and cleared after the last one is gone.
-    pub(crate) fn publish(&mut self, changes: &[PublishChange]) -> Result<(), KernelError> {
+    /// Publishes ports and takes others back, and ends the flows to where ports led. The bitmap says
+    /// "maybe": a bit is set after the entry that it announces, and cleared after the last one is gone.
+    pub(crate) async fn publish(&mut self, changes: &[PublishChange]) -> Result<(), KernelError> {
+        self.lead_ports(changes)?;
+        let earlier = changes.iter().filter_map(|change| Some((change.key, change.earlier?)));
+        let earlier: HashMap<_, _> = earlier.collect();
+        if !earlier.is_empty() {
+            self.end_flows_to(&earlier).await?;
+        }
+        Ok(())
+    }
+
+    fn lead_ports(&mut self, changes: &[PublishChange]) -> Result<(), KernelError> {
         let maps = self.bpf.maps_mut()?;
         let error = BpfError::map("write", map::PUBLISHED);
         for change in changes {

@@ -59,6 +59,83 @@ pub(crate) fn cases() -> Vec<Case> {
             .expect(refuse(SpoofedAddress))
             .send_at(Hook::FromOutside, tcp(WEB_2, 40_000, HOST, 8080).ack().to_mac(HOST.mac))
             .expect(refuse(SpoofedAddress)),
+        case("nor does the host's stack carry one out")
+            .given(publish(Tcp, 8080, WEB_1, 80))
+            .send(tcp(WEB_2, 40_000, HOST, 8080).syn())
+            .expect(hairpin(tcp(HOST, 40_000, WEB_1, 80).syn()))
+            .send_at(to_outside(), tcp(WEB_2, 40_000, HOST, 8080).ack())
+            .expect(refuse(PrivateSource)),
+        case("a client follows a published port to the restarted neighbour")
+            .given(publish(Udp, 5353, WEB_1, 53))
+            .send(udp(DB_1, 40_000, HOST, 5353))
+            .expect(hairpin(udp(HOST, 40_000, WEB_1, 53)))
+            .given(restart(WEB_1))
+            .send(udp(DB_1, 40_000, HOST, 5353))
+            .expect(hairpin(udp(HOST, 40_000, WEB_1, 53)))
+            .send(udp(WEB_1, 53, HOST, 40_000))
+            .expect(hairpin(udp(HOST, 5353, DB_1, 40_000))),
+        case("who comes with a neighbour's address does not come with its connections")
+            .given(publish(Tcp, 8080, WEB_1, 80))
+            .send(tcp(DB_1, 40_000, HOST, 8080).syn())
+            .expect(hairpin(tcp(HOST, 40_000, WEB_1, 80).syn()))
+            .given(restart(WEB_1))
+            .send(tcp(WEB_1, 80, HOST, 40_000).ack())
+            .expect(pass(PassReason::ToHost))
+            .given(remove(WEB_1))
+            .send(tcp(DB_1, 40_000, HOST, 8080).ack())
+            .expect(refuse(EndpointGone)),
+        case("a client's connections go with it")
+            .given(publish(Tcp, 8080, WEB_1, 80))
+            .send(tcp(DB_1, 40_000, HOST, 8080).syn())
+            .expect(hairpin(tcp(HOST, 40_000, WEB_1, 80).syn()))
+            .given(restart(DB_1))
+            .send(tcp(WEB_1, 80, HOST, 40_000).ack())
+            .expect(pass(PassReason::ToHost)),
+        case("an error goes back to the client")
+            .given(publish(Udp, 5353, WEB_1, 53))
+            .send(udp(WEB_2, 40_000, HOST, 5353).payload(b"?"))
+            .expect(hairpin(udp(HOST, 40_000, WEB_1, 53).payload(b"?")))
+            .send(icmp_error(
+                ErrorKind::PortUnreachable,
+                WEB_1,
+                udp(HOST, 40_000, WEB_1, 53).payload(b"?"),
+            ))
+            .expect(hairpin(icmp_error(
+                ErrorKind::PortUnreachable,
+                HOST,
+                udp(WEB_2, 40_000, HOST, 5353).payload(b"?"),
+            ))),
+        case("the last hop is not answered, and opens nothing")
+            .given(publish(Tcp, 8080, WEB_1, 80))
+            .send(tcp(WEB_2, 40_000, HOST, 8080).syn().hop_limit(1))
+            .expect(refuse(Unanswerable))
+            .flows(0),
+        case("what is too long for the neighbour is not answered")
+            .given(publish(Udp, 5353, WEB_1, 53))
+            .given(way_in_takes(WEB_1, 1400))
+            .send(udp(WEB_2, 40_000, HOST, 5353).payload(&[0; 1400]))
+            .expect(refuse(Unanswerable))
+            .flows(0)
+            .send(udp(WEB_2, 40_000, HOST, 5353).payload(b"?"))
+            .expect(hairpin(udp(HOST, 40_000, WEB_1, 53).payload(b"?")))
+            .send(udp(WEB_2, 40_000, HOST, 5353).payload(&[0; 1400]))
+            .expect(refuse(Unanswerable)),
+        case("a published port is for peers that are kept apart, too")
+            .given(peers_apart(WEB))
+            .given(publish(Tcp, 8080, WEB_1, 80))
+            .send(tcp(WEB_2, 40_000, HOST, 8080).syn())
+            .expect(hairpin(tcp(HOST, 40_000, WEB_1, 80).syn()))
+            .send(tcp(WEB_2, 40_000, WEB_1, 80).syn())
+            .expect(refuse(PeersApart)),
+        case("hairpins count for the client")
+            .given(quota(1))
+            .given(publish(Tcp, 8080, WEB_1, 80))
+            .send(tcp(WEB_2, 40_000, HOST, 8080).syn())
+            .expect(hairpin(tcp(HOST, 40_000, WEB_1, 80).syn()))
+            .send(tcp(WEB_2, 40_001, HOST, 8080).syn())
+            .expect(refuse(FlowQuota))
+            .send(tcp(DB_1, 40_001, HOST, 8080).syn())
+            .expect(hairpin(tcp(HOST, 40_001, WEB_1, 80).syn())),
         case("what is published where no endpoint is leads nowhere")
             .given(publish(Tcp, 8080, WEB_2, 80))
             .given(remove(WEB_2))

@@ -95,7 +95,7 @@ pub(super) fn reserve<S: State, H: Host>(
 }
 
 /// Where a search for a free port stands, in ports from the first of the range; in a program's room to work
-/// in, because its stack has none left.
+/// in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Search {
     next: u32,

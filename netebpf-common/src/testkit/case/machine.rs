@@ -187,13 +187,15 @@ pub struct Memory {
     /// What may happen in between.
     pub chaos: Rc<Chaos>,
     arranged: Option<Layout>,
+    scratch: pipeline::Scratch,
 }
 
 impl Default for Memory {
     fn default() -> Self {
         let chaos = Rc::new(Chaos::default());
         let state = Rc::new(MemoryState::new(Layout::default().places as u32, &chaos));
-        let mut memory = Self { state, host: MemoryHost::default(), chaos, arranged: None };
+        let (host, scratch) = (MemoryHost::default(), pipeline::Scratch::new());
+        let mut memory = Self { state, host, chaos, arranged: None, scratch };
         memory.arrange(&Layout::default()).expect("memory can be anything");
         memory
     }
@@ -228,6 +230,7 @@ impl Memory {
             host: self.host.clone(),
             chaos: Rc::clone(&self.chaos),
             arranged: self.arranged.clone(),
+            scratch: pipeline::Scratch::new(),
         }
     }
 
@@ -235,8 +238,8 @@ impl Memory {
     pub fn verdict(&mut self, hook: Hook, frame: &mut [u8], segment_size: u32) -> Verdict {
         let mut packet = Segmented { bytes: frame, size: segment_size };
         let (packet, state, host) = (&mut packet, &*self.state, &mut self.host);
-        let mut scratch = pipeline::Scratch::new();
-        let (scratch, ifindex) = (&mut scratch, hook.ifindex());
+        // One for all packets, as in the kernel: what an earlier one left must not matter.
+        let (scratch, ifindex) = (&mut self.scratch, hook.ifindex());
         match hook {
             Hook::Veth(_) => pipeline::from_endpoint(packet, state, host, scratch, ifindex),
             Hook::FromOutside => pipeline::from_outside(packet, state, host, scratch, ifindex),

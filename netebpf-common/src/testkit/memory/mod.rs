@@ -157,15 +157,18 @@ impl MemoryState {
         self.flows.peek(slot)
     }
 
-    /// The live flows whose owners are there.
+    /// The live flows whose endpoints are there.
     pub fn live_flows(&self) -> Vec<&Flow> {
         self.flows.all().filter(|flow| self.is_usable(flow)).collect()
     }
 
     fn is_usable(&self, flow: &Flow) -> bool {
-        let owner = self.usage.peek(&flow.owner);
+        let endpoints = [(flow.owner, flow.owner_generation), (flow.peer, flow.peer_generation)];
         is_live(flow.generation.load())
-            && owner.is_some_and(|usage| usage.generation.load() == flow.owner_generation.into())
+            && endpoints.iter().all(|(slot, generation)| {
+                let usage = self.usage.peek(slot);
+                usage.is_some_and(|usage| usage.generation.load() == u64::from(*generation))
+            })
     }
 
     /// How many places are free.

@@ -101,7 +101,7 @@ pub(super) fn expire(
     let pressed = flows.len() as u64 > u64::from(maps.flows.len()) * 7 / 8;
     let mut round = Expired { live: flows.len(), ..Expired::default() };
     for (number, flow) in &flows {
-        let over = flow.idle(now) >= lifetime(flow, pressed) || !flow.owner_is_there(maps);
+        let over = flow.idle(now) >= lifetime(flow, pressed) || !flow.endpoints_are_there(maps);
         if over && now.saturating_sub(flow.created) >= OPENING {
             retire(maps, *number, flow)?;
             retired.push(*number, now);

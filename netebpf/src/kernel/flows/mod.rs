@@ -17,9 +17,15 @@ use super::{
     bpf::{Maps, Shared, gone},
 };
 use crate::plan::Link;
-use netebpf_common::abi::{self, Direction, FlowKey, FlowRef, TcpSeen, WayKind, is_live, map};
+use netebpf_common::abi::{
+    self, Direction, FlowKey, FlowRef, Published, PublishedKey, TcpSeen, WayKind, is_live, map,
+};
 use snapshot::PlainFlow;
-use std::{collections::BTreeMap, ptr::NonNull, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ptr::NonNull,
+    time::Duration,
+};
 
 /// The clock of flows, in nanoseconds: what the programs read by `bpf_ktime_get_coarse_ns`.
 fn now() -> u64 {
@@ -95,12 +101,20 @@ impl<'a> Place<'a> {
         let flow = self.flow.as_ptr();
         // SAFETY: the mapping lives; volatile reads of integers and byte arrays may see a new owner's
         // writes, which the second look finds out.
-        let (created, kind, owner, owner_generation, original, reply) = unsafe {
+        let (created, kind, endpoints, original, reply) = unsafe {
             (
                 (&raw const (*flow).created).read_volatile(),
                 (&raw const (*flow).kind).read_volatile(),
-                (&raw const (*flow).owner).read_volatile(),
-                (&raw const (*flow).owner_generation).read_volatile(),
+                [
+                    (
+                        (&raw const (*flow).owner).read_volatile(),
+                        (&raw const (*flow).owner_generation).read_volatile(),
+                    ),
+                    (
+                        (&raw const (*flow).peer).read_volatile(),
+                        (&raw const (*flow).peer_generation).read_volatile(),
+                    ),
+                ],
                 (&raw const (*flow).original).read_volatile(),
                 (&raw const (*flow).reply).read_volatile(),
             )
@@ -128,18 +142,9 @@ impl<'a> Place<'a> {
                     .then(|| (&raw const (*way).ifindex).read_volatile())
             }
         };
-        let uplink = out(Direction::Original).or(out(Direction::Reply)).unwrap_or_default();
-        let plain = PlainFlow {
-            generation,
-            created,
-            kind,
-            owner,
-            owner_generation,
-            original,
-            reply,
-            ways,
-            uplink,
-        };
+        let uplink = out(Direction::Original).or(out(Direction::Reply));
+        let plain =
+            PlainFlow { generation, created, kind, endpoints, original, reply, ways, uplink };
         (self.generation() == generation).then_some(plain)
     }
 }
@@ -184,7 +189,7 @@ fn retire(maps: &mut Maps, number: u32, flow: &PlainFlow) -> Result<(), BpfError
         place.set_retired(true);
         place.kill(flow.generation);
     }
-    if let Some(usage) = maps.usage(flow.owner) {
+    if let Some(usage) = maps.usage(flow.owner()) {
         usage.closed.add(1);
     }
     remove_entry(maps, &flow.original, number, flow.generation)?;
@@ -198,7 +203,7 @@ impl Kernel {
         let Ok(maps) = self.bpf.maps() else { return Ok(Vec::new()) };
         let now = now();
         let flows = Place::all(maps).filter_map(|place| place.read());
-        let live = flows.filter(|flow| flow.owner_is_there(maps));
+        let live = flows.filter(|flow| flow.endpoints_are_there(maps));
         Ok(live.map(|flow| flow.snapshot(now, &names)).collect())
     }
 
@@ -215,7 +220,27 @@ impl Kernel {
     /// Ends the flows whose outside address, or whose uplink, is not among these; says how many.
     pub async fn end_stranded_flows(&mut self, there: &Outside) -> Result<usize, KernelError> {
         self.retire_all(|flow| {
-            !there.addresses.contains(&flow.outside()) || !there.uplinks.contains(&flow.uplink)
+            !there.addresses.contains(&flow.outside())
+                || flow.uplink.is_some_and(|uplink| !there.uplinks.contains(&uplink))
+        })
+        .await
+    }
+
+    /// Ends the flows that came to ports of the host while those led where they lead no more; says how many.
+    pub(crate) async fn end_flows_to(
+        &mut self,
+        ports: &HashMap<PublishedKey, Published>,
+    ) -> Result<usize, KernelError> {
+        self.retire_all(|flow| {
+            let FlowKey { destination, destination_port, protocol, .. } = flow.original;
+            let port = PublishedKey {
+                address: destination,
+                port: destination_port,
+                padding: [0; 2],
+                protocol,
+            };
+            let to = (flow.reply.source, flow.reply.source_port);
+            ports.get(&port).is_some_and(|led| (led.address, led.port) == to)
         })
         .await
     }

@@ -23,13 +23,13 @@ pub(super) struct PlainFlow {
     pub(super) generation: u64,
     pub(super) created: u64,
     pub(super) kind: u32,
-    pub(super) owner: u32,
-    pub(super) owner_generation: u32,
+    /// The slots of its endpoints, the owner first, and their generations when it was opened.
+    pub(super) endpoints: [(u32, u32); 2],
     pub(super) original: FlowKey,
     pub(super) reply: FlowKey,
     pub(super) ways: [PlainWay; 2],
-    /// The interface that it leaves by.
-    pub(super) uplink: u32,
+    /// The interface that it leaves by; none when it goes from endpoint to endpoint.
+    pub(super) uplink: Option<u32>,
 }
 
 /// The tuple of one direction. An ICMP echo's identifier stands in the place of the requester's port.
@@ -68,6 +68,9 @@ pub struct FlowSnapshot {
     pub state: String,
     /// The endpoint that it is counted for, as long as it is there.
     pub endpoint: Option<String>,
+    /// The endpoint at the other end of a hairpin, as long as it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
     /// The tuple of what opened it.
     pub original: FlowTuple,
     /// The tuple that answers carry.
@@ -109,10 +112,18 @@ impl PlainFlow {
         reply.packets > 0
     }
 
-    /// Whether the endpoint that the flow was opened for is still the owner of its slot.
-    pub(super) fn owner_is_there(&self, maps: &Maps) -> bool {
-        let generation = u64::from(self.owner_generation);
-        maps.usage(self.owner).is_some_and(|usage| usage.generation.load() == generation)
+    /// The slot of the endpoint that it is counted for.
+    pub(super) const fn owner(&self) -> u32 {
+        let [(owner, _), _] = self.endpoints;
+        owner
+    }
+
+    /// Whether the endpoints that the flow was opened for are still the owners of their slots.
+    pub(super) fn endpoints_are_there(&self, maps: &Maps) -> bool {
+        self.endpoints.iter().all(|(slot, generation)| {
+            let usage = maps.usage(*slot);
+            usage.is_some_and(|usage| usage.generation.load() == u64::from(*generation))
+        })
     }
 
     pub(super) fn snapshot(&self, now: u64, names: &BTreeMap<u32, String>) -> FlowSnapshot {
@@ -138,11 +149,13 @@ impl PlainFlow {
             kind if kind == FlowKind::Hairpin as u32 => "hairpin",
             _ => "masquerade",
         };
+        let [_, (peer, _)] = self.endpoints;
         FlowSnapshot {
             protocol: protocol.to_owned(),
             kind: kind.to_owned(),
             state: state.to_owned(),
-            endpoint: names.get(&self.owner).cloned(),
+            endpoint: names.get(&self.owner()).cloned(),
+            peer: names.get(&peer).filter(|_| kind == "hairpin").cloned(),
             original: self.original.into(),
             reply: self.reply.into(),
             packets: self.ways.map(|way| way.packets),
