@@ -47,7 +47,7 @@ pub static USAGE: Array<Usage> = Array::with_max_entries(MAX_SLOTS, BPF_F_MMAPAB
 #[map]
 pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(MAX_SLOTS, 0);
 
-/// One of each a CPU is enough: our programs run with soft interrupts off, one at a time, and a redirection
+/// One a CPU is enough: our programs run with soft interrupts off, one at a time, and a redirection
 /// takes place when the program that asked for it has ended.
 #[map]
 pub static ROOM: PerCpuArray<Room> = PerCpuArray::with_max_entries(1, 0);

@@ -18,5 +18,9 @@ pub(crate) fn run() -> Result<()> {
         "netebpf-ebpf",
         "--all-targets",
     ]);
-    run::step("Checking lints", clippy.args(["--", "--deny", "warnings"]))
+    run::step("Checking lints", clippy.args(["--", "--deny", "warnings"]))?;
+    // Its build script compiles the kernel side with the log.
+    let mut log = run::cargo();
+    log.args(["check", "--locked", "--package", "netebpf", "--features", "packet-log"]);
+    run::step("Checking the packet log", &mut log)
 }

@@ -24,7 +24,7 @@ pub struct InterfaceOptions(pub u32);
 impl InterfaceOptions {
     /// The network has no way out and none in (`internal: true`).
     pub const INTERNAL: Self = Self(1);
-    /// Endpoints of the network cannot reach one another (`icc=false`).
+    /// Endpoints of the network cannot reach one another (`icc=false`), but by published ports of the host.
     pub const NO_PEERS: Self = Self(1 << 1);
 
     /// Whether all of `other` is set.
