@@ -191,6 +191,7 @@ mod tests {
             original: tuple("10.0.0.2", 40_000, "192.0.2.9", 443),
             reply: tuple("192.0.2.9", 443, "192.0.2.1", 40_000),
             endpoint: Some("web".to_owned()),
+            peer: None,
             packets: [1, 1],
             bytes: [60, 60],
             age: 3,

@@ -144,12 +144,11 @@ mod tests {
         };
         let key = FlowKey { protocol: protocol as u32, ..FlowKey::default() };
         PlainFlow {
-            uplink: 0,
+            uplink: Some(2),
             generation: 1,
             created: SECOND,
             kind: 1,
-            owner: 1,
-            owner_generation: 1,
+            endpoints: [(1, 1); 2],
             original: key,
             reply: key,
             ways: [way(0), way(1)],
