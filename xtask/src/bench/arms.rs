@@ -76,6 +76,9 @@ impl Arm {
         arm.netebpf = Some(binary.to_owned());
         let mut up = namespace::inside(OURS, binary);
         run::output(up.args(["--instance", INSTANCE, "up", "--file"]).arg(file.path()))?;
+        for endpoint in ["bench.web", "bench.app"] {
+            use_reno(endpoint)?;
+        }
         arm.serve("bench.web", "0.0.0.0:80")?;
         Ok(arm)
     }
@@ -163,7 +166,8 @@ impl Arm {
     fn add(&mut self, namespace: &str) -> Result<()> {
         namespace::remove(namespace)?;
         self.made.push(namespace.to_owned());
-        namespace::add(namespace)
+        namespace::add(namespace)?;
+        use_reno(namespace)
     }
 
     fn serve(&mut self, namespace: &str, listen: &str) -> Result<()> {
@@ -177,6 +181,13 @@ impl Arm {
         ensure!(line.trim() == READY, "the server in {namespace} does not listen on {listen}");
         Ok(())
     }
+}
+
+/// Whatever congestion control this machine prefers: some put timers into each round trip. This one is always there,
+/// and every namespace may choose it.
+fn use_reno(namespace: &str) -> Result<()> {
+    let mut sysctl = namespace::inside(namespace, "sysctl");
+    run::output(sysctl.args(["-q", "-w", "net.ipv4.tcp_congestion_control=reno"])).map(drop)
 }
 
 /// Brings our instance down.
