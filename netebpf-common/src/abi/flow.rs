@@ -220,6 +220,9 @@ pub struct Way {
     pub routed: SharedWord,
     /// [`TcpSeen`] of this direction.
     pub tcp_seen: SharedWord,
+    /// TCP: the sequence number that this direction goes on with, and in the lower half the last that it
+    /// acknowledged of the other.
+    pub sequence: SharedWord,
     /// The longest IP packet, in bytes, that this way takes; 0 while unknown.
     pub mtu: SharedWord,
     /// Outward: the next hop's address as two words in memory order. Written only when the route
@@ -238,7 +241,7 @@ pub struct Way {
     /// A [`WayKind`].
     pub kind: u32,
 }
-assert_layout!(Way, size 88, align 8);
+assert_layout!(Way, size 96, align 8);
 
 /// The generation of a place without a flow. A live flow's generation is odd.
 pub const FLOW_DEAD: u64 = 0;
@@ -277,7 +280,7 @@ pub struct Flow {
     /// Both ways, indexed by [`Direction`].
     pub ways: [Way; 2],
 }
-assert_layout!(Flow, size 296, align 8);
+assert_layout!(Flow, size 312, align 8);
 
 impl Flow {
     /// The tuple of a direction.

@@ -6,7 +6,7 @@
 
 use super::{
     Step,
-    datagram::{Datagram, Kind},
+    datagram::{Datagram, Kind, Segment},
     host::Host,
     nat::{self, Binding, Search},
     table::{FlowStore as _, Insertion, Lookup as _, Memo as _, State, Table as _},
@@ -185,7 +185,7 @@ pub(super) fn observe<H: Host>(host: &H, seen: &Seen, datagram: &Datagram, bytes
         // An error says nothing about the flow being alive, and ends nothing (RFC 5508 REQ-6 c).
         Kind::Error { .. } | Kind::NotUnderstood => return,
         Kind::LaterFragment => {}
-        Kind::Transport(Protocol::Tcp) => observe_tcp(seen, datagram.detail),
+        Kind::Transport(Protocol::Tcp) => observe_tcp(seen, &datagram.segment, datagram.detail),
         Kind::Transport(_) => {}
     }
     let now = host.now();
@@ -195,7 +195,7 @@ pub(super) fn observe<H: Host>(host: &H, seen: &Seen, datagram: &Datagram, bytes
 }
 
 #[inline(always)]
-fn observe_tcp(seen: &Seen, flags: u8) {
+fn observe_tcp(seen: &Seen, segment: &Segment, flags: u8) {
     let way = seen.way();
     let other = seen.flow.way(seen.direction.other());
     let before = TcpSeen(way.tcp_seen.load());
@@ -204,15 +204,87 @@ fn observe_tcp(seen: &Seen, flags: u8) {
         let peer = TcpSeen(other.tcp_seen.load());
         if closed(before, peer) {
             // The tuple is used again (RFC 9293 §3.6.1): the binding stays, the connection is new.
+            way.sequence.store(u64::from(segment.sequence.wrapping_add(segment.length)) << 32);
             way.tcp_seen.store(TcpSeen::SYN);
             other.tcp_seen.store(0);
             return;
         }
     }
-    let after = before.0 | seen_flags(flags);
+    let resets = flags & tcp::flag::RST != 0;
+    if resets && !is_believed(seen, segment, flags) {
+        return;
+    }
+    let after = if resets {
+        before.0 | seen_flags(flags)
+    } else {
+        go_on(seen, segment, flags, before.0 == 0);
+        // Who goes on has not ended the connection (RFC 7857 §2.2).
+        (before.0 | seen_flags(flags)) & !TcpSeen::RST
+    };
     if after != before.0 {
         way.tcp_seen.store(after);
     }
+}
+
+/// The number that a direction goes on with, and what it has acknowledged.
+#[inline(always)]
+fn numbers(way: &Way) -> (u32, u32) {
+    let both = way.sequence.load();
+    ((both >> 32) as u32, both as u32)
+}
+
+/// Whether a reset ends the connection. An endpoint's own does. One from outside may be forged, by somebody who
+/// knows the tuple and not the numbers: it must have exactly the one that the endpoint expects (RFC 5961 §3.2), or
+/// answer its SYN.
+///
+/// What the endpoint expects is what it acknowledged last, or where the segments before this one end.
+#[inline(always)]
+fn is_believed(seen: &Seen, segment: &Segment, flags: u8) -> bool {
+    if !seen.goes(WayKind::Inward) {
+        return true;
+    }
+    let other = seen.flow.way(seen.direction.other());
+    let (next, _) = numbers(seen.way());
+    let (sent, acknowledged) = numbers(other);
+    let answers = flags & tcp::flag::ACK != 0
+        && other.tcp_seen.load() == TcpSeen::SYN
+        && segment.acknowledged == sent;
+    // 0 is what is not known yet.
+    let expected = segment.sequence == next || segment.sequence == acknowledged;
+    answers || (expected && segment.sequence != 0)
+}
+
+/// How far back a segment may begin that goes on from where its direction stands, in bytes.
+const OVERLAP: u32 = 1 << 20;
+
+/// Notes where a direction stands. It goes on where a segment begins in or right behind what was there before:
+/// anybody could send another, and a reset behind it. Where one is missing, the endpoint's acknowledgements say how
+/// far its peer is.
+#[inline(always)]
+fn go_on(seen: &Seen, segment: &Segment, flags: u8, first: bool) {
+    let way = seen.way();
+    let (mut next, mut acknowledged) = numbers(way);
+    if seen.goes(WayKind::Inward) {
+        let (_, confirmed) = numbers(seen.flow.way(seen.direction.other()));
+        if is_behind(next, confirmed) {
+            next = confirmed;
+        }
+    }
+    let end = segment.sequence.wrapping_add(segment.length);
+    let joins = next.wrapping_sub(segment.sequence) < OVERLAP && is_behind(next, end);
+    if first || joins {
+        next = end;
+    }
+    if flags & tcp::flag::ACK != 0 {
+        acknowledged = segment.acknowledged;
+    }
+    way.sequence.store(u64::from(next) << 32 | u64::from(acknowledged));
+}
+
+/// Whether one sequence number comes before another (RFC 9293 §3.4).
+#[inline(always)]
+const fn is_behind(one: u32, other: u32) -> bool {
+    other.wrapping_sub(one).wrapping_sub(1) < 1 << 31
 }
 
 #[inline(always)]
@@ -456,6 +528,7 @@ fn write_way(way: &mut Way, to: &WayTo, arrives: &FlowKey, other: &FlowKey, now:
     way.last_seen.store(now);
     way.routed.store(0);
     way.tcp_seen.store(0);
+    way.sequence.store(0);
     way.address_change = binding.addresses.to_bytes();
     way.port_change = binding.ports.to_bytes();
     way.kind = to.kind as u32;

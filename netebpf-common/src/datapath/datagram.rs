@@ -75,6 +75,17 @@ pub enum Kind {
     NotUnderstood,
 }
 
+/// Where a TCP segment stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Segment {
+    /// The number of its first byte.
+    pub sequence: u32,
+    /// The number that it acknowledges, if it has the flag.
+    pub acknowledged: u32,
+    /// How far it goes: bytes, and one for SYN and FIN each.
+    pub length: u32,
+}
+
 /// A packet, understood.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram {
@@ -104,6 +115,8 @@ pub struct Datagram {
     pub traffic_class: u8,
     /// TCP flags, ICMP type, or 0.
     pub detail: u8,
+    /// TCP: its numbers.
+    pub segment: Segment,
     /// Whether this is one fragment of several.
     pub part: Part,
     /// What fragments of one packet have in common; see [`Layer3::identification`].
@@ -136,6 +149,7 @@ impl Datagram {
             hop_limit: 0,
             traffic_class: 0,
             detail: 0,
+            segment: Segment { sequence: 0, acknowledged: 0, length: 0 },
             part: Part::Whole,
             identification: [0; 4],
             extended: false,
@@ -239,9 +253,14 @@ fn transport<F: Family, P: Packet + ?Sized>(
     if datagram.protocol == protocol::TCP {
         packet.ensure(at + tcp::MINIMUM);
         let bytes = packet.window::<{ tcp::MINIMUM }>(at).ok_or(Fault::Malformed)?;
-        if tcp::header_length(bytes[12]) < tcp::MINIMUM {
+        let header = tcp::header_length(bytes[12]);
+        if header < tcp::MINIMUM {
             return Err(Fault::Malformed);
         }
+        let (sequence, acknowledged) = tcp::numbers(bytes);
+        let end = u32::from(datagram.network) + datagram.length;
+        let length = end.saturating_sub((at + header) as u32) + tcp::numbered_flags(bytes[13]);
+        datagram.segment = Segment { sequence, acknowledged, length };
         datagram.key.source_port = [bytes[0], bytes[1]];
         datagram.key.destination_port = [bytes[2], bytes[3]];
         datagram.detail = bytes[13];

@@ -1,16 +1,18 @@
 //! TCP's beginnings and ends.
 
-use netebpf_common::{abi::Protocol::Tcp, testkit::*, verdict::DropReason::*, verdict::PassReason};
+use netebpf_common::{
+    abi::Protocol::Tcp, datapath::TcpPhase, testkit::*, verdict::DropReason::*, verdict::PassReason,
+};
 
 /// A connection of WEB_1's, set up.
 fn established(name: &'static str) -> Case {
     case(name)
         .send(tcp(WEB_1, 40_000, WORLD, 443).syn())
         .expect(tx(tcp(HOST, 40_000, WORLD, 443).syn()))
-        .send(tcp(WORLD, 443, HOST, 40_000).syn().ack())
-        .expect(rx(tcp(WORLD, 443, WEB_1, 40_000).syn().ack()))
-        .send(tcp(WEB_1, 40_000, WORLD, 443).ack())
-        .expect(tx(tcp(HOST, 40_000, WORLD, 443).ack()))
+        .send(tcp(WORLD, 443, HOST, 40_000).numbers(100, 2).syn().ack())
+        .expect(rx(tcp(WORLD, 443, WEB_1, 40_000).numbers(100, 2).syn().ack()))
+        .send(tcp(WEB_1, 40_000, WORLD, 443).numbers(2, 101).ack())
+        .expect(tx(tcp(HOST, 40_000, WORLD, 443).numbers(2, 101).ack()))
 }
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -21,6 +23,56 @@ pub(crate) fn cases() -> Vec<Case> {
             .send(tcp(WORLD, 443, HOST, 40_000).ack().payload(b"still here"))
             .expect(rx(tcp(WORLD, 443, WEB_1, 40_000).ack().payload(b"still here")))
             .flows(1),
+        established("a reset that the endpoint expects ends the connection")
+            .send(tcp(WORLD, 443, HOST, 40_000).numbers(101, 2).ack().payload(b"hello"))
+            .expect(rx(tcp(WORLD, 443, WEB_1, 40_000).numbers(101, 2).ack().payload(b"hello")))
+            .phase(TcpPhase::Established)
+            .send(tcp(WORLD, 443, HOST, 40_000).numbers(106, 0).rst())
+            .expect(rx(tcp(WORLD, 443, WEB_1, 40_000).numbers(106, 0).rst()))
+            .phase(TcpPhase::Closed),
+        established("a reset at what the endpoint has acknowledged ends the connection")
+            .send(tcp(WEB_1, 40_000, WORLD, 443).numbers(2, 777).ack())
+            .expect(tx(tcp(HOST, 40_000, WORLD, 443).numbers(2, 777).ack()))
+            .send(tcp(WORLD, 443, HOST, 40_000).numbers(777, 0).rst())
+            .expect(rx(tcp(WORLD, 443, WEB_1, 40_000).numbers(777, 0).rst()))
+            .phase(TcpPhase::Closed),
+        established("a reset with any other number is forwarded and ends nothing")
+            .send(tcp(WORLD, 443, HOST, 40_000).numbers(100, 0).rst())
+            .expect(rx(tcp(WORLD, 443, WEB_1, 40_000).numbers(100, 0).rst()))
+            .phase(TcpPhase::Established)
+            .send(tcp(WORLD, 443, HOST, 40_000).numbers(102, 0).rst())
+            .expect(rx(tcp(WORLD, 443, WEB_1, 40_000).numbers(102, 0).rst()))
+            .phase(TcpPhase::Established)
+            .send(tcp(WORLD, 443, HOST, 40_000).numbers(0, 2).rst().ack())
+            .expect(rx(tcp(WORLD, 443, WEB_1, 40_000).numbers(0, 2).rst().ack()))
+            .phase(TcpPhase::Established),
+        established("who sends a forged segment first does not choose the number")
+            .send(tcp(WORLD, 443, HOST, 40_000).numbers(5_000_000, 0).ack().payload(b"forged"))
+            .expect(rx(tcp(WORLD, 443, WEB_1, 40_000)
+                .numbers(5_000_000, 0)
+                .ack()
+                .payload(b"forged")))
+            .send(tcp(WORLD, 443, HOST, 40_000).numbers(5_000_006, 0).rst())
+            .expect(rx(tcp(WORLD, 443, WEB_1, 40_000).numbers(5_000_006, 0).rst()))
+            .phase(TcpPhase::Established),
+        established(
+            "an endpoint's own reset ends the connection, and its next segment takes that back",
+        )
+        .send(tcp(WEB_1, 40_000, WORLD, 443).numbers(9, 0).rst())
+        .expect(tx(tcp(HOST, 40_000, WORLD, 443).numbers(9, 0).rst()))
+        .phase(TcpPhase::Closed)
+        .send(tcp(WEB_1, 40_000, WORLD, 443).numbers(2, 101).ack())
+        .expect(tx(tcp(HOST, 40_000, WORLD, 443).numbers(2, 101).ack()))
+        .phase(TcpPhase::Established),
+        case("a reset that answers a SYN ends what was begun")
+            .send(tcp(WEB_1, 40_000, WORLD, 443).numbers(7, 0).syn())
+            .expect(tx(tcp(HOST, 40_000, WORLD, 443).numbers(7, 0).syn()))
+            .send(tcp(WORLD, 443, HOST, 40_000).numbers(0, 9).rst().ack())
+            .expect(rx(tcp(WORLD, 443, WEB_1, 40_000).numbers(0, 9).rst().ack()))
+            .phase(TcpPhase::SynSent)
+            .send(tcp(WORLD, 443, HOST, 40_000).numbers(0, 8).rst().ack())
+            .expect(rx(tcp(WORLD, 443, WEB_1, 40_000).numbers(0, 8).rst().ack()))
+            .phase(TcpPhase::Closed),
         established("late segments after both ends are translated")
             .send(tcp(WEB_1, 40_000, WORLD, 443).fin().ack())
             .expect(tx(tcp(HOST, 40_000, WORLD, 443).fin().ack()))

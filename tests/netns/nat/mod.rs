@@ -91,6 +91,10 @@ rows! {
         netebpf Yes, Linux No("a port that only listens is taken");
     5 filtering: "An unsolicited packet to a mapping is dropped (RFC 4787 REQ-8)",
         netebpf Yes, Linux Yes;
+    8 forged_resets: "A reset with a wrong sequence number changes nothing (RFC 5961 §3.2, RFC 7857 §2.2)",
+        netebpf Yes, Linux Yes;
+    9 tuples_are_used_again: "A tuple in TIME_WAIT can be used again at once",
+        netebpf Yes, Linux Yes;
     12 mid_flow: "An established connection goes on after the state is lost",
         netebpf Yes, Linux Yes;
     13 late_reply: "A late reply makes no new inbound entry",
@@ -119,6 +123,10 @@ rows! {
         netebpf Yes, Linux Yes;
     22 fragments_of_a_datagram: "A datagram of several fragments is answered (RFC 4787 REQ-14)",
         netebpf Yes, Linux Yes;
+    24 options_and_extension_headers: "IPv4 options and IPv6 extension headers are stepped over",
+        netebpf Yes, Linux Yes;
+    25 unknown_protocols: "GRE, ESP, SCTP and what nobody knows never leave with a private source",
+        netebpf Yes, Linux No("what conntrack finds invalid leaves untranslated");
     35 transit: "DNAT matches only the host's own addresses",
         netebpf Yes, Linux Yes;
 }

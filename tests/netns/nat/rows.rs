@@ -1,13 +1,15 @@
 //! The requirements, each a function that panics where it does not hold.
 
 use netebpf_tests::lab::{
-    Family, Lab, Ns, both,
-    family::{FRONT, HOST, LAN, ROUTER, SERVER},
+    Family, Lab, Ns, Wire, both,
+    family::{C1, FRONT, HOST, LAN, ROUTER, SERVER},
+    frame::{self, ether, proto},
     moment, patience,
     probe::{Answer, port_unreachable, too_big},
     traffic::{ask, say},
 };
 use std::{
+    io::Read as _,
     net::{SocketAddr, TcpListener, UdpSocket},
     thread,
     time::Duration,
@@ -103,6 +105,104 @@ pub(super) fn filtering(lab: &Lab) {
         }
         hears_nothing(&socket);
     });
+}
+
+/// What the NAT says of the connection from this port.
+fn tcp_state(lab: &Lab, family: Family, port: u16) -> String {
+    if lab.is_reference() {
+        let family = if family == Family::V4 { "ipv4" } else { "ipv6" };
+        let port = port.to_string();
+        let list = ["-L", "-p", "tcp", "-f", family, "--orig-port-src", &port];
+        let line = lab.host.tool("conntrack", &list).ok();
+        // Protocol, its number, seconds left, state.
+        return line.split_whitespace().nth(3).expect("a connection").to_owned();
+    }
+    let flows = lab.json("conntrack ls");
+    let ours = |flow: &&serde_json::Value| flow["reply"]["destination_port"] == port;
+    let flow = flows.as_array().expect("an array").iter().find(ours).expect("a connection");
+    flow["state"].as_str().expect("a name").to_owned()
+}
+
+/// The Ethernet address of front's gateway.
+fn gateway(lab: &Lab) -> [u8; 6] {
+    if lab.is_reference() { lab.host.mac("br-front") } else { [2, 0x42, 10, 10, 0, 1] }
+}
+
+pub(super) fn forged_resets(lab: &Lab) {
+    let (c1, echo) = (lab.endpoint("c1"), lab.server.echo(7));
+    let wire = Wire::open(&lab.lan, "eth0");
+    let (host, lan) = (lab.host.mac("up0"), lab.lan.mac("eth0"));
+    both(|family| {
+        let mut stream = c1.connect(SERVER.port(family, 7)).expect("connected");
+        say(&mut stream, b"before").expect("answered");
+        let port = echo.client().port();
+        let kind = if family == Family::V4 { ether::IPV4 } else { ether::IPV6 };
+        for sequence in [1, 1 << 30, 1 << 31] {
+            let forged = frame::reset((SERVER.of(family), 7), (HOST.of(family), port), sequence);
+            wire.send(&frame::ethernet(host, lan, kind, &forged));
+        }
+        thread::sleep(Duration::from_millis(100));
+        assert_eq!(tcp_state(lab, family, port), "ESTABLISHED");
+        say(&mut stream, b"after").expect("answered");
+    });
+}
+
+pub(super) fn tuples_are_used_again(lab: &Lab) {
+    let c1 = lab.endpoint("c1");
+    both(|family| {
+        let server = SERVER.port(family, 77);
+        let listener = lab.server.run(|| TcpListener::bind(server)).expect("a free port");
+        for _ in 0..2 {
+            let client = c1.connect_from(Some(5009), server, patience()).expect("connected");
+            // Who ends a connection first waits; here it is the server.
+            let (accepted, from) = listener.accept().expect("it comes");
+            is_host(from, family, 5009);
+            drop(accepted);
+            assert_eq!((&client).read(&mut [0]).expect("the end"), 0);
+        }
+    });
+}
+
+/// Crafted packets of c1's to the server's address.
+fn craft(lab: &Lab, family: Family, packets: &[Vec<u8>]) {
+    let c1 = lab.endpoint("c1");
+    let (wire, own) = (Wire::open(&c1, "eth0"), c1.mac("eth0"));
+    let kind = if family == Family::V4 { ether::IPV4 } else { ether::IPV6 };
+    for packet in packets {
+        wire.send(&frame::ethernet(gateway(lab), own, kind, packet));
+    }
+}
+
+pub(super) fn options_and_extension_headers(lab: &Lab) {
+    both(|family| {
+        let server = lab.server.udp(family, 7);
+        let (from, to) = ((C1.of(family), 5024), (SERVER.of(family), 7));
+        let datagram = frame::udp_datagram(from, to, b"with options");
+        let packet = if family == Family::V4 {
+            // No operation, three times, and the end (RFC 791 §3.1).
+            frame::ip_with(from.0, to.0, proto::UDP, 64, &[1, 1, 1, 0], &datagram)
+        } else {
+            // Destination options: six bytes of padding (RFC 8200 §4.6).
+            let options = [&[proto::UDP, 0, 1, 4, 0, 0, 0, 0][..], &datagram].concat();
+            frame::ip(from.0, to.0, 60, &options)
+        };
+        craft(lab, family, &[packet]);
+        let mut payload = [0; 64];
+        let (length, from) = server.recv_from(&mut payload).expect("it arrives");
+        assert_eq!(&payload[..length], b"with options");
+        is_host(from, family, 5024);
+    });
+}
+
+pub(super) fn unknown_protocols(lab: &Lab) {
+    let unknown = [proto::GRE, proto::ESP, proto::SCTP, proto::EXPERIMENT];
+    both(|family| {
+        let (from, to) = (C1.of(family), SERVER.of(family));
+        let packets = unknown.map(|protocol| frame::ip(from, to, protocol, b"0123456789abcdef"));
+        craft(lab, family, &packets);
+    });
+    lab.settle();
+    assert!(lab.at_router().private().is_empty());
 }
 
 /// The NAT forgets every flow.

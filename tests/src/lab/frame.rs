@@ -107,8 +107,18 @@ pub fn udp_datagram(from: (IpAddr, u16), to: (IpAddr, u16), payload: &[u8]) -> V
 
 /// A TCP SYN.
 pub fn syn(from: (IpAddr, u16), to: (IpAddr, u16)) -> Vec<u8> {
+    segment(from, to, 1, 0x02)
+}
+
+/// A TCP reset.
+pub fn reset(from: (IpAddr, u16), to: (IpAddr, u16), sequence: u32) -> Vec<u8> {
+    segment(from, to, sequence, 0x04)
+}
+
+fn segment(from: (IpAddr, u16), to: (IpAddr, u16), sequence: u32, flags: u8) -> Vec<u8> {
     let mut segment = [from.1, to.1].map(u16::to_be_bytes).concat();
-    segment.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 0xff, 0xff, 0, 0, 0, 0]);
+    segment.extend(sequence.to_be_bytes());
+    segment.extend([0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
     fill_checksum(&mut segment, 16, from.0, to.0, proto::TCP);
     ip(from.0, to.0, proto::TCP, &segment)
 }

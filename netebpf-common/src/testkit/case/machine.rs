@@ -3,8 +3,8 @@
 use super::layout::Layout;
 use crate::testkit::WEB;
 use crate::{
-    abi::{Address, Direction, Flow, FlowKey, InterfaceKind, Protocol, PublishedPorts},
-    datapath::{FamilyId, pipeline},
+    abi::{Address, Direction, Flow, FlowKey, InterfaceKind, Protocol, PublishedPorts, TcpSeen},
+    datapath::{FamilyId, TcpPhase, pipeline},
     testkit::{
         memory::{Chaos, MemoryHost, MemoryState},
         station::{Site, Station, UPLINK},
@@ -132,6 +132,14 @@ impl Row {
             keys: [flow.original, flow.reply],
             ways: [way(Direction::Original), way(Direction::Reply)],
         }
+    }
+}
+
+impl Row {
+    /// How far a TCP connection has come.
+    pub fn phase(&self) -> TcpPhase {
+        let [[_, _, original, ..], [_, _, reply, ..]] = self.ways;
+        TcpPhase::of(TcpSeen(original), TcpSeen(reply))
     }
 }
 

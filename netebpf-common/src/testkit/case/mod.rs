@@ -18,7 +18,7 @@ use super::{
     frame::Frame,
     station::{Place, Socket},
 };
-use crate::datapath::FamilyId;
+use crate::datapath::{FamilyId, TcpPhase};
 
 /// A case. Made by [`case`], finished by [`Case::run`] or kept in a table.
 #[must_use]
@@ -35,6 +35,7 @@ enum Step {
     Expect(Expect),
     Binding(Socket, Socket),
     Flows(usize),
+    Phase(TcpPhase),
 }
 
 /// What one machine was seen to do with one frame.
@@ -91,6 +92,11 @@ impl Case {
     /// So many flows live now.
     pub fn flows(self, number: usize) -> Self {
         self.step(Step::Flows(number))
+    }
+
+    /// The one connection that there is has come so far.
+    pub fn phase(self, phase: TcpPhase) -> Self {
+        self.step(Step::Phase(phase))
     }
 
     /// The sentence.
@@ -170,6 +176,16 @@ impl Case {
                 let is = |row: &Row| binds(row, family, inside, outside);
                 if !tables.flows.iter().any(is) {
                     return Err(format!("no binding of {inside:?} and {outside:?}: {tables:#?}"));
+                }
+            }
+            Step::Phase(phase) => {
+                let tables = machine.tables();
+                let [row] = &tables.flows[..] else {
+                    return Err(format!("not one flow: {tables:#?}"));
+                };
+                let found = row.phase();
+                if found != *phase {
+                    return Err(format!("expected {phase:?}, it is {found:?}"));
                 }
             }
             Step::Flows(number) => {

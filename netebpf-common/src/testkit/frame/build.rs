@@ -127,8 +127,9 @@ impl Frame {
     fn transport(&self, family: FamilyId) -> Vec<u8> {
         let (from, to, payload) = (&self.from, &self.to, &self.payload);
         match &self.body {
-            Body::Tcp { source, destination, flags } => {
-                let mut header = TcpHeader::new(*source, *destination, 1, 1024);
+            Body::Tcp { source, destination, flags, numbers: (sequence, acknowledgement) } => {
+                let mut header = TcpHeader::new(*source, *destination, *sequence, 1024);
+                header.acknowledgment_number = *acknowledgement;
                 header.fin = flags & flag::FIN != 0;
                 header.syn = flags & flag::SYN != 0;
                 header.rst = flags & flag::RST != 0;

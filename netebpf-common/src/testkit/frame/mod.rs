@@ -39,7 +39,7 @@ pub struct Frame {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Body {
-    Tcp { source: u16, destination: u16, flags: u8 },
+    Tcp { source: u16, destination: u16, flags: u8, numbers: (u32, u32) },
     Udp { source: u16, destination: u16, checksum: bool },
     Echo { request: bool, identifier: u16 },
     Error { kind: ErrorKind, about: Box<Frame>, quote: usize },
@@ -86,7 +86,7 @@ impl Protocols {
 
 /// A TCP segment without flags.
 pub fn tcp(from: Station, source: u16, to: Station, destination: u16) -> Frame {
-    Frame::new(from, to, Body::Tcp { source, destination, flags: 0 })
+    Frame::new(from, to, Body::Tcp { source, destination, flags: 0, numbers: (1, 0) })
 }
 
 /// A UDP datagram.
@@ -216,6 +216,16 @@ impl Frame {
     #[must_use]
     pub fn rst(self) -> Self {
         self.flag(crate::wire::tcp::flag::RST)
+    }
+
+    /// Other sequence and acknowledgement numbers than 1 and 0.
+    #[must_use]
+    pub fn numbers(mut self, sequence: u32, acknowledgement: u32) -> Self {
+        match &mut self.body {
+            Body::Tcp { numbers, .. } => *numbers = (sequence, acknowledgement),
+            other => panic!("no TCP numbers in {other:?}"),
+        }
+        self
     }
 
     /// Leaves the UDP checksum 0.
