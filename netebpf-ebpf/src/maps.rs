@@ -10,7 +10,8 @@ use aya_ebpf::{
 use netebpf_common::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface,
-        MAX_SLOTS, NetworkRange, Published, PublishedKey, PublishedPorts, Settings, Usage,
+        MAX_SLOTS, Mapping, NetworkRange, Published, PublishedKey, PublishedPorts, Settings,
+        SocketKey, Usage,
     },
     verdict::Counters,
 };
@@ -40,6 +41,9 @@ pub static FREE_FLOWS: Queue<u32> = Queue::with_max_entries(FLOW_CAPACITY, 0);
 /// As many packets as can be on their way in fragments at once.
 #[map]
 pub static FRAGMENTS: LruHashMap<FlowKey, FirstFragment> = LruHashMap::with_max_entries(16_384, 0);
+/// As many sockets as can be without a port of their own at once.
+#[map]
+pub static MAPPINGS: LruHashMap<SocketKey, Mapping> = LruHashMap::with_max_entries(16_384, 0);
 #[map]
 pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]

@@ -9,8 +9,8 @@ use aya::{
 };
 use netebpf_common::{
     abi::{
-        Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, NetworkRange,
-        Protocol, Published, PublishedKey, PublishedPorts, Settings, is_live, map,
+        Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, Mapping, NetworkRange,
+        Protocol, Published, PublishedKey, PublishedPorts, Settings, SocketKey, is_live, map,
     },
     testkit::{Layout, Row, Tables},
     verdict::{COUNTER_COUNT, Counters},
@@ -31,6 +31,8 @@ impl Plain for Address {}
 impl Plain for Endpoint {}
 impl Plain for FirstFragment {}
 impl Plain for FlowKey {}
+impl Plain for Mapping {}
+impl Plain for SocketKey {}
 impl Plain for FlowRef {}
 impl Plain for Interface {}
 impl Plain for NetworkRange {}
@@ -51,6 +53,7 @@ pub(crate) struct Maps {
     index: HashMap<MapData, Shared<FlowKey>, Shared<FlowRef>>,
     flows: Array<MapData, [u8; FLOW_BYTES]>,
     fragments: HashMap<MapData, Shared<FlowKey>, Shared<FirstFragment>>,
+    mappings: HashMap<MapData, Shared<SocketKey>, Shared<Mapping>>,
     free_flows: Queue<MapData, u32>,
     settings: Array<MapData, Shared<Settings>>,
     /// Flows opened, flows closed, the owner's generation.
@@ -77,6 +80,7 @@ impl Maps {
             published_ports: take(map::PUBLISHED_PORTS)?.try_into().map_err(said)?,
             index: take(map::FLOW_INDEX)?.try_into().map_err(said)?,
             flows: take(map::FLOWS)?.try_into().map_err(said)?,
+            mappings: take(map::MAPPINGS)?.try_into().map_err(said)?,
             fragments: take(map::FRAGMENTS)?.try_into().map_err(said)?,
             free_flows: take(map::FREE_FLOWS)?.try_into().map_err(said)?,
             settings: take(map::SETTINGS)?.try_into().map_err(said)?,
@@ -95,6 +99,10 @@ impl Maps {
         let keys: Vec<_> = self.fragments.keys().collect::<Result<_, _>>().map_err(said)?;
         for key in keys {
             self.fragments.remove(&key).map_err(said)?;
+        }
+        let keys: Vec<_> = self.mappings.keys().collect::<Result<_, _>>().map_err(said)?;
+        for key in keys {
+            self.mappings.remove(&key).map_err(said)?;
         }
         for slot in 0..PLACES {
             self.flows.set(slot, [0; FLOW_BYTES], 0).map_err(said)?;

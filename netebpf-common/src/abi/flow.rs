@@ -161,6 +161,38 @@ pub struct FirstFragment {
 }
 assert_layout!(FirstFragment, size 24, align 8);
 
+/// A socket of an endpoint, to the outside.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(C)]
+pub struct SocketKey {
+    /// Its address.
+    pub address: Address,
+    /// Its port, or the identifier of its pings, network byte order.
+    pub port: [u8; 2],
+    /// Zero.
+    pub padding: [u8; 2],
+    /// A [`Protocol`].
+    pub protocol: u32,
+}
+assert_layout!(SocketKey, size 24, align 8);
+
+impl SocketKey {
+    /// No socket.
+    pub const NONE: Self =
+        Self { address: Address::NONE, port: [0; 2], padding: [0; 2], protocol: 0 };
+}
+
+/// The port that a socket has to the outside where it could not keep its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Mapping {
+    /// When it was last given, nanoseconds of the flow clock.
+    pub seen: u64,
+    /// The port, a number: as wide as it is so that nothing is copied to a program's stack in pieces.
+    pub port: u64,
+}
+assert_layout!(Mapping, size 16, align 8);
+
 /// Why a flow exists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]

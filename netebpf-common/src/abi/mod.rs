@@ -17,8 +17,8 @@ mod word;
 pub use address::{Address, Mac, Prefix};
 pub use endpoint::Endpoint;
 pub use flow::{
-    Direction, FLOW_DEAD, FirstFragment, Flow, FlowKey, FlowKind, FlowRef, Protocol, TcpSeen, Way,
-    WayKind, is_live,
+    Direction, FLOW_DEAD, FirstFragment, Flow, FlowKey, FlowKind, FlowRef, Mapping, Protocol,
+    SocketKey, TcpSeen, Way, WayKind, is_live,
 };
 pub use interface::{Interface, InterfaceKind, InterfaceOptions, Usage};
 pub use published::{Published, PublishedKey, PublishedPorts};
@@ -57,6 +57,8 @@ pub mod map {
     /// Least-recently-used hash of [`super::FlowKey`] (see [`super::FlowKey::FRAGMENT`]) to
     /// [`super::FirstFragment`].
     pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// Least-recently-used hash of [`super::SocketKey`] to [`super::Mapping`].
+    pub const MAPPINGS: &str = "MAPPINGS";
     /// Memory-mapped array of one [`super::Settings`].
     pub const SETTINGS: &str = "SETTINGS";
     /// Memory-mapped array of [`super::Usage`], indexed by [`super::Interface::slot`].
@@ -65,7 +67,7 @@ pub mod map {
     pub const COUNTERS: &str = "COUNTERS";
 
     /// All of them, in the order in which they are loaded.
-    pub const ALL: [&str; 12] = [
+    pub const ALL: [&str; 13] = [
         INTERFACES,
         ENDPOINTS,
         NETWORKS,
@@ -75,6 +77,7 @@ pub mod map {
         FLOWS,
         FREE_FLOWS,
         FRAGMENTS,
+        MAPPINGS,
         SETTINGS,
         USAGE,
         COUNTERS,

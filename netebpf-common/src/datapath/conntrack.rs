@@ -14,7 +14,7 @@ use super::{
 use crate::{
     abi::{
         Address, Direction, Endpoint, FirstFragment, Flow, FlowKey, FlowKind, FlowRef, Mac,
-        Protocol, PublishedKey, TcpSeen, Way, WayKind,
+        Mapping, Protocol, PublishedKey, SocketKey, TcpSeen, Way, WayKind,
     },
     verdict::{DropReason, Verdict},
     wire::tcp,
@@ -364,6 +364,8 @@ pub(super) struct New {
     /// See [`claim_tuple`].
     mark: FlowKey,
     search: Search,
+    /// Whose flow it is.
+    socket: SocketKey,
 }
 
 impl New {
@@ -375,6 +377,7 @@ impl New {
         entry: FlowRef { generation: 0, slot: 0, direction: 0 },
         mark: FlowKey::NONE,
         search: Search::NONE,
+        socket: SocketKey::NONE,
     };
 
     /// Opens the flow of a packet, see [`open`], and answers with it.
@@ -464,7 +467,7 @@ fn open<S: State, H: Host>(
     original: &FlowKey,
     new: &mut New,
 ) -> Option<DropReason> {
-    let New { reply, opening, entry, mark, search, .. } = new;
+    let New { reply, opening, entry, mark, search, socket, .. } = new;
     let Some(settings) = state.settings() else { return Some(DropReason::FlowTableFull) };
     let Some(usage) = state.usage().get(&opening.owner) else {
         return Some(DropReason::EndpointGone);
@@ -481,11 +484,27 @@ fn open<S: State, H: Host>(
     entry.generation = (flow.generation.load() | 1).wrapping_add(2);
     entry.direction = Direction::Reply as u32;
     let ours = opening.kind != FlowKind::Published as u32;
+    if ours {
+        *socket = SocketKey {
+            address: original.source,
+            port: original.source_port,
+            padding: [0; 2],
+            protocol: original.protocol,
+        };
+        if let Some(port) = nat::port_before(state, host, socket) {
+            reply.destination_port = port;
+        }
+    }
     if let Err(reason) = nat::reserve(state, host, settings, (reply, entry, mark), search, ours) {
         state.flows().release(entry.slot);
         return Some(reason);
     }
     let now = host.now();
+    if ours && reply.destination_port != original.source_port {
+        let port = u64::from(u16::from_be_bytes(reply.destination_port));
+        let mapping = Mapping { seen: now, port };
+        state.mappings().put(socket, &mapping);
+    }
     state.flows().fill(entry.slot, |flow| {
         flow.created = now;
         flow.kind = opening.kind;

@@ -1,8 +1,8 @@
 //! The state that packets meet.
 
 use crate::abi::{
-    Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, NetworkRange, Published,
-    PublishedKey, Settings, Usage,
+    Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, Mapping, NetworkRange,
+    Published, PublishedKey, Settings, SocketKey, Usage,
 };
 
 /// What became of an insertion.
@@ -65,6 +65,8 @@ pub trait State {
     fn flows(&self) -> &impl FlowStore;
     /// First fragments.
     fn fragments(&self) -> &impl Memo<FlowKey, FirstFragment>;
+    /// Ports that sockets have to the outside.
+    fn mappings(&self) -> &impl Memo<SocketKey, Mapping>;
     /// What the owner of a slot uses.
     fn usage(&self) -> &impl Lookup<u32, Usage>;
     /// Settings.

@@ -9,7 +9,7 @@ use aya_ebpf::{
 use netebpf_common::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface,
-        NetworkRange, Published, PublishedKey, Settings, Usage,
+        Mapping, NetworkRange, Published, PublishedKey, Settings, SocketKey, Usage,
     },
     datapath::{FlowStore, Insertion, Lookup, Memo, State, Table},
 };
@@ -153,6 +153,11 @@ impl State for Maps {
     #[inline(always)]
     fn fragments(&self) -> &impl Memo<FlowKey, FirstFragment> {
         &const { Lru(&maps::FRAGMENTS) }
+    }
+
+    #[inline(always)]
+    fn mappings(&self) -> &impl Memo<SocketKey, Mapping> {
+        &const { Lru(&maps::MAPPINGS) }
     }
 
     #[inline(always)]

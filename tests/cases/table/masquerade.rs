@@ -8,6 +8,30 @@ use netebpf_common::{
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
+        case("a socket without its own port has one port to everybody")
+            .given(snat_ports(50_000, 65_000))
+            .send(udp(WEB_1, 5000, WORLD, 53))
+            .expect(tx(udp(HOST, 5000, WORLD, 53)))
+            .given(snat_ports(50_000, 50_000))
+            .send(udp(WEB_2, 5000, WORLD, 53))
+            .expect(tx(udp(HOST, 50_000, WORLD, 53)))
+            .send(udp(WEB_2, 5000, WORLD_2, 53))
+            .expect(tx(udp(HOST, 50_000, WORLD_2, 53)))
+            .send(udp(WEB_1, 5000, WORLD_2, 53))
+            .expect(tx(udp(HOST, 5000, WORLD_2, 53)))
+            .send(udp(WEB_2, 5001, WORLD_2, 53))
+            .expect(tx(udp(HOST, 5001, WORLD_2, 53))),
+        case("the port that a socket had is another's by now")
+            .given(snat_ports(50_000, 50_000))
+            .send(udp(WEB_1, 5000, WORLD, 53))
+            .expect(tx(udp(HOST, 5000, WORLD, 53)))
+            .send(udp(WEB_2, 5000, WORLD, 53))
+            .expect(tx(udp(HOST, 50_000, WORLD, 53)))
+            .send(udp(WEB_1, 50_000, WORLD_2, 53))
+            .expect(tx(udp(HOST, 50_000, WORLD_2, 53)))
+            .given(snat_ports(50_001, 50_001))
+            .send(udp(WEB_2, 5000, WORLD_2, 53))
+            .expect(tx(udp(HOST, 50_001, WORLD_2, 53))),
         case("masquerade keeps a free source port")
             .send(tcp(WEB_1, 40_000, WORLD, 443).syn())
             .expect(tx(tcp(HOST, 40_000, WORLD, 443).syn()))

@@ -83,6 +83,8 @@ use Holds::{No, Yes};
 rows! {
     1 independent_mapping: "Two destinations see the same outside port (RFC 4787 REQ-1, RFC 5382 REQ-1)",
         netebpf Yes, Linux Yes;
+    1 independent_mapping_of_another_port: "… also where the socket could not keep its own port",
+        netebpf Yes, Linux Yes;
     2 outside_tuples_are_unique: "Two inside flows never share an outside tuple (RFC 4787 REQ-3, RFC 5382 REQ-7)",
         netebpf Yes, Linux Yes;
     3 the_port_is_kept: "The source port is kept when it is free: odd, even, below 1024",

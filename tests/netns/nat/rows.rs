@@ -36,6 +36,21 @@ pub(super) fn independent_mapping(lab: &Lab) {
     });
 }
 
+pub(super) fn independent_mapping_of_another_port(lab: &Lab) {
+    let (first, second) = (lab.endpoint("c1"), lab.endpoint("c2"));
+    let (there, here) = (lab.server.echo(7), lab.lan.echo(7));
+    both(|family| {
+        ask(&first.udp(family, 5001), SERVER.port(family, 7), b"mine").expect("answered");
+        is_host(there.client(), family, 5001);
+        let socket = second.udp(family, 5001);
+        ask(&socket, SERVER.port(family, 7), b"which port?").expect("answered");
+        ask(&socket, LAN.port(family, 7), b"which port?").expect("answered");
+        let outside = there.client();
+        assert_ne!(outside, HOST.port(family, 5001));
+        assert_eq!(outside, here.client());
+    });
+}
+
 pub(super) fn outside_tuples_are_unique(lab: &Lab) {
     let endpoints = [lab.endpoint("c1"), lab.endpoint("c2"), lab.endpoint("d1")];
     let echo = lab.server.echo(7);

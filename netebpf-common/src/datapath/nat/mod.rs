@@ -9,7 +9,7 @@ mod error;
 pub(super) use error::{Quoted, translate_error};
 
 use super::{
-    conntrack::{self, Seen},
+    conntrack::{self, SECOND, Seen},
     datagram::Datagram,
     family::{Family, for_family},
     host::Host,
@@ -17,7 +17,7 @@ use super::{
     table::{Insertion, Lookup as _, State, Table as _},
 };
 use crate::{
-    abi::{Address, FlowKey, FlowRef, Protocol, PublishedPorts, Settings},
+    abi::{Address, FlowKey, FlowRef, Protocol, PublishedPorts, Settings, SocketKey},
     verdict::DropReason,
     wire::{checksum::Change, icmp, tcp, udp},
 };
@@ -45,6 +45,22 @@ impl Binding {
                 .word(arrives.destination_port, other.source_port),
         }
     }
+}
+
+/// How long a socket that sends to nobody new keeps a port that is not its own: as long as an answered UDP flow.
+const MAPPING_LIFE: u64 = 300 * SECOND;
+
+/// The port that a socket had to the outside before, where it was not its own (RFC 4787 REQ-1). It is tried first:
+/// no more than that, so it may be lost, and somebody else's by now.
+#[inline(always)]
+pub(super) fn port_before<S: State, H: Host>(
+    state: &S,
+    host: &H,
+    socket: &SocketKey,
+) -> Option<[u8; 2]> {
+    let mapping = state.mappings().get(socket)?;
+    let port = (mapping.port as u16).to_be_bytes();
+    (host.now().wrapping_sub(mapping.seen) < MAPPING_LIFE).then_some(port)
 }
 
 /// Reserves the reply tuple, by inserting it: with the port that it has if that is free, else with

@@ -23,6 +23,8 @@ pub enum TableName {
     Usage,
     /// First fragments.
     Fragments,
+    /// Ports of sockets.
+    Mappings,
     /// Settings.
     Settings,
 }

@@ -16,8 +16,8 @@ pub use host::MemoryHost;
 
 use crate::{
     abi::{
-        Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, NetworkRange,
-        Published, PublishedKey, Settings, Usage, is_live,
+        Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, Mapping, NetworkRange,
+        Published, PublishedKey, Settings, SocketKey, Usage, is_live,
     },
     datapath::{FlowStore, Lookup, Memo, State, Table},
 };
@@ -36,6 +36,7 @@ pub struct MemoryState {
     index: Hash<FlowKey, FlowRef>,
     flows: Flows,
     fragments: Hash<FlowKey, FirstFragment>,
+    mappings: Hash<SocketKey, Mapping>,
     usage: Hash<u32, Usage>,
     settings: Hash<u32, Settings>,
 }
@@ -52,6 +53,7 @@ impl MemoryState {
             index: Hash::new(TableName::Index, chaos),
             flows: Flows::new(places, chaos),
             fragments: Hash::new(TableName::Fragments, chaos),
+            mappings: Hash::new(TableName::Mappings, chaos),
             usage: Hash::new(TableName::Usage, chaos),
             settings: Hash::new(TableName::Settings, chaos),
         };
@@ -242,6 +244,10 @@ impl State for MemoryState {
 
     fn fragments(&self) -> &impl Memo<FlowKey, FirstFragment> {
         &self.fragments
+    }
+
+    fn mappings(&self) -> &impl Memo<SocketKey, Mapping> {
+        &self.mappings
     }
 
     fn usage(&self) -> &impl Lookup<u32, Usage> {

@@ -5,7 +5,8 @@ use aya::maps::{MapData, MapError, MapInfo, MapType};
 use netebpf_common::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface,
-        MAX_SLOTS, NetworkRange, Published, PublishedKey, PublishedPorts, Settings, Usage, map,
+        MAX_SLOTS, Mapping, NetworkRange, Published, PublishedKey, PublishedPorts, Settings,
+        SocketKey, Usage, map,
     },
     verdict::Counters,
 };
@@ -50,6 +51,7 @@ pub(super) fn wanted(name: &str) -> Option<Layout> {
         map::FLOWS => layout_of::<u32, Flow>(Array, MMAPABLE, None),
         map::FREE_FLOWS => layout_of::<(), u32>(Queue, 0, None),
         map::FRAGMENTS => layout_of::<FlowKey, FirstFragment>(LruHash, 0, None),
+        map::MAPPINGS => layout_of::<SocketKey, Mapping>(LruHash, 0, None),
         map::SETTINGS => layout_of::<u32, Settings>(Array, MMAPABLE, Some(1)),
         map::USAGE => layout_of::<u32, Usage>(Array, MMAPABLE, Some(MAX_SLOTS)),
         map::COUNTERS => layout_of::<u32, Counters>(PerCpuArray, 0, Some(MAX_SLOTS)),
