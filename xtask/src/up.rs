@@ -36,6 +36,7 @@ impl Up {
         let mut up = namespace::inside(HOST, &netebpf);
         up.args(["--instance", INSTANCE, "up", "--file", FILE]);
         show(&mut up)?;
+        wait_for_web();
         let sudo = if run::is_root() { "" } else { "sudo " };
         let netebpf = shorter(&netebpf);
         let demo = format!("{sudo}nsenter --net=/run/netns/{HOST} {netebpf} --instance {INSTANCE}");
@@ -59,6 +60,13 @@ Take it down again:
         );
         Ok(())
     }
+}
+
+/// The first thing to try should not come before the server that it asks. One that does not come is seen then.
+fn wait_for_web() {
+    let mut curl = namespace::inside(LAN, "curl");
+    curl.args(["--silent", "--output", "/dev/null", "--retry", "20", "--retry-connrefused"]);
+    let _ = run::output(curl.args(["--retry-delay", "1", &format!("http://{HOST_V4}:8080/")]));
 }
 
 /// On this machine: only what the user would type.
