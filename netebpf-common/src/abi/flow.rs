@@ -60,13 +60,14 @@ impl FlowKey {
     /// and its identification in the place of the ports.
     pub const FRAGMENT: u32 = 0x100;
 
-    /// Becomes the key that the fragments of a packet with these addresses and this protocol have in common.
+    /// Becomes the key that the fragments of a packet with these addresses have in common. The protocol is part of it
+    /// for IPv4 (RFC 791), and 0 for IPv6 (RFC 8200 §4.5).
     #[inline(always)]
-    pub const fn set_fragment(&mut self, identification: [u8; 4]) {
+    pub const fn set_fragment(&mut self, protocol: u8, identification: [u8; 4]) {
         let [a, b, c, d] = identification;
         self.source_port = [a, b];
         self.destination_port = [c, d];
-        self.protocol |= Self::FRAGMENT;
+        self.protocol = protocol as u32 | Self::FRAGMENT;
     }
 
     /// The key under which a tuple is marked, see [`FlowKey::MARK`]. Field by field: of a whole key LLVM
@@ -218,6 +219,8 @@ impl TcpSeen {
     pub const FIN: u64 = 4;
     /// RST.
     pub const RST: u64 = 8;
+    /// A reset that was not believed, and nothing since.
+    pub const DOUBTED: u64 = 16;
 
     /// Whether any of `flags` was seen.
     pub const fn any(self, flags: u64) -> bool {

@@ -1,12 +1,12 @@
 //! Flows: finding one, opening one, and what its packets leave behind in it.
 //!
-//! **Invariant**: a flow is found only by an index entry of its own generation, and only while its
+//! **Invariant**: a flow is found only by an entry of its own generation, and only while its
 //! endpoints' generations are those that it was opened with. Both tuples are in the index before a packet
 //! of the flow leaves, or neither stays.
 
 use super::{
     Step,
-    datagram::{Datagram, Kind, Segment},
+    datagram::{Datagram, Kind, Part, Segment},
     host::Host,
     nat::{self, Binding, Search},
     table::{FlowStore as _, Insertion, Lookup as _, Memo as _, State, Table as _},
@@ -52,12 +52,19 @@ pub(super) fn find<'a, S: State, H: Host>(
     state: &'a S,
     host: &H,
     datagram: &Datagram,
+    key: &mut FlowKey,
 ) -> Option<Seen<'a>> {
-    match datagram.kind {
+    let found = match datagram.kind {
         Kind::NotUnderstood => None,
         Kind::LaterFragment => find_first(state, host, datagram),
         _ => find_tuple(state, &datagram.key),
+    };
+    if found.is_none() && matches!(datagram.part, Part::First) {
+        // Its later fragments are not those of an earlier packet with its identification.
+        set_first(datagram, key);
+        state.fragments().forget(key);
     }
+    found
 }
 
 /// The flow that the first fragment of a packet belongs to.
@@ -75,8 +82,15 @@ fn find_first<'a, S: State, H: Host>(
     (same && host.now().wrapping_sub(first.seen) < REASSEMBLY).then_some(seen)
 }
 
-/// Remembers the flow of a first fragment, for the later ones: they have no ports. Which of them come before it
-/// is lost.
+/// The key that a first fragment and its later ones have in common.
+#[inline(always)]
+fn set_first(datagram: &Datagram, key: &mut FlowKey) {
+    key.source = datagram.source;
+    key.destination = datagram.destination;
+    key.set_fragment(datagram.fragment_protocol(), datagram.identification);
+}
+
+/// Remembers the flow of a first fragment, for the later ones, which have no ports.
 #[inline(always)]
 pub(super) fn remember<S: State, H: Host>(
     state: &S,
@@ -85,10 +99,7 @@ pub(super) fn remember<S: State, H: Host>(
     key: &mut FlowKey,
 ) {
     let Some(flow) = state.index().get(&datagram.key) else { return };
-    key.source = datagram.source;
-    key.destination = datagram.destination;
-    key.protocol = u32::from(datagram.protocol);
-    key.set_fragment(datagram.identification);
+    set_first(datagram, key);
     state.fragments().put(key, &FirstFragment { flow: *flow, seen: host.now() });
 }
 
@@ -184,9 +195,8 @@ pub(super) fn observe<H: Host>(host: &H, seen: &Seen, datagram: &Datagram, bytes
     match datagram.kind {
         // An error says nothing about the flow being alive, and ends nothing (RFC 5508 REQ-6 c).
         Kind::Error { .. } | Kind::NotUnderstood => return,
-        Kind::LaterFragment => {}
         Kind::Transport(Protocol::Tcp) => observe_tcp(seen, &datagram.segment, datagram.detail),
-        Kind::Transport(_) => {}
+        Kind::Transport(_) | Kind::LaterFragment => {}
     }
     let now = host.now();
     if now.wrapping_sub(way.last_seen.load()) >= SECOND {
@@ -205,80 +215,106 @@ fn observe_tcp(seen: &Seen, segment: &Segment, flags: u8) {
         if closed(before, peer) {
             // The tuple is used again (RFC 9293 §3.6.1): the binding stays, the connection is new.
             way.sequence.store(u64::from(segment.sequence.wrapping_add(segment.length)) << 32);
+            other.sequence.store(0);
             way.tcp_seen.store(TcpSeen::SYN);
             other.tcp_seen.store(0);
             return;
         }
     }
-    let resets = flags & tcp::flag::RST != 0;
-    if resets && !is_believed(seen, segment, flags) {
+    if flags & tcp::flag::RST != 0 {
+        let more = if is_believed(seen, segment, flags) { TcpSeen::RST } else { TcpSeen::DOUBTED };
+        way.tcp_seen.store(before.0 | more);
         return;
     }
-    let after = if resets {
-        before.0 | seen_flags(flags)
-    } else {
-        go_on(seen, segment, flags, before.0 == 0);
+    let after = if go_on(seen, segment, flags) {
         // Who goes on has not ended the connection (RFC 7857 §2.2).
-        (before.0 | seen_flags(flags)) & !TcpSeen::RST
+        (before.0 | seen_flags(flags)) & !(TcpSeen::RST | TcpSeen::DOUBTED)
+    } else {
+        before.0 | seen_flags(flags & !tcp::flag::FIN)
     };
     if after != before.0 {
         way.tcp_seen.store(after);
     }
 }
 
-/// The number that a direction goes on with, and what it has acknowledged.
-#[inline(always)]
-fn numbers(way: &Way) -> (u32, u32) {
-    let both = way.sequence.load();
-    ((both >> 32) as u32, both as u32)
+/// Where a direction goes on, and what it has acknowledged of the other; 0 is what is not known.
+struct Numbers {
+    next: u32,
+    acknowledged: u32,
+}
+
+impl Numbers {
+    #[inline(always)]
+    fn of(way: &Way) -> Self {
+        let both = way.sequence.load();
+        Self { next: (both >> 32) as u32, acknowledged: both as u32 }
+    }
+
+    #[inline(always)]
+    fn keep(&self, way: &Way) {
+        way.sequence.store(u64::from(self.next) << 32 | u64::from(self.acknowledged));
+    }
 }
 
 /// Whether a reset ends the connection. An endpoint's own does. One from outside may be forged, by somebody who
-/// knows the tuple and not the numbers: it must have exactly the one that the endpoint expects (RFC 5961 §3.2), or
-/// answer its SYN.
-///
-/// What the endpoint expects is what it acknowledged last, or where the segments before this one end.
+/// knows the tuple and not the numbers: it must have exactly the one that the endpoint expects (RFC 5961 §3.2),
+/// which is what it acknowledged last or where the segments before this one end; or answer its SYN.
 #[inline(always)]
 fn is_believed(seen: &Seen, segment: &Segment, flags: u8) -> bool {
     if !seen.goes(WayKind::Inward) {
         return true;
     }
-    let other = seen.flow.way(seen.direction.other());
-    let (next, _) = numbers(seen.way());
-    let (sent, acknowledged) = numbers(other);
+    let endpoint = seen.flow.way(seen.direction.other());
+    let (peers, own) = (Numbers::of(seen.way()), Numbers::of(endpoint));
     let answers = flags & tcp::flag::ACK != 0
-        && other.tcp_seen.load() == TcpSeen::SYN
-        && segment.acknowledged == sent;
-    // 0 is what is not known yet.
-    let expected = segment.sequence == next || segment.sequence == acknowledged;
+        && endpoint.tcp_seen.load() == TcpSeen::SYN
+        && segment.acknowledged == own.next;
+    let expected = segment.sequence == peers.next || segment.sequence == own.acknowledged;
     answers || (expected && segment.sequence != 0)
 }
 
-/// How far back a segment may begin that goes on from where its direction stands, in bytes.
+/// How far back a segment may begin that joins what was there before it, in bytes.
 const OVERLAP: u32 = 1 << 20;
 
-/// Notes where a direction stands. It goes on where a segment begins in or right behind what was there before:
-/// anybody could send another, and a reset behind it. Where one is missing, the endpoint's acknowledgements say how
-/// far its peer is.
+/// How far one side may be ahead of what the other has acknowledged, in bytes.
+const WINDOW: u32 = 1 << 24;
+
+/// Notes where a direction stands, and says whether the segment joins what was there before it. What an endpoint
+/// sends does. From outside anybody could send one that does not, and a reset or an end behind it. Where one is
+/// missing, the endpoint's acknowledgements say how far its peer is.
 #[inline(always)]
-fn go_on(seen: &Seen, segment: &Segment, flags: u8, first: bool) {
+fn go_on(seen: &Seen, segment: &Segment, flags: u8) -> bool {
     let way = seen.way();
-    let (mut next, mut acknowledged) = numbers(way);
-    if seen.goes(WayKind::Inward) {
-        let (_, confirmed) = numbers(seen.flow.way(seen.direction.other()));
-        if is_behind(next, confirmed) {
-            next = confirmed;
-        }
-    }
+    let mut numbers = Numbers::of(way);
     let end = segment.sequence.wrapping_add(segment.length);
-    let joins = next.wrapping_sub(segment.sequence) < OVERLAP && is_behind(next, end);
-    if first || joins {
-        next = end;
+    let opens = flags & tcp::flag::SYN != 0;
+    let acknowledges = flags & tcp::flag::ACK != 0;
+    if !seen.goes(WayKind::Inward) {
+        if opens || numbers.next == 0 || is_behind(numbers.next, end) {
+            numbers.next = end;
+        }
+        if acknowledges {
+            numbers.acknowledged = segment.acknowledged;
+        }
+        numbers.keep(way);
+        return true;
     }
-    if flags & tcp::flag::ACK != 0 {
-        acknowledged = segment.acknowledged;
+    let endpoint = Numbers::of(seen.flow.way(seen.direction.other()));
+    let confirmed = endpoint.acknowledged;
+    let ahead = numbers.next.wrapping_sub(confirmed) < WINDOW;
+    if confirmed != 0 && (numbers.next == 0 || !ahead) {
+        numbers.next = confirmed;
     }
-    way.sequence.store(u64::from(next) << 32 | u64::from(acknowledged));
+    let known = numbers.next != 0 && !(opens && confirmed == 0);
+    let answers = !acknowledges
+        || endpoint.next == 0
+        || endpoint.next.wrapping_sub(segment.acknowledged) < WINDOW;
+    let joins = answers && (!known || numbers.next.wrapping_sub(segment.sequence) < OVERLAP);
+    if joins && (!known || is_behind(numbers.next, end)) {
+        numbers.next = end;
+    }
+    numbers.keep(way);
+    joins
 }
 
 /// Whether one sequence number comes before another (RFC 9293 §3.4).

@@ -168,6 +168,15 @@ impl Datagram {
         }
     }
 
+    /// See [`FlowKey::set_fragment`].
+    #[inline(always)]
+    pub const fn fragment_protocol(&self) -> u8 {
+        match self.family {
+            FamilyId::V4 => self.protocol,
+            FamilyId::V6 => 0,
+        }
+    }
+
     /// Whether it is UDP from a port, as far as can be told.
     #[inline(always)]
     pub fn is_udp_from(&self, port: u16) -> bool {
@@ -223,7 +232,8 @@ pub(super) fn read_transport<F: Family, P: Packet + ?Sized>(
 ) -> Result<(), Fault> {
     if matches!(datagram.part, Part::Later) {
         datagram.kind = Kind::LaterFragment;
-        datagram.key.set_fragment(datagram.identification);
+        let protocol = datagram.fragment_protocol();
+        datagram.key.set_fragment(protocol, datagram.identification);
     } else {
         transport::<F, P>(packet, datagram)?;
     }
@@ -250,7 +260,12 @@ fn transport<F: Family, P: Packet + ?Sized>(
     datagram: &mut Datagram,
 ) -> Result<(), Fault> {
     let at = datagram.transport as usize;
+    // A header that the packet is too short for would be read from what follows it in the frame (RFC 7112).
+    let room = (u32::from(datagram.network) + datagram.length).saturating_sub(at as u32) as usize;
     if datagram.protocol == protocol::TCP {
+        if room < tcp::MINIMUM {
+            return Err(Fault::Malformed);
+        }
         packet.ensure(at + tcp::MINIMUM);
         let bytes = packet.window::<{ tcp::MINIMUM }>(at).ok_or(Fault::Malformed)?;
         let header = tcp::header_length(bytes[12]);
@@ -258,20 +273,25 @@ fn transport<F: Family, P: Packet + ?Sized>(
             return Err(Fault::Malformed);
         }
         let (sequence, acknowledged) = tcp::numbers(bytes);
-        let end = u32::from(datagram.network) + datagram.length;
-        let length = end.saturating_sub((at + header) as u32) + tcp::numbered_flags(bytes[13]);
+        let length = room.saturating_sub(header) as u32 + tcp::numbered_flags(bytes[13]);
         datagram.segment = Segment { sequence, acknowledged, length };
         datagram.key.source_port = [bytes[0], bytes[1]];
         datagram.key.destination_port = [bytes[2], bytes[3]];
         datagram.detail = bytes[13];
         datagram.kind = Kind::Transport(Protocol::Tcp);
     } else if datagram.protocol == protocol::UDP {
+        if room < udp::LENGTH {
+            return Err(Fault::Malformed);
+        }
         packet.ensure(at + udp::LENGTH);
         let bytes = packet.window::<{ udp::LENGTH }>(at).ok_or(Fault::Malformed)?;
         datagram.key.source_port = [bytes[0], bytes[1]];
         datagram.key.destination_port = [bytes[2], bytes[3]];
         datagram.kind = Kind::Transport(Protocol::Udp);
     } else if datagram.protocol == F::ICMP {
+        if room < icmp::LENGTH {
+            return Err(Fault::Malformed);
+        }
         packet.ensure(at + icmp::LENGTH);
         let bytes = packet.window::<{ icmp::LENGTH }>(at).ok_or(Fault::Malformed)?;
         datagram.detail = bytes[0];

@@ -4,7 +4,13 @@
 //! **Invariant**: whatever an endpoint sends, a neighbour that believes it learns only that endpoint's
 //! own addresses.
 
-use super::{Step, datagram::Datagram, family::FamilyId, isolation, packet::Packet};
+use super::{
+    Step,
+    datagram::{Datagram, Part},
+    family::FamilyId,
+    isolation,
+    packet::Packet,
+};
 use crate::{
     abi::{Address, Interface, Mac},
     verdict::{DropReason, Verdict},
@@ -77,7 +83,10 @@ fn v6<P: Packet + ?Sized>(packet: &mut P, datagram: &Datagram, sender: &Interfac
     }
     // The chain of extension headers was not followed to its end, and neighbour discovery could be there
     // (RFC 7113 §3).
-    if datagram.protocol == protocol::HOP_BY_HOP {
+    // So it could in a later fragment of extension headers, which the first one should have had (RFC 7112).
+    let hidden = matches!(datagram.part, Part::Later)
+        && matches!(datagram.protocol, protocol::ROUTING | protocol::DESTINATION_OPTIONS);
+    if datagram.protocol == protocol::HOP_BY_HOP || hidden {
         return Err(Verdict::Drop(DropReason::Malformed));
     }
     if datagram.protocol != protocol::ICMPV6 {

@@ -130,7 +130,7 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
     if datagram.key.source != datagram.source || datagram.key.destination != datagram.destination {
         return Err(Verdict::Drop(DropReason::SpoofedAddress));
     }
-    let seen = match conntrack::find(state, host, datagram) {
+    let seen = match conntrack::find(state, host, datagram, &mut new.reply) {
         // A source that is outside, from an endpoint.
         Some(seen) if seen.goes(WayKind::Inward) => {
             return Ok(Verdict::Drop(DropReason::SpoofedAddress));
@@ -303,7 +303,7 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
     if datagram.destination != datagram.key.destination {
         return Ok(unrelated(state, datagram, uplink));
     }
-    let seen = match conntrack::find(state, host, datagram) {
+    let seen = match conntrack::find(state, host, datagram, &mut new.reply) {
         Some(seen) if seen.goes(WayKind::Inward) => seen,
         // A source of ours, from outside.
         Some(_) => return Ok(Verdict::Drop(DropReason::SpoofedAddress)),
@@ -441,7 +441,7 @@ fn host_sends<P: Packet + ?Sized, S: State, H: Host>(
         return Ok(not_ours);
     }
     let sender = if private { Some(forwarded_for(state, datagram, ingress)?) } else { None };
-    let seen = match (conntrack::find(state, host, datagram), sender) {
+    let seen = match (conntrack::find(state, host, datagram, &mut new.reply), sender) {
         (Some(seen), _) if seen.goes(WayKind::Outward) => seen,
         (_, None) => return Ok(not_ours),
         // To a published port of this host, and yet by its routes to somewhere else.
@@ -681,7 +681,7 @@ fn translate<P: Packet + ?Sized, S: State, H: Host>(
             };
             nat::translate_error(packet, datagram, seen, quoted)
         }
-        Kind::LaterFragment => nat::translate_addresses(packet, datagram, seen),
+        Kind::LaterFragment => nat::translate_fragment(packet, datagram, seen),
         Kind::NotUnderstood => None,
     };
     done.ok_or(Verdict::Drop(DropReason::Malformed))

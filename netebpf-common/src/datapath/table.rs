@@ -35,6 +35,8 @@ pub trait Table<K, V>: Lookup<K, V> {
 pub trait Memo<K, V>: Lookup<K, V> {
     /// Inserts or replaces. What was not used for long makes room.
     fn put(&self, key: &K, value: &V);
+    /// Removes.
+    fn forget(&self, key: &K);
 }
 
 /// The array of flows.

@@ -64,6 +64,12 @@ impl<K, V> Memo<K, V> for Lru<K, V> {
         // Who is not remembered is not found.
         let _ = self.0.insert(key, value, 0);
     }
+
+    #[inline(always)]
+    fn forget(&self, key: &K) {
+        // Gone already is as good.
+        let _ = self.0.remove(key);
+    }
 }
 
 /// An array.

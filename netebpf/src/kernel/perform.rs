@@ -11,11 +11,7 @@ use ipnet::IpNet;
 use netebpf_common::abi::{
     self, Address, INTERFACE_TABLE_SIZE, Interface, NetworkRange, Prefix, map,
 };
-use std::{
-    collections::{HashMap, HashSet},
-    os::fd::AsFd,
-    path::Path,
-};
+use std::{collections::HashSet, os::fd::AsFd, path::Path};
 
 impl Kernel {
     /// Writes an interface's entry, or removes it.
@@ -83,10 +79,8 @@ impl Kernel {
     /// "maybe": a bit is set after the entry that it announces, and cleared after the last one is gone.
     pub(crate) async fn publish(&mut self, changes: &[PublishChange]) -> Result<(), KernelError> {
         self.lead_ports(changes)?;
-        let earlier = changes.iter().filter_map(|change| Some((change.key, change.earlier?)));
-        let earlier: HashMap<_, _> = earlier.collect();
-        if !earlier.is_empty() {
-            self.end_flows_to(&earlier).await?;
+        if changes.iter().any(|change| change.earlier.is_some()) {
+            self.end_misled_flows().await?;
         }
         Ok(())
     }

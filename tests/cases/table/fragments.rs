@@ -2,6 +2,7 @@
 
 use netebpf_common::{
     abi::Protocol::{Tcp, Udp},
+    datapath::FamilyId::V4,
     testkit::*,
     verdict::{DropReason::*, PassReason},
 };
@@ -65,6 +66,17 @@ pub(crate) fn cases() -> Vec<Case> {
             .send(back().fragment(9, false))
             .expect(pass(PassReason::NotOurs))
             .flows(1),
+        case("a packet of the host's is not continued by an endpoint's of the same identification")
+            .given(publish(Udp, 5353, WEB_1, 53))
+            .send(udp(WORLD, 40_000, HOST, 5353).payload(&[6; 64]).fragment(0, true))
+            .expect(rx(udp(WORLD, 40_000, WEB_1, 53).payload(&[6; 64]).fragment(0, true)))
+            .send(udp(WORLD, 40_000, HOST, 9999).payload(&[6; 64]).fragment(0, true))
+            .expect(pass(PassReason::NotOurs))
+            .send(udp(WORLD, 40_000, HOST, 9999).payload(&[6; 64]).fragment(9, false))
+            .expect(pass(PassReason::NotOurs)),
+        case("a first fragment without its whole transport header is nobody's")
+            .send(tcp(WEB_1, 40_000, WORLD, 443).syn().fragment(0, true).stated_length(28).only(V4))
+            .expect(refuse(Malformed)),
         case("fragments of another endpoint are of another packet")
             .send(out().fragment(0, true))
             .expect(tx(out_seen().fragment(0, true)))

@@ -121,10 +121,14 @@ rows! {
         netebpf Yes, Linux Yes;
     20 path_mtu: "Packet too big arrives from behind the router",
         netebpf Yes, Linux Yes;
-    22 fragments_of_a_ping: "A ping of several fragments is answered (RFC 4787 REQ-14)",
+    22 fragments_of_a_ping: "A ping of several fragments is answered (RFC 4787 REQ-14, in order)",
         netebpf Yes, Linux Yes;
-    22 fragments_of_a_datagram: "A datagram of several fragments is answered (RFC 4787 REQ-14)",
+    22 fragments_of_a_datagram: "A datagram of several fragments is answered (RFC 4787 REQ-14, in order)",
         netebpf Yes, Linux Yes;
+    22 fragments_out_of_order: "… also when a later fragment comes first (REQ-14, out of order)",
+        netebpf No("a fragment that comes before its first is refused"), Linux Yes;
+    23 identifications: "Fragments of two endpoints with one identification are two packets",
+        netebpf No("identifications are kept"), Linux Yes;
     24 options_and_extension_headers: "IPv4 options and IPv6 extension headers are stepped over",
         netebpf Yes, Linux Yes;
     25 unknown_protocols: "GRE, ESP, SCTP and what nobody knows never leave with a private source",

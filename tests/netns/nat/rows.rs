@@ -2,7 +2,7 @@
 
 use netebpf_tests::lab::{
     Family, Lab, Ns, Wire, both,
-    family::{C1, FRONT, HOST, LAN, ROUTER, SERVER},
+    family::{C1, C2, FRONT, HOST, LAN, Pair, ROUTER, SERVER},
     frame::{self, ether, proto},
     moment, patience,
     probe::{Answer, port_unreachable, too_big},
@@ -178,10 +178,10 @@ pub(super) fn tuples_are_used_again(lab: &Lab) {
     });
 }
 
-/// Crafted packets of c1's to the server's address.
-fn craft(lab: &Lab, family: Family, packets: &[Vec<u8>]) {
-    let c1 = lab.endpoint("c1");
-    let (wire, own) = (Wire::open(&c1, "eth0"), c1.mac("eth0"));
+/// Crafted packets of an endpoint on front to somewhere outside.
+fn craft(lab: &Lab, endpoint: &str, family: Family, packets: &[Vec<u8>]) {
+    let endpoint = lab.endpoint(endpoint);
+    let (wire, own) = (Wire::open(&endpoint, "eth0"), endpoint.mac("eth0"));
     let kind = if family == Family::V4 { ether::IPV4 } else { ether::IPV6 };
     for packet in packets {
         wire.send(&frame::ethernet(gateway(lab), own, kind, packet));
@@ -201,7 +201,7 @@ pub(super) fn options_and_extension_headers(lab: &Lab) {
             let options = [&[proto::UDP, 0, 1, 4, 0, 0, 0, 0][..], &datagram].concat();
             frame::ip(from.0, to.0, 60, &options)
         };
-        craft(lab, family, &[packet]);
+        craft(lab, "c1", family, &[packet]);
         let mut payload = [0; 64];
         let (length, from) = server.recv_from(&mut payload).expect("it arrives");
         assert_eq!(&payload[..length], b"with options");
@@ -214,7 +214,7 @@ pub(super) fn unknown_protocols(lab: &Lab) {
     both(|family| {
         let (from, to) = (C1.of(family), SERVER.of(family));
         let packets = unknown.map(|protocol| frame::ip(from, to, protocol, b"0123456789abcdef"));
-        craft(lab, family, &packets);
+        craft(lab, "c1", family, &packets);
     });
     lab.settle();
     assert!(lab.at_router().private().is_empty());
@@ -400,6 +400,45 @@ pub(super) fn fragments_of_a_datagram(lab: &Lab) {
             let text = vec![b'x'; payload];
             ask(&c1.udp(family, 0), SERVER.port(family, 7), &text).expect("answered");
         }
+    });
+}
+
+/// A UDP datagram of an endpoint's to the server, in two fragments.
+fn two_fragments(family: Family, endpoint: Pair, text: &[u8]) -> [Vec<u8>; 2] {
+    let (from, to) = ((endpoint.of(family), 5022), (SERVER.of(family), 7));
+    let datagram = frame::udp_datagram(from, to, text);
+    frame::in_two(from.0, to.0, proto::UDP, &datagram, 16)
+}
+
+pub(super) fn fragments_out_of_order(lab: &Lab) {
+    both(|family| {
+        let server = lab.server.udp(family, 7);
+        let [first, later] = two_fragments(family, C1, b"in two fragments, the other way");
+        craft(lab, "c1", family, &[later, first]);
+        let mut text = [0; 64];
+        let (length, _) = server.recv_from(&mut text).expect("it arrives");
+        assert_eq!(&text[..length], b"in two fragments, the other way");
+    });
+}
+
+pub(super) fn identifications(lab: &Lab) {
+    // Put together of what belongs to two, a datagram has one.
+    lab.wrong_checksums_are_sent();
+    both(|family| {
+        let server = lab.server.udp(family, 7);
+        let [c1_first, c1_later] = two_fragments(family, C1, b"this one is what c1 had to say");
+        let [c2_first, c2_later] = two_fragments(family, C2, b"and that is what was c2's wish");
+        craft(lab, "c1", family, &[c1_first]);
+        craft(lab, "c2", family, &[c2_first, c2_later]);
+        craft(lab, "c1", family, &[c1_later]);
+        let mut arrived = Vec::new();
+        for _ in 0..2 {
+            let mut text = [0; 64];
+            let (length, _) = server.recv_from(&mut text).expect("it arrives");
+            arrived.push(text[..length].to_vec());
+        }
+        assert!(arrived.contains(&b"this one is what c1 had to say".to_vec()));
+        assert!(arrived.contains(&b"and that is what was c2's wish".to_vec()));
     });
 }
 

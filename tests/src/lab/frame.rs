@@ -91,6 +91,27 @@ pub fn ip_with(
     }
 }
 
+/// A packet in two fragments, the first with `cut` bytes of the payload, a multiple of eight.
+pub fn in_two(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8], cut: usize) -> [Vec<u8>; 2] {
+    let (head, tail) = payload.split_at(cut);
+    let offset = cut as u16 / 8;
+    [(0, true, head), (offset, false, tail)].map(|(offset, more, part)| {
+        if from.is_ipv4() {
+            let mut packet = ip(from, to, protocol, part);
+            let word = offset | if more { 0x2000 } else { 0 };
+            packet[6..8].copy_from_slice(&word.to_be_bytes());
+            packet[10..12].fill(0);
+            let sum = checksum(&packet[..20]);
+            packet[10..12].copy_from_slice(&sum.to_be_bytes());
+            packet
+        } else {
+            let [high, low] = (offset << 3 | u16::from(more)).to_be_bytes();
+            let header = [protocol, 0, high, low, 0, 0, 0x12, 0x34];
+            ip(from, to, proto::FRAGMENT, &[&header, part].concat())
+        }
+    })
+}
+
 /// A UDP packet.
 pub fn udp(from: (IpAddr, u16), to: (IpAddr, u16), payload: &[u8]) -> Vec<u8> {
     ip(from.0, to.0, proto::UDP, &udp_datagram(from, to, payload))

@@ -185,9 +185,22 @@ pub(super) fn translate<P: Packet + ?Sized>(
     Some(())
 }
 
-/// Rewrites the addresses only, which is all that a later fragment has.
+/// Rewrites a later fragment, which has addresses only. IPv6 has no header checksum to make up for their change.
 #[inline(always)]
-pub(super) fn translate_addresses<P: Packet + ?Sized>(
+pub(super) fn translate_fragment<P: Packet + ?Sized>(
+    packet: &mut P,
+    datagram: &Datagram,
+    seen: &Seen,
+) -> Option<()> {
+    translate_addresses(packet, datagram, seen)?;
+    if matches!(datagram.family, super::FamilyId::V6) {
+        packet.changed_outside_checksums(Change::from_bytes(seen.way().address_change));
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn translate_addresses<P: Packet + ?Sized>(
     packet: &mut P,
     datagram: &Datagram,
     seen: &Seen,

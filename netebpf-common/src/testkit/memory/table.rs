@@ -61,6 +61,10 @@ impl<K: Key + Eq + Copy, V: Copy> Memo<K, V> for Hash<K, V> {
             Self::put(self, *key, *value);
         }
     }
+
+    fn forget(&self, key: &K) {
+        self.take(key);
+    }
 }
 
 impl<K: Key + Eq + Copy, V: Copy> Table<K, V> for Hash<K, V> {

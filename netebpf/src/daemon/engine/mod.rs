@@ -168,12 +168,17 @@ impl Engine {
     async fn end_stranded_flows(&mut self) -> Result<Option<String>, Error> {
         let now = self.kernel.outside(&self.state.desired.uplinks).await?;
         let mut ended = 0;
+        if self.outside.is_none() {
+            // The process before may have died between a change of ports and this.
+            ended = self.kernel.end_misled_flows().await?;
+        }
         if !self.outside.as_ref().is_some_and(|before| before.is_within(&now)) {
-            ended = self.kernel.end_stranded_flows(&now).await?;
+            ended += self.kernel.end_stranded_flows(&now).await?;
         }
         // Not before: what fails is tried again with the next change.
         self.outside = Some(now);
-        Ok((ended > 0).then(|| format!("{ended} flows ended: their address or uplink is gone")))
+        Ok((ended > 0)
+            .then(|| format!("{ended} flows ended: their address, uplink or port is gone")))
     }
 
     /// Makes `next` what is desired, and so. Answers with what changed.

@@ -315,7 +315,10 @@ impl Bpf {
 
     /// Takes programs off their TCX and XDP links and unpins everything, of every layout.
     pub(crate) fn unload(&mut self) -> Result<(), BpfError> {
-        self.links_of_all_layouts().try_for_each(|path| attach::take_off(&path))?;
+        // What cannot be taken off comes off with its pin, a little later.
+        for path in self.links_of_all_layouts() {
+            let _ = attach::take_off(&path);
+        }
         self.programs.clear();
         self.maps = None;
         self.foreign = None;

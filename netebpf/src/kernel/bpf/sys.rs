@@ -61,7 +61,10 @@ pub(super) fn detach(path: &Path) -> io::Result<()> {
     let mut detach = Detach { link: link.as_raw_fd() as u32, flags: 0 };
     // SAFETY: there are no addresses in it. A link whose interface is gone is off already, and says so.
     let _ = unsafe { bpf(BPF_LINK_DETACH, &mut detach) };
-    std::fs::remove_file(path)
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 /// Reads a pinned link of a kind whose first fact is an interface: TCX or XDP.

@@ -19,6 +19,7 @@ const REST: u64 = SECOND;
 /// |---|---|---|---|
 /// | TCP, opening | 120 s | 240 s (5382 REQ-5) | 240 s |
 /// | TCP, established | 432,000 s | 7,440 s (5382 REQ-5) | 432,000 s |
+/// | …, after a reset that was not believed, and nothing since | 432,000 s | 7,440 s | 7,440 s |
 /// | TCP, closing, closed, reset | 120 s | 240 s (5382 REQ-5, 7857 §2.2) | 240 s |
 /// | UDP, unanswered | 30 s | 120 s (4787 REQ-5) | 120 s |
 /// | UDP, answered | 120 s | 300 s (4787 REQ-5 c) | 300 s |
@@ -29,6 +30,7 @@ const REST: u64 = SECOND;
 fn lifetime(flow: &PlainFlow, pressed: bool) -> u64 {
     let seconds = match flow.protocol() {
         Some(Protocol::Tcp) => match flow.phase() {
+            TcpPhase::Established if flow.doubted() => 7_440,
             TcpPhase::Established => 432_000,
             TcpPhase::TimeWait | TcpPhase::Closed if pressed => 10,
             TcpPhase::SynSent

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::plan::Link;
 use netebpf_common::abi::{
-    self, Direction, FlowKey, FlowRef, Published, PublishedKey, TcpSeen, WayKind, is_live, map,
+    self, Direction, FlowKey, FlowKind, FlowRef, PublishedKey, TcpSeen, WayKind, is_live, map,
 };
 use snapshot::PlainFlow;
 use std::{
@@ -226,11 +226,15 @@ impl Kernel {
         .await
     }
 
-    /// Ends the flows that came to ports of the host while those led where they lead no more; says how many.
-    pub(crate) async fn end_flows_to(
-        &mut self,
-        ports: &HashMap<PublishedKey, Published>,
-    ) -> Result<usize, KernelError> {
+    /// Ends the flows that came to a port of the host which leads elsewhere now, or nowhere; says how many.
+    pub async fn end_misled_flows(&mut self) -> Result<usize, KernelError> {
+        let Ok(maps) = self.bpf.maps() else { return Ok(0) };
+        let ports: Result<HashMap<_, _>, _> = maps
+            .published
+            .iter()
+            .map(|port| port.map(|(Shared(key), Shared(to))| (key, (to.address, to.port))))
+            .collect();
+        let ports = ports.map_err(BpfError::map("read", map::PUBLISHED))?;
         self.retire_all(|flow| {
             let FlowKey { destination, destination_port, protocol, .. } = flow.original;
             let port = PublishedKey {
@@ -240,7 +244,7 @@ impl Kernel {
                 protocol,
             };
             let to = (flow.reply.source, flow.reply.source_port);
-            ports.get(&port).is_some_and(|led| (led.address, led.port) == to)
+            flow.kind != FlowKind::Masquerade as u32 && ports.get(&port) != Some(&to)
         })
         .await
     }

@@ -107,6 +107,11 @@ impl PlainFlow {
         TcpPhase::of(original.tcp_seen, reply.tcp_seen)
     }
 
+    /// Whether a reset came that was not believed, and nothing since: it may have been real.
+    pub(super) fn doubted(&self) -> bool {
+        self.ways.iter().any(|way| way.tcp_seen.any(TcpSeen::DOUBTED))
+    }
+
     pub(super) fn replied(&self) -> bool {
         let [_, reply] = self.ways;
         reply.packets > 0
