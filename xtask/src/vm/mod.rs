@@ -89,28 +89,19 @@ fn test(kernels: &[Release], filters: &[String]) -> Result<Tally> {
     Ok(tally)
 }
 
-/// Boots, and reads the results from the serial console. That it comes up counts as a test.
+/// Boots, and says what came of it. That it comes up counts as a test.
+///
+/// A machine that does not come up gets a second try: emulated processors that run side by side now and then trip over
+/// code that Linux patches while it starts ("Oops: int3" in its first two seconds), and nothing of ours has run then.
 fn boot(name: &str, kernel: &Path, initramfs: &Path, contents: &Contents) -> Result<Tally> {
     let step = Step::begin(format!("Linux {name} in QEMU"));
     let serial = run::target_dir().join("vm").join(format!("serial-{name}.log"));
-    let mut serial = fs::File::create(&serial)?;
-    let mut report = Report::default();
-    let (mut said, mut booted) = (Vec::new(), false);
-    // A program whose end was not announced with 0 has failed, whatever its tests said.
-    let mut unfinished = contents.programs();
-    let ended = run::lines(&mut qemu(kernel, initramfs), Some(LIMIT), |line| {
-        if let Some(marker) = line.strip_prefix(initramfs::MARKER) {
-            booted |= marker.trim() == "up";
-            if let Some(program) = marker.trim().strip_prefix("0 ") {
-                unfinished.retain(|unfinished| unfinished != program);
-            }
-        } else if let Some(test) = report.line(line) {
-            step.now(test);
-        }
-        said.push(line.to_owned());
-        // To read along; what counts is in `said`.
-        let _ = writeln!(serial, "{line}");
-    })?;
+    let mut machine = Machine::run(kernel, initramfs, contents, &serial, &step)?;
+    if !machine.booted {
+        step.say("    it did not come up; once more");
+        machine = Machine::run(kernel, initramfs, contents, &serial, &step)?;
+    }
+    let Machine { said, booted, unfinished, ended, report } = machine;
     let clean = booted && unfinished.is_empty() && ended == Ended::With(0);
     let mut tally = report.finish(clean);
     tally.passed += usize::from(booted);
@@ -125,6 +116,46 @@ fn boot(name: &str, kernel: &Path, initramfs: &Path, contents: &Contents) -> Res
         eprintln!("    QEMU: {ended}; without success: {}", unfinished.join(", "));
     }
     Ok(tally)
+}
+
+/// What a machine said.
+struct Machine {
+    said: Vec<String>,
+    booted: bool,
+    /// The programs whose end was not announced with 0: they have failed, whatever their tests said.
+    unfinished: Vec<String>,
+    ended: Ended,
+    report: Report,
+}
+
+impl Machine {
+    /// Runs one to its end and reads the results from its serial console.
+    fn run(
+        kernel: &Path,
+        initramfs: &Path,
+        contents: &Contents,
+        serial: &Path,
+        step: &Step,
+    ) -> Result<Self> {
+        let mut serial = fs::File::create(serial)?;
+        let mut report = Report::default();
+        let (mut said, mut booted) = (Vec::new(), false);
+        let mut unfinished = contents.programs();
+        let ended = run::lines(&mut qemu(kernel, initramfs), Some(LIMIT), |line| {
+            if let Some(marker) = line.strip_prefix(initramfs::MARKER) {
+                booted |= marker.trim() == "up";
+                if let Some(program) = marker.trim().strip_prefix("0 ") {
+                    unfinished.retain(|unfinished| unfinished != program);
+                }
+            } else if let Some(test) = report.line(line) {
+                step.now(test);
+            }
+            said.push(line.to_owned());
+            // To read along; what counts is in `said`.
+            let _ = writeln!(serial, "{line}");
+        })?;
+        Ok(Self { said, booted, unfinished, ended, report })
+    }
 }
 
 fn qemu(kernel: &Path, initramfs: &Path) -> Command {
