@@ -255,8 +255,8 @@ pub struct Way {
     pub routed: SharedWord,
     /// [`TcpSeen`] of this direction.
     pub tcp_seen: SharedWord,
-    /// TCP: the sequence number that this direction goes on with, and in the lower half the last that it
-    /// acknowledged of the other.
+    /// TCP, of what an endpoint sends: the sequence number that it goes on with, and in the lower half the last that
+    /// it acknowledged. 0 of what comes from outside.
     pub sequence: SharedWord,
     /// The longest IP packet, in bytes, that this way takes; 0 while unknown.
     pub mtu: SharedWord,

@@ -12,7 +12,7 @@
 
 use super::{
     FamilyId, Step,
-    conntrack::{self, New, Opening, SECOND, Seen, WayTo},
+    conntrack::{self, New, SECOND, Seen},
     datagram::{self, Datagram, Fault, Kind, Part},
     family::{Family as _, V4, V6},
     guard,
@@ -23,10 +23,7 @@ use super::{
     table::{Lookup as _, State},
 };
 use crate::{
-    abi::{
-        Address, Endpoint, FlowKind, Interface, InterfaceKind, InterfaceOptions, Published,
-        PublishedKey, PublishedPorts, WayKind,
-    },
+    abi::{Address, Interface, InterfaceKind, InterfaceOptions, WayKind},
     verdict::{DeliverReason, DropReason, PassReason, Verdict},
     wire::{
         ethernet::{self, Ethernet, ether_type},
@@ -138,9 +135,12 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
         Some(seen) => seen,
         None => {
             isolation::may_leave(state, sender, &datagram.destination)?;
-            match published_at(state, datagram, &mut new.port) {
-                Some(published) => to_hairpin(state, datagram, sender, published, new)?,
-                None => to_outside_by_route(state, host, datagram, sender, new)?,
+            match nat::published_at(state, datagram, &mut new.port) {
+                Some(published) => {
+                    let server = nat::hairpin(state, datagram, sender, published, new)?;
+                    may_turn(datagram, server.mtu)?;
+                }
+                None => masquerade(state, host, datagram, sender, new)?,
             }
             new.open(state, host, datagram)?
         }
@@ -164,7 +164,7 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
 
 /// Prepares the flow of an endpoint's packet to the outside, if its route leads there.
 #[inline(always)]
-fn to_outside_by_route<S: State, H: Host>(
+fn masquerade<S: State, H: Host>(
     state: &S,
     host: &mut H,
     datagram: &Datagram,
@@ -185,84 +185,8 @@ fn to_outside_by_route<S: State, H: Host>(
     }
     // The kernel answers for these without a flow.
     may_go_on(datagram, mtu)?;
-    to_masquerade(state, datagram, sender, uplink, new)
-}
-
-/// Prepares the flow of a packet that leaves by an uplink.
-#[inline(always)]
-fn to_masquerade<S: State>(
-    state: &S,
-    datagram: &Datagram,
-    sender: &Interface,
-    uplink: &Interface,
-    new: &mut New,
-) -> Step<()> {
-    let address = own_address(uplink, datagram.family);
-    if address.is_none() {
-        return Err(Verdict::Drop(DropReason::NoMasqueradeAddress));
-    }
-    if !datagram.can_open() {
-        return Err(Verdict::Drop(DropReason::NoFlow));
-    }
-    // Its way back needs the endpoint as others see it.
-    let endpoint =
-        state.endpoints().get(&datagram.source).ok_or(Verdict::Drop(DropReason::EndpointGone))?;
-    new.reply.set_inverse(&datagram.key);
-    new.reply.destination = address;
-    new.opening = Opening {
-        kind: FlowKind::Masquerade as u32,
-        owner: sender.slot,
-        owner_generation: sender.generation,
-        peer: sender.slot,
-        peer_generation: sender.generation,
-        ways: [WayTo::uplink(uplink.ifindex), WayTo::endpoint(endpoint, WayKind::Inward)],
-    };
-    Ok(())
-}
-
-/// Prepares the flow of an endpoint's packet to a published port of the host, which leads to another endpoint or
-/// back to itself. The source becomes the host's too, as it would be for anybody outside (RFC 4787 REQ-9), so
-/// that the answer comes back this way. Who publishes a port does so for neighbours as well, also where peers are
-/// kept apart.
-#[inline(always)]
-fn to_hairpin<S: State>(
-    state: &S,
-    datagram: &Datagram,
-    sender: &Interface,
-    published: &Published,
-    new: &mut New,
-) -> Step<()> {
-    let server = behind(state, datagram, published, new)?;
-    let client =
-        state.endpoints().get(&datagram.source).ok_or(Verdict::Drop(DropReason::EndpointGone))?;
-    may_turn(datagram, server.mtu)?;
-    new.reply.destination = datagram.destination;
-    new.opening = Opening {
-        kind: FlowKind::Hairpin as u32,
-        owner: sender.slot,
-        owner_generation: sender.generation,
-        peer: server.slot,
-        peer_generation: server.generation,
-        ways: [server, client].map(|to| WayTo::endpoint(to, WayKind::Hairpin)),
-    };
-    Ok(())
-}
-
-/// The endpoint behind a published port, for a packet that may begin a flow to it.
-#[inline(always)]
-fn behind<'a, S: State>(
-    state: &'a S,
-    datagram: &Datagram,
-    published: &Published,
-    new: &mut New,
-) -> Step<&'a Endpoint> {
-    if !datagram.can_open() {
-        return Err(Verdict::Drop(DropReason::NoFlow));
-    }
-    new.reply.set_inverse(&datagram.key);
-    new.reply.source = published.address;
-    new.reply.source_port = published.port;
-    state.endpoints().get(&published.address).ok_or(Verdict::Drop(DropReason::EndpointGone))
+    let uplink = (uplink, own_address(uplink, datagram.family));
+    nat::masquerade(state, datagram, sender, uplink, new)
 }
 
 /// What comes in by an uplink.
@@ -307,10 +231,14 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
         Some(seen) if seen.goes(WayKind::Inward) => seen,
         // A source of ours, from outside.
         Some(_) => return Ok(Verdict::Drop(DropReason::SpoofedAddress)),
-        None => match published(state, host, datagram, uplink, new)? {
-            Some(seen) => seen,
-            None => return Ok(unrelated(state, datagram, uplink)),
-        },
+        None => {
+            let Some(published) = nat::published_at(state, datagram, &mut new.port) else {
+                return Ok(unrelated(state, datagram, uplink));
+            };
+            isolation::may_enter(state, datagram, own_address(uplink, datagram.family))?;
+            nat::publish(state, datagram, uplink, published, new)?;
+            new.open(state, host, datagram)?
+        }
     };
     let last_hop = may_go_on(datagram, seen.way().mtu.load() as u32);
     translate(packet, state, host, datagram, &seen, new)?;
@@ -348,51 +276,6 @@ fn unrelated<S: State>(state: &S, datagram: &Datagram, uplink: &Interface) -> Ve
     } else {
         Verdict::Pass(PassReason::NotOurs)
     }
-}
-
-/// Opens the flow of a packet to a published port; `None` where the port is not published.
-#[inline(always)]
-fn published<'a, S: State, H: Host>(
-    state: &'a S,
-    host: &mut H,
-    datagram: &Datagram,
-    uplink: &Interface,
-    new: &mut New,
-) -> Step<Option<Seen<'a>>> {
-    let Some(published) = published_at(state, datagram, &mut new.port) else { return Ok(None) };
-    isolation::may_enter(state, datagram, own_address(uplink, datagram.family))?;
-    let endpoint = behind(state, datagram, published, new)?;
-    new.opening = Opening {
-        kind: FlowKind::Published as u32,
-        owner: endpoint.slot,
-        owner_generation: endpoint.generation,
-        peer: endpoint.slot,
-        peer_generation: endpoint.generation,
-        ways: [WayTo::endpoint(endpoint, WayKind::Inward), WayTo::uplink(uplink.ifindex)],
-    };
-    new.open(state, host, datagram).map(Some)
-}
-
-/// Where the port that a packet is addressed to leads, if it is a published one of the host.
-#[inline(always)]
-fn published_at<'a, S: State>(
-    state: &'a S,
-    datagram: &Datagram,
-    key: &mut PublishedKey,
-) -> Option<&'a Published> {
-    let Kind::Transport(protocol) = datagram.kind else { return None };
-    let port = u16::from_be_bytes(datagram.key.destination_port);
-    let (word, mask) = PublishedPorts::place(protocol, port)?;
-    if state.published_ports().get(&word).is_none_or(|bits| bits & mask == 0) {
-        return None;
-    }
-    *key = PublishedKey {
-        address: datagram.destination,
-        port: datagram.key.destination_port,
-        padding: [0; 2],
-        protocol: protocol as u32,
-    };
-    state.published().get(key)
 }
 
 /// What the host's stack sends out of an uplink: its own packets, what it forwards for an endpoint, and
@@ -505,7 +388,8 @@ fn forwarded<'a, S: State, H: Host>(
     if sender.options.contains(InterfaceOptions::INTERNAL) {
         return Err(Verdict::Drop(DropReason::InternalNetwork));
     }
-    to_masquerade(state, datagram, sender, uplink, new)?;
+    let uplink = (uplink, own_address(uplink, datagram.family));
+    nat::masquerade(state, datagram, sender, uplink, new)?;
     let seen = new.open(state, host, datagram)?;
     // Another CPU may have been first with a flow of another kind.
     if seen.goes(WayKind::Outward) {

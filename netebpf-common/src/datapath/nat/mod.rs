@@ -5,8 +5,10 @@
 //! so damage is never hidden. Reply after original is the identity.
 
 mod error;
+mod opening;
 
 pub(super) use error::{Quoted, translate_error};
+pub(super) use opening::{hairpin, masquerade, publish, published_at};
 
 use super::{
     conntrack::{self, SECOND, Seen},

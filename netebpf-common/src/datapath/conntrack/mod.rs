@@ -4,20 +4,23 @@
 //! endpoints' generations are those that it was opened with. Both tuples are in the index before a packet
 //! of the flow leaves, or neither stays.
 
+mod tcp;
+
+pub use tcp::TcpPhase;
+
 use super::{
     Step,
-    datagram::{Datagram, Kind, Part, Segment},
+    datagram::{Datagram, Kind, Part},
     host::Host,
     nat::{self, Binding, Search},
     table::{FlowStore as _, Insertion, Lookup as _, Memo as _, State, Table as _},
 };
 use crate::{
     abi::{
-        Address, Direction, Endpoint, FirstFragment, Flow, FlowKey, FlowKind, FlowRef, Mac,
-        Mapping, Protocol, PublishedKey, SocketKey, TcpSeen, Way, WayKind,
+        Address, Direction, Endpoint, FirstFragment, Flow, FlowKey, FlowKind, FlowRef, Interface,
+        Mac, Mapping, Protocol, PublishedKey, SocketKey, Way, WayKind,
     },
     verdict::{DropReason, Verdict},
-    wire::tcp,
 };
 
 /// A second of the flow clock.
@@ -195,195 +198,12 @@ pub(super) fn observe<H: Host>(host: &H, seen: &Seen, datagram: &Datagram, bytes
     match datagram.kind {
         // An error says nothing about the flow being alive, and ends nothing (RFC 5508 REQ-6 c).
         Kind::Error { .. } | Kind::NotUnderstood => return,
-        Kind::Transport(Protocol::Tcp) => observe_tcp(seen, &datagram.segment, datagram.detail),
+        Kind::Transport(Protocol::Tcp) => tcp::observe(seen, &datagram.segment, datagram.detail),
         Kind::Transport(_) | Kind::LaterFragment => {}
     }
     let now = host.now();
     if now.wrapping_sub(way.last_seen.load()) >= SECOND {
         way.last_seen.store(now);
-    }
-}
-
-#[inline(always)]
-fn observe_tcp(seen: &Seen, segment: &Segment, flags: u8) {
-    let way = seen.way();
-    let other = seen.flow.way(seen.direction.other());
-    let before = TcpSeen(way.tcp_seen.load());
-    let opens = flags & (tcp::flag::SYN | tcp::flag::ACK) == tcp::flag::SYN;
-    if opens && before.0 != TcpSeen::SYN {
-        let peer = TcpSeen(other.tcp_seen.load());
-        if closed(before, peer) {
-            // The tuple is used again (RFC 9293 §3.6.1): the binding stays, the connection is new.
-            way.sequence.store(u64::from(segment.sequence.wrapping_add(segment.length)) << 32);
-            other.sequence.store(0);
-            way.tcp_seen.store(TcpSeen::SYN);
-            other.tcp_seen.store(0);
-            return;
-        }
-    }
-    if flags & tcp::flag::RST != 0 {
-        let more = if is_believed(seen, segment, flags) { TcpSeen::RST } else { TcpSeen::DOUBTED };
-        way.tcp_seen.store(before.0 | more);
-        return;
-    }
-    let after = if go_on(seen, segment, flags) {
-        // Who goes on has not ended the connection (RFC 7857 §2.2).
-        (before.0 | seen_flags(flags)) & !(TcpSeen::RST | TcpSeen::DOUBTED)
-    } else {
-        before.0 | seen_flags(flags & !tcp::flag::FIN)
-    };
-    if after != before.0 {
-        way.tcp_seen.store(after);
-    }
-}
-
-/// Where a direction goes on, and what it has acknowledged of the other; 0 is what is not known.
-struct Numbers {
-    next: u32,
-    acknowledged: u32,
-}
-
-impl Numbers {
-    #[inline(always)]
-    fn of(way: &Way) -> Self {
-        let both = way.sequence.load();
-        Self { next: (both >> 32) as u32, acknowledged: both as u32 }
-    }
-
-    #[inline(always)]
-    fn keep(&self, way: &Way) {
-        way.sequence.store(u64::from(self.next) << 32 | u64::from(self.acknowledged));
-    }
-}
-
-/// Whether a reset ends the connection. An endpoint's own does. One from outside may be forged, by somebody who
-/// knows the tuple and not the numbers: it must have exactly the one that the endpoint expects (RFC 5961 §3.2),
-/// which is what it acknowledged last or where the segments before this one end; or answer its SYN.
-#[inline(always)]
-fn is_believed(seen: &Seen, segment: &Segment, flags: u8) -> bool {
-    if !seen.goes(WayKind::Inward) {
-        return true;
-    }
-    let endpoint = seen.flow.way(seen.direction.other());
-    let (peers, own) = (Numbers::of(seen.way()), Numbers::of(endpoint));
-    let answers = flags & tcp::flag::ACK != 0
-        && endpoint.tcp_seen.load() == TcpSeen::SYN
-        && segment.acknowledged == own.next;
-    let expected = segment.sequence == peers.next || segment.sequence == own.acknowledged;
-    answers || (expected && segment.sequence != 0)
-}
-
-/// How far back a segment may begin that joins what was there before it, in bytes.
-const OVERLAP: u32 = 1 << 20;
-
-/// How far one side may be ahead of what the other has acknowledged, in bytes.
-const WINDOW: u32 = 1 << 24;
-
-/// Notes where a direction stands, and says whether the segment joins what was there before it. What an endpoint
-/// sends does. From outside anybody could send one that does not, and a reset or an end behind it. Where one is
-/// missing, the endpoint's acknowledgements say how far its peer is.
-#[inline(always)]
-fn go_on(seen: &Seen, segment: &Segment, flags: u8) -> bool {
-    let way = seen.way();
-    let mut numbers = Numbers::of(way);
-    let end = segment.sequence.wrapping_add(segment.length);
-    let opens = flags & tcp::flag::SYN != 0;
-    let acknowledges = flags & tcp::flag::ACK != 0;
-    if !seen.goes(WayKind::Inward) {
-        if opens || numbers.next == 0 || is_behind(numbers.next, end) {
-            numbers.next = end;
-        }
-        if acknowledges {
-            numbers.acknowledged = segment.acknowledged;
-        }
-        numbers.keep(way);
-        return true;
-    }
-    let endpoint = Numbers::of(seen.flow.way(seen.direction.other()));
-    let confirmed = endpoint.acknowledged;
-    let ahead = numbers.next.wrapping_sub(confirmed) < WINDOW;
-    if confirmed != 0 && (numbers.next == 0 || !ahead) {
-        numbers.next = confirmed;
-    }
-    let known = numbers.next != 0 && !(opens && confirmed == 0);
-    let answers = !acknowledges
-        || endpoint.next == 0
-        || endpoint.next.wrapping_sub(segment.acknowledged) < WINDOW;
-    let joins = answers && (!known || numbers.next.wrapping_sub(segment.sequence) < OVERLAP);
-    if joins && (!known || is_behind(numbers.next, end)) {
-        numbers.next = end;
-    }
-    numbers.keep(way);
-    joins
-}
-
-/// Whether one sequence number comes before another (RFC 9293 §3.4).
-#[inline(always)]
-const fn is_behind(one: u32, other: u32) -> bool {
-    other.wrapping_sub(one).wrapping_sub(1) < 1 << 31
-}
-
-#[inline(always)]
-fn closed(one: TcpSeen, other: TcpSeen) -> bool {
-    one.any(TcpSeen::RST)
-        || other.any(TcpSeen::RST)
-        || (one.any(TcpSeen::FIN) && other.any(TcpSeen::FIN))
-}
-
-#[inline(always)]
-fn seen_flags(flags: u8) -> u64 {
-    let mut seen = 0;
-    if flags & tcp::flag::SYN != 0 {
-        seen |= TcpSeen::SYN;
-    } else if flags & tcp::flag::ACK != 0 {
-        seen |= TcpSeen::ACK;
-    }
-    if flags & tcp::flag::FIN != 0 {
-        seen |= TcpSeen::FIN;
-    }
-    if flags & tcp::flag::RST != 0 {
-        seen |= TcpSeen::RST;
-    }
-    seen
-}
-
-/// A TCP connection's phase, as far as it decides how long its flow lives.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TcpPhase {
-    /// One side only has spoken.
-    SynSent,
-    /// SYN from both sides, not yet acknowledged by both.
-    SynReceived,
-    /// Both sides have acknowledged.
-    Established,
-    /// One side has finished.
-    Closing,
-    /// Both sides have finished.
-    TimeWait,
-    /// Reset.
-    Closed,
-}
-
-impl TcpPhase {
-    /// The phase that the flags seen in the two directions make up.
-    pub fn of(original: TcpSeen, reply: TcpSeen) -> Self {
-        let both = |flags| original.any(flags) && reply.any(flags);
-        if original.any(TcpSeen::RST) || reply.any(TcpSeen::RST) {
-            Self::Closed
-        } else if both(TcpSeen::FIN) {
-            Self::TimeWait
-        } else if original.any(TcpSeen::FIN) || reply.any(TcpSeen::FIN) {
-            Self::Closing
-        } else if both(TcpSeen::ACK) {
-            Self::Established
-        } else if original.any(TcpSeen::SYN) && reply.any(TcpSeen::SYN | TcpSeen::ACK) {
-            // A SYN with an ACK counts as SYN; the third packet makes it established.
-            if original.any(TcpSeen::ACK) { Self::Established } else { Self::SynReceived }
-        } else {
-            // Also picked up in the middle, as long as one side only has spoken: a late segment of a
-            // connection that is gone must not live for days.
-            Self::SynSent
-        }
     }
 }
 
@@ -437,26 +257,42 @@ impl New {
 pub(super) struct Opening {
     /// A [`FlowKind`].
     pub kind: u32,
-    /// The slot of the endpoint that it is counted for, and the endpoint's generation.
-    pub owner: u32,
-    pub owner_generation: u32,
+    /// The endpoint that it is counted for.
+    pub owner: Party,
     /// See [`Flow::peer`].
-    pub peer: u32,
-    pub peer_generation: u32,
+    pub peer: Party,
     /// Where its packets go; both ways but for the translation.
     pub ways: [WayTo; 2],
 }
 
 impl Opening {
     /// Nothing yet.
-    pub(super) const NONE: Self = Self {
-        kind: 0,
-        owner: 0,
-        owner_generation: 0,
-        peer: 0,
-        peer_generation: 0,
-        ways: [WayTo::uplink(0); 2],
-    };
+    pub(super) const NONE: Self =
+        Self { kind: 0, owner: Party::NONE, peer: Party::NONE, ways: [WayTo::uplink(0); 2] };
+}
+
+/// An endpoint of a flow: its slot, and the generation that tells it from the one before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Party {
+    slot: u32,
+    generation: u32,
+}
+
+impl Party {
+    /// Nobody yet.
+    const NONE: Self = Self { slot: 0, generation: 0 };
+
+    /// By its host-side veth.
+    #[inline(always)]
+    pub(super) const fn sender(interface: &Interface) -> Self {
+        Self { slot: interface.slot, generation: interface.generation }
+    }
+
+    /// By its address.
+    #[inline(always)]
+    pub(super) const fn at(endpoint: &Endpoint) -> Self {
+        Self { slot: endpoint.slot, generation: endpoint.generation }
+    }
 }
 
 /// Where the packets of one direction go.
@@ -505,7 +341,7 @@ fn open<S: State, H: Host>(
 ) -> Option<DropReason> {
     let New { reply, opening, entry, mark, search, socket, .. } = new;
     let Some(settings) = state.settings() else { return Some(DropReason::FlowTableFull) };
-    let Some(usage) = state.usage().get(&opening.owner) else {
+    let Some(usage) = state.usage().get(&opening.owner.slot) else {
         return Some(DropReason::EndpointGone);
     };
     let live = usage.opened.load().wrapping_sub(usage.closed.load());
@@ -544,10 +380,10 @@ fn open<S: State, H: Host>(
     state.flows().fill(entry.slot, |flow| {
         flow.created = now;
         flow.kind = opening.kind;
-        flow.owner = opening.owner;
-        flow.owner_generation = opening.owner_generation;
-        flow.peer = opening.peer;
-        flow.peer_generation = opening.peer_generation;
+        flow.owner = opening.owner.slot;
+        flow.owner_generation = opening.owner.generation;
+        flow.peer = opening.peer.slot;
+        flow.peer_generation = opening.peer.generation;
         flow.original = *original;
         flow.reply = *reply;
         let [there, back] = &mut flow.ways;

@@ -1,0 +1,131 @@
+//! Which flow a packet opens: what its reply will look like, whose it is and where both directions go.
+//!
+//! **Invariant**: nothing is opened here, and nothing kept but in [`New`]: it is the caller's to open or to leave.
+
+use crate::{
+    abi::{
+        Address, Endpoint, FlowKind, Interface, Published, PublishedKey, PublishedPorts, WayKind,
+    },
+    datapath::{
+        Step,
+        conntrack::{New, Opening, Party, WayTo},
+        datagram::{Datagram, Kind},
+        table::{Lookup as _, State},
+    },
+    verdict::{DropReason, Verdict},
+};
+
+/// From an endpoint out of an uplink, with that one's address.
+#[inline(always)]
+pub(in crate::datapath) fn masquerade<S: State>(
+    state: &S,
+    datagram: &Datagram,
+    sender: &Interface,
+    (uplink, address): (&Interface, Address),
+    new: &mut New,
+) -> Step<()> {
+    if address.is_none() {
+        return Err(Verdict::Drop(DropReason::NoMasqueradeAddress));
+    }
+    if !datagram.can_open() {
+        return Err(Verdict::Drop(DropReason::NoFlow));
+    }
+    // Its way back needs the endpoint as others see it.
+    let endpoint = endpoint(state, &datagram.source)?;
+    new.reply.set_inverse(&datagram.key);
+    new.reply.destination = address;
+    new.opening = Opening {
+        kind: FlowKind::Masquerade as u32,
+        owner: Party::sender(sender),
+        peer: Party::sender(sender),
+        ways: [WayTo::uplink(uplink.ifindex), WayTo::endpoint(endpoint, WayKind::Inward)],
+    };
+    Ok(())
+}
+
+/// From an uplink to a published port.
+#[inline(always)]
+pub(in crate::datapath) fn publish<S: State>(
+    state: &S,
+    datagram: &Datagram,
+    uplink: &Interface,
+    published: &Published,
+    new: &mut New,
+) -> Step<()> {
+    let server = server(state, datagram, published, new)?;
+    new.opening = Opening {
+        kind: FlowKind::Published as u32,
+        owner: Party::at(server),
+        peer: Party::at(server),
+        ways: [WayTo::endpoint(server, WayKind::Inward), WayTo::uplink(uplink.ifindex)],
+    };
+    Ok(())
+}
+
+/// From an endpoint to a published port of its host, which leads to another endpoint or back to itself; answers
+/// with that one. The source becomes the host's too, as it would be for anybody outside (RFC 4787 REQ-9), so that
+/// the answer comes back this way. Who publishes a port does so for neighbours as well, also where peers are kept
+/// apart.
+#[inline(always)]
+pub(in crate::datapath) fn hairpin<'a, S: State>(
+    state: &'a S,
+    datagram: &Datagram,
+    sender: &Interface,
+    published: &Published,
+    new: &mut New,
+) -> Step<&'a Endpoint> {
+    let server = server(state, datagram, published, new)?;
+    let client = endpoint(state, &datagram.source)?;
+    new.reply.destination = datagram.destination;
+    new.opening = Opening {
+        kind: FlowKind::Hairpin as u32,
+        owner: Party::sender(sender),
+        peer: Party::at(server),
+        ways: [server, client].map(|to| WayTo::endpoint(to, WayKind::Hairpin)),
+    };
+    Ok(server)
+}
+
+/// Where the port that a packet is addressed to leads, if it is a published one of the host.
+#[inline(always)]
+pub(in crate::datapath) fn published_at<'a, S: State>(
+    state: &'a S,
+    datagram: &Datagram,
+    key: &mut PublishedKey,
+) -> Option<&'a Published> {
+    let Kind::Transport(protocol) = datagram.kind else { return None };
+    let port = u16::from_be_bytes(datagram.key.destination_port);
+    let (word, mask) = PublishedPorts::place(protocol, port)?;
+    if state.published_ports().get(&word).is_none_or(|bits| bits & mask == 0) {
+        return None;
+    }
+    *key = PublishedKey {
+        address: datagram.destination,
+        port: datagram.key.destination_port,
+        padding: [0; 2],
+        protocol: protocol as u32,
+    };
+    state.published().get(key)
+}
+
+/// The endpoint behind a published port, for a packet that may begin a flow to it.
+#[inline(always)]
+fn server<'a, S: State>(
+    state: &'a S,
+    datagram: &Datagram,
+    published: &Published,
+    new: &mut New,
+) -> Step<&'a Endpoint> {
+    if !datagram.can_open() {
+        return Err(Verdict::Drop(DropReason::NoFlow));
+    }
+    new.reply.set_inverse(&datagram.key);
+    new.reply.source = published.address;
+    new.reply.source_port = published.port;
+    endpoint(state, &published.address)
+}
+
+#[inline(always)]
+fn endpoint<'a, S: State>(state: &'a S, address: &Address) -> Step<&'a Endpoint> {
+    state.endpoints().get(address).ok_or(Verdict::Drop(DropReason::EndpointGone))
+}
