@@ -33,6 +33,8 @@ pub struct Layer3 {
     pub part: Part,
     /// What fragments of one packet have in common; IPv4's has two bytes, and two that are 0.
     pub identification: [u8; 4],
+    /// Offset of the identification, where it means something: in a packet that is cut, or may be; else 0.
+    pub identification_at: usize,
     /// Whether there are IPv6 extension headers.
     pub extended: bool,
     /// Whether one of them is a routing header: the destination may not be the last.
@@ -121,6 +123,8 @@ pub struct Datagram {
     pub part: Part,
     /// What fragments of one packet have in common; see [`Layer3::identification`].
     pub identification: [u8; 4],
+    /// See [`Layer3::identification_at`].
+    pub identification_at: u16,
     /// Whether there are IPv6 extension headers.
     pub extended: bool,
     /// Whether one of them is a routing header.
@@ -152,6 +156,7 @@ impl Datagram {
             segment: Segment { sequence: 0, acknowledged: 0, length: 0 },
             part: Part::Whole,
             identification: [0; 4],
+            identification_at: 0,
             extended: false,
             routed: false,
         }
@@ -214,6 +219,7 @@ pub(super) fn read_network<F: Family, P: Packet + ?Sized>(
     datagram.detail = 0;
     datagram.part = layer3.part;
     datagram.identification = layer3.identification;
+    datagram.identification_at = layer3.identification_at as u16;
     datagram.extended = layer3.extended;
     datagram.routed = layer3.routed;
     let (source, destination) = F::addresses(packet, at)?;

@@ -63,6 +63,14 @@ pub trait Family: sealed::Sealed {
 
     /// Lowers the hop limit of the header at `at` by one.
     fn lower_hop_limit<P: Packet + ?Sized>(packet: &mut P, at: usize) -> Option<()>;
+
+    /// Adds to the identification at `field`, in a packet whose header stands at `at`.
+    fn add_to_identification<P: Packet + ?Sized>(
+        packet: &mut P,
+        at: usize,
+        field: usize,
+        number: u32,
+    ) -> Option<()>;
 }
 
 /// IPv4.
@@ -102,6 +110,8 @@ impl Family for V4 {
                 _ => Part::Later,
             },
             identification: [high, low, 0, 0],
+            // One that may not be cut means nothing (RFC 6864 §4).
+            identification_at: if header.may_be_cut() { at + ipv4::IDENTIFICATION } else { 0 },
             extended: false,
             routed: false,
             length: if total == 0 { room } else { total } as u32,
@@ -157,6 +167,23 @@ impl Family for V4 {
         *bytes = [lower, protocol, c0, c1];
         Some(())
     }
+
+    #[inline(always)]
+    fn add_to_identification<P: Packet + ?Sized>(
+        packet: &mut P,
+        at: usize,
+        field: usize,
+        number: u32,
+    ) -> Option<()> {
+        use crate::wire::checksum;
+        let bytes = packet.window::<2>(field)?;
+        let old = *bytes;
+        let new = u16::from_be_bytes(old).wrapping_add(number as u16).to_be_bytes();
+        *bytes = new;
+        let bytes = packet.window::<2>(at + ipv4::CHECKSUM)?;
+        *bytes = checksum::updated(*bytes, Change::NONE.word(old, new));
+        Some(())
+    }
 }
 
 impl Family for V6 {
@@ -183,6 +210,7 @@ impl Family for V6 {
             traffic_class,
             part: chain.part,
             identification: chain.identification,
+            identification_at: chain.identification_at,
             extended: chain.extended,
             routed: chain.routed,
             length: if payload_length == 0 { room } else { payload_length + ipv6::LENGTH } as u32,
@@ -241,6 +269,22 @@ impl Family for V6 {
         );
         Some(())
     }
+
+    #[inline(always)]
+    fn add_to_identification<P: Packet + ?Sized>(
+        packet: &mut P,
+        _at: usize,
+        field: usize,
+        number: u32,
+    ) -> Option<()> {
+        let bytes = packet.window::<4>(field)?;
+        let old = *bytes;
+        let new = u32::from_be_bytes(old).wrapping_add(number).to_be_bytes();
+        *bytes = new;
+        let ([a, b, c, d], [e, f, g, h]) = (old, new);
+        packet.changed_outside_checksums(Change::NONE.word([a, b], [e, f]).word([c, d], [g, h]));
+        Some(())
+    }
 }
 
 /// Where the chain of extension headers leads.
@@ -249,6 +293,7 @@ struct Chain {
     payload: usize,
     part: Part,
     identification: [u8; 4],
+    identification_at: usize,
     extended: bool,
     routed: bool,
 }
@@ -259,8 +304,11 @@ struct Chain {
 fn extension_headers<P: Packet + ?Sized>(packet: &mut P, mut at: usize, mut next: u8) -> Chain {
     let mut part = Part::Whole;
     let mut identification = [0; 4];
+    let mut identification_at = 0;
     let mut extended = false;
     let mut routed = false;
+    // Whether it was followed to its end.
+    let mut whole = false;
     let mut n = 0;
     while n < 4 {
         match next {
@@ -280,27 +328,36 @@ fn extension_headers<P: Packet + ?Sized>(packet: &mut P, mut at: usize, mut next
                 next = *following;
                 at += 8;
                 identification = *id;
-                if offset & 0xfff8 != 0 {
-                    let (part, extended) = (Part::Later, true);
-                    let (protocol, payload) = (next, at);
-                    return Chain { protocol, payload, part, identification, extended, routed };
-                }
                 // An atomic fragment (RFC 6946), offset 0 and no more to come, is a whole packet.
-                if offset & 1 != 0 {
+                if offset & !6 != 0 {
+                    identification_at = at - 4;
                     part = Part::First;
+                }
+                if offset & !7 != 0 {
+                    part = Part::Later;
+                    extended = true;
+                    whole = true;
+                    break;
                 }
             }
             _ => {
-                let (protocol, payload) = (next, at);
-                return Chain { protocol, payload, part, identification, extended, routed };
+                whole = true;
+                break;
             }
         }
         extended = true;
         n += 1;
     }
-    // Too long a chain, or one that is cut off: a protocol that nobody has.
-    let (protocol, payload, extended) = (protocol::HOP_BY_HOP, at, true);
-    Chain { protocol, payload, part, identification, extended, routed }
+    Chain {
+        // Too long a chain, or one that is cut off: a protocol that nobody has.
+        protocol: if whole { next } else { protocol::HOP_BY_HOP },
+        payload: at,
+        part,
+        identification,
+        identification_at,
+        extended: extended || !whole,
+        routed,
+    }
 }
 
 /// Runs a generic function for the family of a datagram.

@@ -19,7 +19,7 @@ pub mod pipeline;
 mod shortcut;
 mod table;
 
-pub use conntrack::TcpPhase;
+pub use conntrack::{TcpPhase, identification_of};
 pub use datagram::{Datagram, Kind};
 pub use family::{Family, FamilyId, V4, V6};
 pub use host::{Host, Route};

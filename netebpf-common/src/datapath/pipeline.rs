@@ -555,6 +555,8 @@ fn translate<P: Packet + ?Sized, S: State, H: Host>(
     if matches!(datagram.part, Part::First) {
         conntrack::remember(state, host, datagram, &mut new.reply);
     }
+    let malformed = Verdict::Drop(DropReason::Malformed);
+    nat::change_identification(packet, datagram, seen).ok_or(malformed)?;
     let done = match datagram.kind {
         Kind::Transport(protocol) => nat::translate(packet, datagram, seen, protocol),
         Kind::Error { protocol, quoted, quoted_payload } => {
@@ -568,5 +570,5 @@ fn translate<P: Packet + ?Sized, S: State, H: Host>(
         Kind::LaterFragment => nat::translate_fragment(packet, datagram, seen),
         Kind::NotUnderstood => None,
     };
-    done.ok_or(Verdict::Drop(DropReason::Malformed))
+    done.ok_or(malformed)
 }

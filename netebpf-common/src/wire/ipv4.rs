@@ -55,6 +55,12 @@ impl Ipv4<'_> {
         (word & 0x1fff, word & 0x2000 != 0)
     }
 
+    /// Whether it is a fragment, or may become some.
+    #[inline(always)]
+    pub const fn may_be_cut(&self) -> bool {
+        self.0[IDENTIFICATION + 2] & 0x40 == 0
+    }
+
     /// Time to live.
     #[inline(always)]
     pub const fn hop_limit(&self) -> u8 {

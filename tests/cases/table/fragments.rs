@@ -3,13 +3,13 @@
 use netebpf_common::{
     abi::Protocol::{Tcp, Udp},
     datapath::FamilyId::V4,
-    testkit::*,
+    testkit::{ErrorKind::*, *},
     verdict::{DropReason::*, PassReason},
 };
 
 pub(crate) fn cases() -> Vec<Case> {
     let out = || udp(WEB_1, 40_000, WORLD, 53).payload(&[6; 64]);
-    let out_seen = || udp(HOST, 40_000, WORLD, 53).payload(&[6; 64]);
+    let out_seen = || udp(HOST, 40_000, WORLD, 53).payload(&[6; 64]).identified(WEB_1);
     let back = || udp(WORLD, 53, HOST, 40_000).payload(&[7; 64]);
     let back_seen = || udp(WORLD, 53, WEB_1, 40_000).payload(&[7; 64]);
     vec![
@@ -37,9 +37,15 @@ pub(crate) fn cases() -> Vec<Case> {
             .flows(1),
         case("a ping in fragments is answered in fragments")
             .send(echo_request(WEB_1, WORLD, 7).payload(&[6; 64]).fragment(0, true))
-            .expect(tx(echo_request(HOST, WORLD, 7).payload(&[6; 64]).fragment(0, true)))
+            .expect(tx(echo_request(HOST, WORLD, 7)
+                .payload(&[6; 64])
+                .identified(WEB_1)
+                .fragment(0, true)))
             .send(echo_request(WEB_1, WORLD, 7).payload(&[6; 64]).fragment(9, false))
-            .expect(tx(echo_request(HOST, WORLD, 7).payload(&[6; 64]).fragment(9, false)))
+            .expect(tx(echo_request(HOST, WORLD, 7)
+                .payload(&[6; 64])
+                .identified(WEB_1)
+                .fragment(9, false)))
             .send(echo_reply(WORLD, HOST, 7).payload(&[6; 64]).fragment(0, true))
             .expect(rx(echo_reply(WORLD, WEB_1, 7).payload(&[6; 64]).fragment(0, true)))
             .send(echo_reply(WORLD, HOST, 7).payload(&[6; 64]).fragment(9, false))
@@ -53,9 +59,13 @@ pub(crate) fn cases() -> Vec<Case> {
         case("fragments to a neighbour's published port")
             .given(publish(Udp, 5353, WEB_2, 53))
             .send(udp(WEB_1, 40_000, HOST, 5353).payload(&[6; 64]).fragment(0, true))
-            .expect(hairpin(udp(HOST, 40_000, WEB_2, 53).payload(&[6; 64]).fragment(0, true)))
+            .expect(hairpin(
+                udp(HOST, 40_000, WEB_2, 53).payload(&[6; 64]).identified(WEB_1).fragment(0, true),
+            ))
             .send(udp(WEB_1, 40_000, HOST, 5353).payload(&[6; 64]).fragment(9, false))
-            .expect(hairpin(udp(HOST, 40_000, WEB_2, 53).payload(&[6; 64]).fragment(9, false))),
+            .expect(hairpin(
+                udp(HOST, 40_000, WEB_2, 53).payload(&[6; 64]).identified(WEB_1).fragment(9, false),
+            )),
         case("a fragment without its first one has no flow")
             .send(out().fragment(9, true))
             .expect(refuse(NoFirstFragment))
@@ -110,5 +120,62 @@ pub(crate) fn cases() -> Vec<Case> {
             .expect(pass(PassReason::NotOurs))
             .send(tcp(WORLD, 40_000, WEB_1, 80).syn().payload(&[0; 64]).fragment(9, false))
             .expect(refuse(NotPublished)),
+        case("packets of two endpoints with one identification stay two packets")
+            .send(out().fragment(0, true))
+            .expect(tx(out_seen().fragment(0, true)))
+            .send(udp(WEB_2, 40_001, WORLD, 53).payload(&[8; 64]).fragment(0, true))
+            .expect(tx(udp(HOST, 40_001, WORLD, 53)
+                .payload(&[8; 64])
+                .identified(WEB_2)
+                .fragment(0, true)))
+            .send(out().fragment(9, false))
+            .expect(tx(out_seen().fragment(9, false)))
+            .send(udp(WEB_2, 40_001, WORLD, 53).payload(&[8; 64]).fragment(9, false))
+            .expect(tx(udp(HOST, 40_001, WORLD, 53)
+                .payload(&[8; 64])
+                .identified(WEB_2)
+                .fragment(9, false))),
+        case("a packet that a router may cut has an identification, too")
+            .send(out().may_be_cut())
+            .expect(tx(out_seen().may_be_cut()))
+            .send(back().may_be_cut())
+            .expect(rx(back_seen().may_be_cut()))
+            .send(icmp_error(TimeExceeded, ROUTER, out_seen().may_be_cut()))
+            .expect(rx(icmp_error(TimeExceeded, ROUTER, out().may_be_cut()))),
+        case("an error about a packet in pieces quotes what its sender sent")
+            .send(out().fragment(0, true))
+            .expect(tx(out_seen().fragment(0, true)))
+            .send(icmp_error(TimeExceeded, ROUTER, out_seen().fragment(0, true)).only(V4))
+            .expect(rx(icmp_error(TimeExceeded, ROUTER, out().fragment(0, true)).only(V4))),
+        case("what a published port's endpoint sends in pieces")
+            .given(publish(Udp, 5353, WEB_1, 53))
+            .send(udp(WORLD, 40_000, HOST, 5353).payload(&[6; 64]))
+            .expect(rx(udp(WORLD, 40_000, WEB_1, 53).payload(&[6; 64])))
+            .send(udp(WEB_1, 53, WORLD, 40_000).payload(&[6; 64]).fragment(0, true))
+            .expect(tx(udp(HOST, 5353, WORLD, 40_000)
+                .payload(&[6; 64])
+                .identified(WEB_1)
+                .fragment(0, true))),
+        case("what a hairpin's server sends in pieces")
+            .given(publish(Udp, 5353, WEB_2, 53))
+            .send(udp(WEB_1, 40_000, HOST, 5353))
+            .expect(hairpin(udp(HOST, 40_000, WEB_2, 53)))
+            .send(udp(WEB_2, 53, HOST, 40_000).payload(&[6; 64]).fragment(0, true))
+            .expect(hairpin(
+                udp(HOST, 5353, WEB_1, 40_000)
+                    .payload(&[6; 64])
+                    .identified(WEB_2)
+                    .fragment(0, true),
+            ))
+            .send(icmp_error(
+                PortUnreachable,
+                WEB_1,
+                udp(HOST, 5353, WEB_1, 40_000).payload(&[6; 64]).identified(WEB_2).may_be_cut(),
+            ))
+            .expect(hairpin(icmp_error(
+                PortUnreachable,
+                HOST,
+                udp(WEB_2, 53, HOST, 40_000).payload(&[6; 64]).may_be_cut(),
+            ))),
     ]
 }

@@ -128,7 +128,7 @@ rows! {
     22 fragments_out_of_order: "… also when a later fragment comes first (REQ-14, out of order)",
         netebpf No("a fragment that comes before its first is refused"), Linux Yes;
     23 identifications: "Fragments of two endpoints with one identification are two packets",
-        netebpf No("identifications are kept"), Linux Yes;
+        netebpf Yes, Linux Yes;
     24 options_and_extension_headers: "IPv4 options and IPv6 extension headers are stepped over",
         netebpf Yes, Linux Yes;
     25 unknown_protocols: "GRE, ESP, SCTP and what nobody knows never leave with a private source",

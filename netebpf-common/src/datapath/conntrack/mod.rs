@@ -39,11 +39,33 @@ impl<'a> Seen<'a> {
         self.flow.way(self.direction)
     }
 
+    /// The same flow, the other way.
+    #[inline(always)]
+    pub(super) const fn back(&self) -> Self {
+        Self { flow: self.flow, direction: self.direction.other() }
+    }
+
+    /// What the identifications of an endpoint's packets are moved by: the packet's sender, which must be one.
+    #[inline(always)]
+    pub(super) const fn sender_number(&self) -> u32 {
+        identification_of(match self.direction {
+            Direction::Original => self.flow.owner,
+            Direction::Reply => self.flow.peer,
+        })
+    }
+
     /// Whether the packet goes this kind of way.
     #[inline(always)]
     pub(super) fn goes(&self, kind: WayKind) -> bool {
         self.way().kind == kind as u32
     }
+}
+
+/// What the identifications of packets of the endpoint with this slot are moved by. The lower half is another one for
+/// each slot, too: the factor is odd.
+#[inline(always)]
+pub const fn identification_of(slot: u32) -> u32 {
+    slot.wrapping_mul(0x9e37_79b1)
 }
 
 /// How long a first fragment speaks for the later ones: the time that Linux gives to reassembly.

@@ -5,17 +5,17 @@
 //! packet goes back to what its sender sent: addresses, ports and, as far as they are quoted, checksums.
 
 use crate::{
-    abi::{Address, FlowKey, Protocol, Way},
+    abi::{Address, FlowKey, Protocol, Way, WayKind},
     datapath::{
         FamilyId,
         conntrack::Seen,
         datagram::Datagram,
-        family::{Family, for_family},
+        family::{Family, V4, for_family},
         packet::{ChecksumStyle, Packet},
     },
     wire::{
         checksum::{self, Change},
-        icmp, tcp, udp,
+        icmp, ipv4, tcp, udp,
     },
 };
 
@@ -45,6 +45,7 @@ pub(in crate::datapath) fn translate_error<P: Packet + ?Sized>(
     } else {
         &datagram.destination
     };
+    restore_identification(packet, datagram, &seen.back(), quoted)?;
     let outer =
         Change::NONE.address(&datagram.source, source).address(&datagram.destination, destination);
     for_family!(datagram, write_outer(packet, datagram, source, destination, outer))?;
@@ -56,6 +57,26 @@ pub(in crate::datapath) fn translate_error<P: Packet + ?Sized>(
         ChecksumStyle { v6, optional: false },
     );
     Some(())
+}
+
+/// Gives the quoted packet the identification that its sender gave it; some know their probes by it. In IPv6 only
+/// fragments have one, and nobody does.
+#[inline(always)]
+fn restore_identification<P: Packet + ?Sized>(
+    packet: &mut P,
+    datagram: &Datagram,
+    sent: &Seen,
+    quoted: Quoted,
+) -> Option<()> {
+    if matches!(datagram.family, FamilyId::V6) || sent.goes(WayKind::Inward) {
+        return Some(());
+    }
+    let at = quoted.network;
+    if !ipv4::Ipv4(packet.window::<{ ipv4::MINIMUM }>(at)?).may_be_cut() {
+        return Some(());
+    }
+    let number = sent.sender_number().wrapping_neg();
+    V4::add_to_identification(packet, at, at + ipv4::IDENTIFICATION, number)
 }
 
 #[inline(always)]

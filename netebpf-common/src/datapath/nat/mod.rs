@@ -19,7 +19,7 @@ use super::{
     table::{Insertion, Lookup as _, State, Table as _},
 };
 use crate::{
-    abi::{Address, FlowKey, FlowRef, Protocol, PublishedPorts, Settings, SocketKey},
+    abi::{Address, FlowKey, FlowRef, Protocol, PublishedPorts, Settings, SocketKey, WayKind},
     verdict::DropReason,
     wire::{checksum::Change, icmp, tcp, udp},
 };
@@ -224,6 +224,32 @@ fn write_addresses<F: Family, P: Packet + ?Sized>(
     change: Change,
 ) -> Option<()> {
     F::write_addresses(packet, datagram.network as usize, source, destination, change)
+}
+
+/// Changes the identification of a packet that an endpoint sent. Those of several endpoints would be one packet to who
+/// puts their fragments together, now that they have one source (RFC 6864 §5.3); so each endpoint's are moved by a
+/// number of its own, which is the same for all fragments without anything remembered.
+#[inline(always)]
+pub(super) fn change_identification<P: Packet + ?Sized>(
+    packet: &mut P,
+    datagram: &Datagram,
+    seen: &Seen,
+) -> Option<()> {
+    if datagram.identification_at == 0 || seen.goes(WayKind::Inward) {
+        return Some(());
+    }
+    let at = datagram.identification_at as usize;
+    for_family!(datagram, add_to_identification(packet, datagram, at, seen.sender_number()))
+}
+
+#[inline(always)]
+fn add_to_identification<F: Family, P: Packet + ?Sized>(
+    packet: &mut P,
+    datagram: &Datagram,
+    at: usize,
+    number: u32,
+) -> Option<()> {
+    F::add_to_identification(packet, datagram.network as usize, at, number)
 }
 
 /// Lowers the hop limit of a packet that we forward in the kernel's stead.

@@ -78,11 +78,13 @@ impl Frame {
         header.set_payload_len(transport.len()).expect("a packet of less than 64 KiB");
         header.dscp = (self.traffic_class >> 2).try_into().expect("six bits");
         header.ecn = (self.traffic_class & 3).try_into().expect("two bits");
-        header.dont_fragment = self.fragment.is_none();
+        header.dont_fragment = self.uncut && self.fragment.is_none();
+        if !header.dont_fragment {
+            header.identification = self.identification as u16;
+        }
         if let Some((offset, more)) = self.fragment {
             header.fragment_offset = offset.try_into().expect("13 bits");
             header.more_fragments = more;
-            header.identification = 9;
         }
         header.total_len = self.total_length.unwrap_or(header.total_len);
         header.header_checksum = header.calc_header_checksum();
@@ -96,7 +98,8 @@ impl Frame {
         let mut chain = self.extensions.clone();
         if let Some((offset, more)) = self.fragment {
             let [high, low] = (offset << 3 | u16::from(more)).to_be_bytes();
-            chain.push((protocol::FRAGMENT, vec![high, low, 0, 0, 0, 9]));
+            let contents = [&[high, low][..], &self.identification.to_be_bytes()].concat();
+            chain.push((protocol::FRAGMENT, contents));
         }
         let mut rest = Vec::new();
         for (n, (number, contents)) in chain.iter().enumerate() {

@@ -9,8 +9,15 @@ mod checksums;
 
 pub use checksums::{checksums_are_right, recompute_checksums};
 
-use super::station::{HOST, Place, ROUTER, SiteName, Station};
-use crate::{abi::Mac, datapath::FamilyId, wire::protocol};
+use super::{
+    case::place_of,
+    station::{HOST, Place, ROUTER, SiteName, Station},
+};
+use crate::{
+    abi::Mac,
+    datapath::{FamilyId, identification_of},
+    wire::protocol,
+};
 
 /// A frame, described.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +36,8 @@ pub struct Frame {
     options: Vec<u8>,
     extensions: Vec<Extension>,
     fragment: Option<(u16, bool)>,
+    identification: u32,
+    uncut: bool,
     tags: Vec<[u8; 4]>,
     ether_type: Option<u16>,
     patches: Vec<(Layer, usize, Vec<u8>)>,
@@ -158,6 +167,8 @@ impl Frame {
             options: Vec::new(),
             extensions: Vec::new(),
             fragment: None,
+            identification: 9,
+            uncut: true,
             tags: Vec::new(),
             ether_type: None,
             patches: Vec::new(),
@@ -366,6 +377,21 @@ impl Frame {
     #[must_use]
     pub fn fragment(mut self, offset: u16, more: bool) -> Self {
         self.fragment = Some((offset, more));
+        self
+    }
+
+    /// Whole, and routers may cut it.
+    #[must_use]
+    pub fn may_be_cut(mut self) -> Self {
+        self.uncut = false;
+        self
+    }
+
+    /// With the identification that it gets on its way from this endpoint.
+    #[must_use]
+    pub fn identified(mut self, sender: Station) -> Self {
+        let (_, slot, _) = place_of(&sender);
+        self.identification = self.identification.wrapping_add(identification_of(slot));
         self
     }
 
