@@ -138,6 +138,8 @@ reasons! {
         NotAnUplink = 31, "not_an_uplink";
         /// From an endpoint, a fragment whose first one did not come by before it.
         NoFirstFragment = 33, "no_first_fragment";
+        /// The owner has as many unconfirmed flows as it may have, and none of them could make room.
+        EmbryonicQuota = 35, "embryonic_quota";
         /// From an endpoint to a published port of its own host, at its last hop or longer than the way takes: the
         /// host would answer as the addressee, not as a router.
         Unanswerable = 34, "unanswerable";

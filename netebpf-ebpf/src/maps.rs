@@ -38,6 +38,8 @@ pub static FLOW_INDEX: HashMap<FlowKey, FlowRef> = HashMap::with_max_entries(2 *
 pub static FLOWS: Array<Flow> = Array::with_max_entries(FLOW_CAPACITY, BPF_F_MMAPABLE);
 #[map]
 pub static FREE_FLOWS: Queue<u32> = Queue::with_max_entries(FLOW_CAPACITY, 0);
+#[map]
+pub static EMBRYONIC: Queue<FlowRef> = Queue::with_max_entries(FLOW_CAPACITY, 0);
 /// As many packets as can be on their way in fragments at once.
 #[map]
 pub static FRAGMENTS: LruHashMap<FlowKey, FirstFragment> = LruHashMap::with_max_entries(16_384, 0);

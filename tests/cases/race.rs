@@ -4,9 +4,10 @@ use netebpf_common::{
     abi::Usage,
     datapath::FamilyId,
     testkit::{
-        Fate, HOST, Hook, Machine, Memory, Operation, TableName, UPLINK, WEB_1, WEB_2, WORLD, tcp,
+        Fate, HOST, Hook, Layout, Machine, Memory, Operation, TableName, UPLINK, WEB_1, WEB_2,
+        WORLD, capacity, embryonic_quota, tcp,
     },
-    verdict::Verdict,
+    verdict::{DropReason, PassReason, Verdict},
 };
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -94,4 +95,47 @@ fn one_flow((memory, ours, theirs, [mine, yours]): (Memory, Verdict, Verdict, [V
     assert_eq!(flow.keys[1].destination, HOST.address(FamilyId::V4));
     assert_eq!(memory.tables().index, 2);
     assert_eq!((opened(&memory), memory.state.free_places()), (1, 63));
+}
+
+/// A flow has to make room, and its place gets another at once, between any two operations of a packet that goes by
+/// the first: it is translated by that one, or not at all.
+#[test]
+fn nobody_is_translated_by_half_of_a_flow() {
+    let mut refused = 0;
+    for when in 0..60 {
+        let mut here = Memory::default();
+        let mut layout = Layout::default();
+        layout.change(&capacity(1));
+        layout.change(&embryonic_quota(1));
+        here.arrange(&layout).expect("memory can be anything");
+        let opened = here.verdict(
+            Hook::Veth(WEB_1),
+            &mut tcp(WEB_1, 40_000, WORLD, 443).syn().bytes(FamilyId::V4),
+            0,
+        );
+        assert!(matches!(opened, Verdict::Forward { .. }), "{opened:?}");
+        let (mut there, mut operations) = (here.beside(), 0);
+        here.chaos.follow(move |_| {
+            operations += 1;
+            if operations == when {
+                let mut other = tcp(WEB_1, 40_001, WORLD, 80).syn().bytes(FamilyId::V4);
+                let verdict = there.verdict(Hook::Veth(WEB_1), &mut other, 0);
+                assert!(matches!(verdict, Verdict::Forward { .. }), "{verdict:?}");
+            }
+            Fate::Succeeds
+        });
+        let mut bytes = tcp(WORLD, 443, HOST, 40_000).syn().ack().bytes(FamilyId::V4);
+        let verdict = here.verdict(Hook::FromOutside, &mut bytes, 0);
+        here.chaos.rest();
+        match verdict {
+            Verdict::Deliver { .. } => {
+                let whole = tcp(WORLD, 443, WEB_1, 40_000).syn().ack().one_hop_later();
+                assert_eq!(bytes[14..], whole.bytes(FamilyId::V4)[14..], "{when}");
+            }
+            Verdict::Drop(DropReason::NoFlow) => refused += 1,
+            verdict => assert_eq!(verdict, Verdict::Pass(PassReason::NotOurs), "{when}"),
+        }
+        here.state.consistent(false).unwrap_or_else(|error| panic!("{when}: {error}"));
+    }
+    assert!(refused > 0, "the flow never went while its packet was on its way");
 }

@@ -11,7 +11,6 @@ use netebpf_common::{
     testkit::{Hook, Layout, Machine, Seen, Tables},
     verdict::{DeliverReason, PassReason, Verdict, counter_label},
 };
-use std::time::Duration;
 
 /// Return codes of TC.
 const TC_UNSPEC: u32 = u32::MAX;
@@ -63,6 +62,7 @@ impl Kernel {
         let mut object = EbpfLoader::new()
             .map_max_entries(map::FLOWS, crate::maps::PLACES)
             .map_max_entries(map::FREE_FLOWS, crate::maps::PLACES)
+            .map_max_entries(map::EMBRYONIC, crate::maps::PLACES)
             .map_max_entries(map::FLOW_INDEX, 2 * crate::maps::PLACES)
             .override_global(constant::IP_SUMMED, &checksums.summed().ip_summed, true)
             .override_global(constant::ENCAPSULATION, &checksums.summed().encapsulation, true)
@@ -208,8 +208,7 @@ impl Machine for Kernel {
 
     /// The kernel's clock is not ours to move, and goes in steps of some milliseconds.
     fn later(&mut self, seconds: u64) -> Result<(), String> {
-        std::thread::sleep(Duration::from_secs(seconds) + Duration::from_millis(50));
-        Ok(())
+        self.maps.age(seconds)
     }
 
     fn end_flow(&mut self, key: &FlowKey) -> Result<(), String> {

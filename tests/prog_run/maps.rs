@@ -10,11 +10,12 @@ use aya::{
 use netebpf_common::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, Mapping, NetworkRange,
-        Protocol, Published, PublishedKey, PublishedPorts, Settings, SocketKey, is_live, map,
+        Protocol, Published, PublishedKey, PublishedPorts, Settings, SocketKey, Way, is_live, map,
     },
     testkit::{Layout, Row, Tables},
     verdict::{COUNTER_COUNT, Counters},
 };
+use std::mem::offset_of;
 
 /// Places in the table of flows: as many as the layout can ask for.
 pub(crate) const PLACES: u32 = 64;
@@ -56,11 +57,21 @@ pub(crate) struct Maps {
     mappings: HashMap<MapData, Shared<SocketKey>, Shared<Mapping>>,
     free_flows: Queue<MapData, u32>,
     settings: Array<MapData, Shared<Settings>>,
-    /// Flows opened, flows closed, the owner's generation.
-    usage: Array<MapData, [u64; 3]>,
+    embryonic: Queue<MapData, Shared<FlowRef>>,
+    /// Flows opened, closed, confirmed and lapsed, and the owner's generation.
+    usage: Array<MapData, [u64; 5]>,
     counters: PerCpuArray<MapData, Counters>,
     arranged: Option<Layout>,
 }
+
+/// Where a flow has times in it.
+const TIMES: [usize; 5] = [
+    offset_of!(Flow, created),
+    offset_of!(Flow, ways) + offset_of!(Way, last_seen),
+    offset_of!(Flow, ways) + offset_of!(Way, routed),
+    offset_of!(Flow, ways) + size_of::<Way>() + offset_of!(Way, last_seen),
+    offset_of!(Flow, ways) + size_of::<Way>() + offset_of!(Way, routed),
+];
 
 type Outcome<T> = Result<T, String>;
 
@@ -83,6 +94,7 @@ impl Maps {
             mappings: take(map::MAPPINGS)?.try_into().map_err(said)?,
             fragments: take(map::FRAGMENTS)?.try_into().map_err(said)?,
             free_flows: take(map::FREE_FLOWS)?.try_into().map_err(said)?,
+            embryonic: take(map::EMBRYONIC)?.try_into().map_err(said)?,
             settings: take(map::SETTINGS)?.try_into().map_err(said)?,
             usage: take(map::USAGE)?.try_into().map_err(said)?,
             counters: take(map::COUNTERS)?.try_into().map_err(said)?,
@@ -104,6 +116,7 @@ impl Maps {
         for key in keys {
             self.mappings.remove(&key).map_err(said)?;
         }
+        while self.embryonic.pop(0).is_ok() {}
         for slot in 0..PLACES {
             self.flows.set(slot, [0; FLOW_BYTES], 0).map_err(said)?;
         }
@@ -120,7 +133,7 @@ impl Maps {
             self.published_ports.set(word, 0, 0).map_err(said)?;
         }
         for slot in old.owners.keys() {
-            self.usage.set(*slot, [0; 3], 0).map_err(said)?;
+            self.usage.set(*slot, [0; 5], 0).map_err(said)?;
         }
         Ok(())
     }
@@ -155,8 +168,8 @@ impl Maps {
             self.published_ports.set(word, old | mask, 0).map_err(said)?;
         }
         for (slot, generation) in &layout.owners {
-            let [opened, closed, _] = self.usage.get(slot, 0).map_err(said)?;
-            let usage = [opened, closed, u64::from(*generation)];
+            let mut usage = self.usage.get(slot, 0).map_err(said)?;
+            usage[4] = u64::from(*generation);
             self.usage.set(*slot, usage, 0).map_err(said)?;
         }
         self.settings.set(0, Shared(layout.settings), 0).map_err(said)?;
@@ -171,15 +184,42 @@ impl Maps {
         (0..places).try_for_each(|place| self.free_flows.push(place, 0)).map_err(said)
     }
 
+    /// Lets time go by: whatever was seen at some time was seen that much earlier.
+    pub(crate) fn age(&mut self, seconds: u64) -> Outcome<()> {
+        let earlier = |then: u64| then.wrapping_sub(seconds * 1_000_000_000);
+        for slot in 0..PLACES {
+            let mut bytes = self.flows.get(&slot, 0).map_err(said)?;
+            for at in TIMES {
+                let word = &mut bytes[at..at + 8];
+                let then = u64::from_ne_bytes(word.try_into().expect("eight bytes"));
+                word.copy_from_slice(&earlier(then).to_ne_bytes());
+            }
+            self.flows.set(slot, bytes, 0).map_err(said)?;
+        }
+        let first: Vec<_> = self.fragments.iter().collect::<Result<_, _>>().map_err(said)?;
+        for (key, Shared(first)) in first {
+            let first = FirstFragment { seen: earlier(first.seen), ..first };
+            self.fragments.insert(key, Shared(first), 0).map_err(said)?;
+        }
+        let mappings: Vec<_> = self.mappings.iter().collect::<Result<_, _>>().map_err(said)?;
+        for (key, Shared(mapping)) in mappings {
+            let mapping = Mapping { seen: earlier(mapping.seen), ..mapping };
+            self.mappings.insert(key, Shared(mapping), 0).map_err(said)?;
+        }
+        Ok(())
+    }
+
     /// Ends the flow with this tuple; its index entries stay.
     pub(crate) fn end_flow(&mut self, key: &FlowKey) -> Outcome<()> {
         let Shared(entry) = self.index.get(&Shared(*key), 0).map_err(said)?;
         let mut bytes = self.flows.get(&entry.slot, 0).map_err(said)?;
-        let owner = flow(&bytes).owner;
+        let Flow { owner, confirmed, .. } = flow(&bytes);
         bytes[..8].copy_from_slice(&(entry.generation + 1).to_ne_bytes());
         self.flows.set(entry.slot, bytes, 0).map_err(said)?;
-        let [opened, closed, generation] = self.usage.get(&owner, 0).map_err(said)?;
-        self.usage.set(owner, [opened, closed + 1, generation], 0).map_err(said)
+        let mut usage = self.usage.get(&owner, 0).map_err(said)?;
+        usage[1] += 1;
+        usage[3] += u64::from(confirmed.load() == 0);
+        self.usage.set(owner, usage, 0).map_err(said)
     }
 
     /// The counters of an interface that is ours, over all CPUs.
@@ -210,9 +250,9 @@ impl Maps {
             }
         }
         for slot in layout.owners.keys() {
-            let [opened, closed, _] = self.usage.get(slot, 0).map_err(said)?;
-            if opened != 0 {
-                tables.usage.push((*slot, opened, closed));
+            let [counts @ .., _] = self.usage.get(slot, 0).map_err(said)?;
+            if counts[0] != 0 {
+                tables.usage.push((*slot, counts));
             }
         }
         Ok(tables.sorted())

@@ -9,11 +9,10 @@ use netebpf_common::{
 };
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use std::{
-    fs, io,
+    fs,
     net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket},
     process::Command,
-    thread,
-    time::Duration,
+    sync::Mutex,
 };
 
 /// The namespace of this thread, and what holds its ports.
@@ -62,15 +61,18 @@ impl World {
         self.routes(layout.mtu, layout.way_out)?;
         let wanted =
             |protocol: Protocol, port: u16| layout.sockets.contains(&(protocol as u32, port));
-        self.tcp.retain(|(port, _)| wanted(Protocol::Tcp, *port));
-        self.udp.retain(|(port, _)| wanted(Protocol::Udp, *port));
+        {
+            let _nobody_runs = RUNNING.lock();
+            self.tcp.retain(|(port, _)| wanted(Protocol::Tcp, *port));
+            self.udp.retain(|(port, _)| wanted(Protocol::Udp, *port));
+        }
         for (protocol, port) in &layout.sockets {
             let everywhere = (Ipv6Addr::UNSPECIFIED, *port);
             if *protocol == Protocol::Tcp as u32 && !self.tcp.iter().any(|(held, _)| held == port) {
-                self.tcp.push((*port, patiently(|| TcpListener::bind(everywhere))?));
+                self.tcp.push((*port, TcpListener::bind(everywhere).map_err(said)?));
             }
             if *protocol == Protocol::Udp as u32 && !self.udp.iter().any(|(held, _)| held == port) {
-                self.udp.push((*port, patiently(|| UdpSocket::bind(everywhere))?));
+                self.udp.push((*port, UdpSocket::bind(everywhere).map_err(said)?));
             }
         }
         Ok(())
@@ -100,20 +102,6 @@ impl World {
     }
 }
 
-/// Binds, and waits while the port is in use: a process that another thread is just starting has, until it
-/// is another program, this one's sockets, also one that was closed here a moment ago.
-fn patiently<T>(bind: impl Fn() -> io::Result<T>) -> Result<T, String> {
-    for _ in 0..100 {
-        match bind() {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                thread::sleep(Duration::from_millis(20));
-            }
-            bound => return bound.map_err(said),
-        }
-    }
-    bind().map_err(said)
-}
-
 /// A veth whose near end has an index of its own.
 fn pair(name: &str, index: u32, station: Option<&Station>) -> Result<(), String> {
     let address = station.map_or(String::new(), |station| format!("address {}", station.mac));
@@ -128,8 +116,13 @@ fn addresses(name: &str, station: &Station) -> Result<(), String> {
     ip(&format!("address add {v6}/64 dev {name} nodad"))
 }
 
+/// Held while another program runs: where it starts it has every socket of this one for a moment, also after `spawn`
+/// has returned, and one that is closed here meanwhile goes on receiving.
+static RUNNING: Mutex<()> = Mutex::new(());
+
 /// `ip`, in the namespace of this thread.
 fn ip(arguments: &str) -> Result<(), String> {
+    let _alone = RUNNING.lock();
     let output = Command::new("ip").args(arguments.split_whitespace()).output().map_err(said)?;
     let error = String::from_utf8_lossy(&output.stderr);
     if output.status.success() { Ok(()) } else { Err(format!("ip {arguments}: {error}")) }

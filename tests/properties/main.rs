@@ -5,8 +5,8 @@ use netebpf_common::{
     datapath::FamilyId,
     testkit::{
         Fate, Frame, Given, HOST, Hook, Layout, Machine, Memory, Operation, Station, TableName,
-        WEB_1, WEB_2, WORLD, WORLD_2, checksums_are_right, echo_reply, echo_request, publish,
-        recompute_checksums, restart, tcp, to_outside, udp,
+        WEB_1, WEB_2, WORLD, WORLD_2, capacity, checksums_are_right, echo_reply, echo_request,
+        embryonic_quota, publish, recompute_checksums, restart, tcp, to_outside, udp,
     },
     verdict::{DeliverReason, Verdict},
 };
@@ -112,9 +112,13 @@ proptest! {
 
     /// Random senders, ports and ends of flows: no tuple is ever two flows'.
     #[test]
-    fn no_two_flows_share_a_tuple(steps in prop::collection::vec(any::<[u8; 4]>(), 1..40)) {
+    fn no_two_flows_share_a_tuple(
+        steps in prop::collection::vec(any::<[u8; 4]>(), 1..40),
+        embryonic in 1..8_u32,
+    ) {
         let mut machine = Memory::default();
         let mut layout = Layout::default();
+        layout.change(&embryonic_quota(embryonic));
         layout.change(&Given::SnatPorts(1000, 1003));
         layout.change(&publish(Protocol::Udp, 5353, WEB_1, 53));
         layout.change(&publish(Protocol::Udp, 1002, WEB_1, 1001));
@@ -122,6 +126,7 @@ proptest! {
         for step in steps {
             one_step(&mut machine, &mut layout, step);
             assert_distinct(&machine);
+            assert_counted(&machine);
         }
     }
 
@@ -131,10 +136,14 @@ proptest! {
         before in prop::collection::vec(any::<[u8; 4]>(), 0..12),
         here in any::<[u8; 4]>(),
         there in any::<[u8; 4]>(),
-        when in 0..24_usize,
+        when in 0..40_usize,
+        places in 2..8_usize,
+        embryonic in 1..4_u32,
     ) {
         let mut machine = Memory::default();
         let mut layout = Layout::default();
+        layout.change(&capacity(places));
+        layout.change(&embryonic_quota(embryonic));
         layout.change(&Given::SnatPorts(1000, 1003));
         layout.change(&publish(Protocol::Udp, 5353, WEB_1, 53));
         machine.arrange(&layout).expect("memory can be anything");
@@ -276,6 +285,17 @@ fn assert_distinct(machine: &Memory) {
     let flows = machine.tables().flows;
     let tuples: HashSet<_> = flows.iter().flat_map(|row| row.keys).collect();
     assert_eq!(tuples.len(), 2 * flows.len(), "{flows:#?}");
+}
+
+/// The counts of each owner are those of its flows, but for flows of an earlier owner of the slot, which nobody has
+/// ended yet.
+fn assert_counted(machine: &Memory) {
+    let tables = machine.tables();
+    for (slot, [opened, closed, confirmed, lapsed]) in tables.usage {
+        let (live, embryonic) = (opened - closed, opened - confirmed - lapsed);
+        let flows = tables.flows.iter().filter(|row| row.owner == slot).count() as u64;
+        assert!(flows <= live && embryonic <= live, "{slot}: {flows}, {live}, {embryonic}");
+    }
 }
 
 /// The chaos of these tests is not idle: it reaches the operations that matter.

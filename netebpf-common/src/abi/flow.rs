@@ -151,6 +151,11 @@ pub struct FlowRef {
 }
 assert_layout!(FlowRef, size 16, align 8);
 
+impl FlowRef {
+    /// No flow's.
+    pub const NONE: Self = Self { generation: FLOW_DEAD, slot: 0, direction: 0 };
+}
+
 /// Which flow the first fragment of a packet belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
@@ -293,6 +298,9 @@ pub const fn is_live(generation: u64) -> bool {
 pub struct Flow {
     /// Odd while the flow lives; even when it is dead. Each new owner of the place raises it.
     pub generation: SharedWord,
+    /// 1 when who opened it went on after having been answered: until then it may be a flood's, and may have to make
+    /// room for a later one of the same owner.
+    pub confirmed: SharedWord,
     /// When the flow was opened, nanoseconds of the flow clock.
     pub created: u64,
     /// A [`FlowKind`].
@@ -315,7 +323,7 @@ pub struct Flow {
     /// Both ways, indexed by [`Direction`].
     pub ways: [Way; 2],
 }
-assert_layout!(Flow, size 312, align 8);
+assert_layout!(Flow, size 320, align 8);
 
 impl Flow {
     /// The tuple of a direction.

@@ -118,8 +118,9 @@ impl Interface {
 
 /// How much of the flow table the owner of a slot uses, and who the owner is.
 ///
-/// `opened` has one writer, the kernel side; `closed` has one, the user side: their difference is the
-/// number of live flows, and no race between the two can make it drift.
+/// The four counts only grow, by atomic additions of both sides, so that no race can make their differences drift but
+/// one: of two CPUs that confirm a flow at the same moment both may count it. That makes [`Usage::embryonic`] smaller
+/// by one, and refuses nobody.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Usage {
@@ -127,7 +128,27 @@ pub struct Usage {
     pub opened: SharedWord,
     /// Flows of this slot that expired or were removed.
     pub closed: SharedWord,
+    /// Flows of this slot that were confirmed, see [`super::Flow::confirmed`].
+    pub confirmed: SharedWord,
+    /// Flows of this slot that ended without.
+    pub lapsed: SharedWord,
     /// The owner's generation: a flow that carries another one belongs to an endpoint that is gone.
     pub generation: SharedWord,
 }
-assert_layout!(Usage, size 24, align 8);
+assert_layout!(Usage, size 40, align 8);
+
+impl Usage {
+    /// Flows that live.
+    #[inline(always)]
+    pub fn live(&self) -> u64 {
+        self.opened.load().wrapping_sub(self.closed.load())
+    }
+
+    /// Those of them that are not confirmed.
+    #[inline(always)]
+    pub fn embryonic(&self) -> u64 {
+        let ever = self.opened.load().wrapping_sub(self.confirmed.load());
+        let now = ever.wrapping_sub(self.lapsed.load());
+        if now > u64::MAX / 2 { 0 } else { now }
+    }
+}

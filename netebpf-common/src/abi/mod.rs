@@ -54,6 +54,9 @@ pub mod map {
     pub const FLOWS: &str = "FLOWS";
     /// Queue of free places in [`FLOWS`]; filled with all of them when it is made.
     pub const FREE_FLOWS: &str = "FREE_FLOWS";
+    /// Queue of [`super::FlowRef`], the direction 0: flows in the order in which they were opened, the oldest of which
+    /// are forgotten when there are too many.
+    pub const EMBRYONIC: &str = "EMBRYONIC";
     /// Least-recently-used hash of [`super::FlowKey`] (see [`super::FlowKey::FRAGMENT`]) to
     /// [`super::FirstFragment`].
     pub const FRAGMENTS: &str = "FRAGMENTS";
@@ -67,7 +70,7 @@ pub mod map {
     pub const COUNTERS: &str = "COUNTERS";
 
     /// All of them, in the order in which they are loaded.
-    pub const ALL: [&str; 13] = [
+    pub const ALL: [&str; 14] = [
         INTERFACES,
         ENDPOINTS,
         NETWORKS,
@@ -76,6 +79,7 @@ pub mod map {
         FLOW_INDEX,
         FLOWS,
         FREE_FLOWS,
+        EMBRYONIC,
         FRAGMENTS,
         MAPPINGS,
         SETTINGS,

@@ -12,22 +12,24 @@ pub struct Settings {
     pub snat_last: u16,
     /// How many flows one endpoint may have at a time.
     pub flow_quota: u32,
+    /// How many of those may be unconfirmed (see [`super::Flow::confirmed`]) before the oldest of them makes room for
+    /// the next.
+    pub embryonic_quota: u32,
     /// Places in the table of flows.
     pub flow_capacity: u32,
-    /// Zero.
-    pub padding: u32,
 }
 assert_layout!(Settings, size 16, align 4);
 
 impl Default for Settings {
-    /// Linux's own ephemeral ports, half of the table for any one endpoint.
+    /// Linux's own ephemeral ports, half of the table for any one endpoint, an eighth for what nobody has confirmed:
+    /// fewer than there are ports to one destination.
     fn default() -> Self {
         Self {
             snat_first: 32_768,
             snat_last: 60_999,
             flow_quota: 65_536,
+            embryonic_quota: 16_384,
             flow_capacity: 131_072,
-            padding: 0,
         }
     }
 }

@@ -19,12 +19,12 @@ pub mod pipeline;
 mod shortcut;
 mod table;
 
-pub use conntrack::{TcpPhase, identification_of};
+pub use conntrack::{OPENING, TcpPhase, identification_of, lifetime};
 pub use datagram::{Datagram, Kind};
 pub use family::{Family, FamilyId, V4, V6};
 pub use host::{Host, Route};
 pub use packet::{ChecksumStyle, Packet};
-pub use table::{FlowStore, Insertion, Lookup, Memo, State, Table};
+pub use table::{FlowStore, Insertion, Lookup, Memo, Queue, State, Table};
 
 use crate::verdict::Verdict;
 

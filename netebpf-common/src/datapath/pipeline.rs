@@ -159,7 +159,9 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
     }
     let [high, low] = &seen.way().next_hop;
     let next_hop = Address::from_halves([high.load(), low.load()]);
-    Ok(Verdict::Forward { ifindex: seen.way().ifindex, next_hop })
+    let ifindex = seen.way().ifindex;
+    seen.lives_on()?;
+    Ok(Verdict::Forward { ifindex, next_hop })
 }
 
 /// Prepares the flow of an endpoint's packet to the outside, if its route leads there.
@@ -243,6 +245,7 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
     let last_hop = may_go_on(datagram, seen.way().mtu.load() as u32);
     translate(packet, state, host, datagram, &seen, new)?;
     if last_hop.is_err() {
+        seen.lives_on()?;
         // The host's stack answers; what it quotes is translated back on the way out.
         return Ok(Verdict::Pass(PassReason::Translated));
     }
@@ -260,7 +263,9 @@ fn deliver<P: Packet + ?Sized>(
     let way = seen.way();
     let addresses = packet.window::<12>(0).ok_or(Verdict::Drop(DropReason::Malformed))?;
     ethernet::write_addresses(addresses, way.mac, way.gateway_mac);
-    Ok(Verdict::Deliver { ifindex: way.ifindex, reason })
+    let ifindex = way.ifindex;
+    seen.lives_on()?;
+    Ok(Verdict::Deliver { ifindex, reason })
 }
 
 /// Neither of a flow nor for a published port. What is addressed into a network ends here, and so does
@@ -332,6 +337,7 @@ fn host_sends<P: Packet + ?Sized, S: State, H: Host>(
         (None, Some(sender)) => forwarded(state, host, datagram, sender, uplink, new)?,
     };
     translate(packet, state, host, datagram, &seen, new)?;
+    seen.lives_on()?;
     Ok(Verdict::Pass(PassReason::Translated))
 }
 
@@ -551,7 +557,7 @@ fn translate<P: Packet + ?Sized, S: State, H: Host>(
     seen: &Seen,
     new: &mut New,
 ) -> Step<()> {
-    conntrack::observe(host, seen, datagram, packet.length());
+    conntrack::observe(state, host, seen, datagram, packet.length());
     if matches!(datagram.part, Part::First) {
         conntrack::remember(state, host, datagram, &mut new.reply);
     }

@@ -39,6 +39,14 @@ pub trait Memo<K, V>: Lookup<K, V> {
     fn forget(&self, key: &K);
 }
 
+/// A queue.
+pub trait Queue<V> {
+    /// Adds at the end; where there is no room the first one makes it.
+    fn push(&self, value: &V);
+    /// Takes the first one, if there is one.
+    fn pop(&self, first: &mut V) -> bool;
+}
+
 /// The array of flows.
 pub trait FlowStore: Lookup<u32, Flow> {
     /// A free place, or `None` when there is none. Its generation is even.
@@ -65,6 +73,8 @@ pub trait State {
     fn index(&self) -> &impl Table<FlowKey, FlowRef>;
     /// The flows.
     fn flows(&self) -> &impl FlowStore;
+    /// Flows in the order in which they were opened; those that are confirmed or gone since are passed over.
+    fn embryonic(&self) -> &impl Queue<FlowRef>;
     /// First fragments.
     fn fragments(&self) -> &impl Memo<FlowKey, FirstFragment>;
     /// Ports that sockets have to the outside.

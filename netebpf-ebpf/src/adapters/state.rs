@@ -3,15 +3,17 @@
 use super::{Query, Room};
 use crate::maps;
 use aya_ebpf::{
-    bindings::BPF_NOEXIST,
-    maps::{Array, HashMap, LruHashMap, lpm_trie::Key},
+    bindings::{BPF_EXIST, BPF_NOEXIST},
+    helpers::generated::bpf_map_pop_elem,
+    maps::{Array, HashMap, LruHashMap, Queue, lpm_trie::Key},
 };
+use core::ptr;
 use netebpf_common::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface,
         Mapping, NetworkRange, Published, PublishedKey, Settings, SocketKey, Usage,
     },
-    datapath::{FlowStore, Insertion, Lookup, Memo, State, Table},
+    datapath::{self, FlowStore, Insertion, Lookup, Memo, State, Table},
 };
 
 /// `-EEXIST`.
@@ -79,6 +81,24 @@ impl<V> Lookup<u32, V> for Indexed<V> {
     #[inline(always)]
     fn get(&self, index: &u32) -> Option<&V> {
         self.0.get(*index)
+    }
+}
+
+/// A queue.
+pub struct Fifo<V: 'static>(&'static Queue<V>);
+
+impl<V> datapath::Queue<V> for Fifo<V> {
+    #[inline(always)]
+    fn push(&self, value: &V) {
+        // With this flag it does not fail for want of room.
+        let _ = self.0.push(value, u64::from(BPF_EXIST));
+    }
+
+    #[inline(always)]
+    fn pop(&self, first: &mut V) -> bool {
+        let map = ptr::from_ref(self.0).cast_mut().cast();
+        // SAFETY: the map is one of values of this type.
+        unsafe { bpf_map_pop_elem(map, ptr::from_mut(first).cast()) == 0 }
     }
 }
 
@@ -154,6 +174,11 @@ impl State for Maps {
     #[inline(always)]
     fn flows(&self) -> &impl FlowStore {
         &Flows
+    }
+
+    #[inline(always)]
+    fn embryonic(&self) -> &impl datapath::Queue<FlowRef> {
+        &const { Fifo(&maps::EMBRYONIC) }
     }
 
     #[inline(always)]

@@ -30,6 +30,8 @@ pub struct Settings {
     pub flow_capacity: u32,
     /// How many of them one endpoint can have.
     pub flow_quota: u32,
+    /// How many of those can be unconfirmed.
+    pub embryonic_quota: u32,
 }
 
 /// Docker's `bip`: the gateway's address with the prefix length of its subnet.
@@ -62,6 +64,7 @@ impl Settings {
             snat_ports: (abi.snat_first, abi.snat_last),
             flow_capacity: abi.flow_capacity,
             flow_quota: abi.flow_quota,
+            embryonic_quota: abi.embryonic_quota,
         }
     }
 }
@@ -134,13 +137,17 @@ pub enum SettingsProblem {
     /// Backwards or with port 0.
     #[error("snat_port_range: {0:?} is wrong; write FIRST-LAST, such as 32768-60999")]
     PortRange(String),
-    /// More flows for one than there are.
-    #[error("flows: quota {quota} has to be from 1 to the capacity, {capacity}")]
+    /// More flows for some than there are.
+    #[error("flows: {name} {quota} has to be from 1 to the {limit}, {most}")]
     Quota {
-        /// Flows for one endpoint.
+        /// Of what.
+        name: &'static str,
+        /// Flows.
         quota: u32,
-        /// Flows for all.
-        capacity: u32,
+        /// What it is a part of.
+        limit: &'static str,
+        /// Flows of that.
+        most: u32,
     },
     /// A section that would have no effect yet.
     #[error("{0}: it is not there yet, a later version reads it; take it out")]
@@ -177,6 +184,7 @@ struct FilePool {
 struct Flows {
     capacity: Option<u32>,
     quota: Option<u32>,
+    embryonic_quota: Option<u32>,
 }
 
 /// Reads settings from a text; `file_name` stands in every message. For `seed` see [`Settings::new`].
@@ -245,10 +253,16 @@ fn check(raw: File, seed: &[u8]) -> Result<Settings, SettingsProblem> {
         return Err(SettingsProblem::Capacity(capacity));
     }
     let quota = raw.flows.quota.unwrap_or(settings.flow_quota.min(capacity / 2));
-    if quota == 0 || quota > capacity {
-        return Err(SettingsProblem::Quota { quota, capacity });
+    let embryonic = raw.flows.embryonic_quota.unwrap_or(quota.div_ceil(4));
+    for (name, quota, limit, most) in
+        [("quota", quota, "capacity", capacity), ("embryonic_quota", embryonic, "quota", quota)]
+    {
+        if quota == 0 || quota > most {
+            return Err(SettingsProblem::Quota { name, quota, limit, most });
+        }
     }
-    (settings.flow_capacity, settings.flow_quota) = (capacity, quota);
+    settings.flow_capacity = capacity;
+    (settings.flow_quota, settings.embryonic_quota) = (quota, embryonic);
     Ok(settings)
 }
 

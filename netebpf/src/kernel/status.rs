@@ -6,7 +6,7 @@ use crate::{
     plan::{Mechanism, XdpChoice},
 };
 use netebpf_common::{
-    abi::map,
+    abi::{Usage, map},
     verdict::{COUNTER_COUNT, counter_label},
 };
 use serde::{Deserialize, Serialize};
@@ -108,8 +108,7 @@ impl Kernel {
                 kind: kind_of(entry.kind).to_owned(),
                 name,
                 packets: packets.map(|(number, count)| (label(number), count)).collect(),
-                flows: usage
-                    .map_or(0, |usage| usage.opened.load().wrapping_sub(usage.closed.load())),
+                flows: usage.map_or(0, Usage::live),
             });
         }
         found.sort_by(|a, b| a.interface.cmp(&b.interface));

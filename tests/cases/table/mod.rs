@@ -10,6 +10,7 @@ mod masquerade;
 mod networks;
 mod odd_packets;
 mod published;
+mod quotas;
 mod tcp;
 
 use netebpf_common::testkit::Case;
@@ -25,6 +26,7 @@ pub(crate) fn all() -> Vec<Case> {
         tcp::cases(),
         errors::cases(),
         limits::cases(),
+        quotas::cases(),
         odd_packets::cases(),
         fragments::cases(),
         host_stack::cases(),

@@ -4,8 +4,12 @@
 //! endpoints' generations are those that it was opened with. Both tuples are in the index before a packet
 //! of the flow leaves, or neither stays.
 
+mod lifetime;
+mod places;
 mod tcp;
 
+pub use lifetime::lifetime;
+pub use places::OPENING;
 pub use tcp::TcpPhase;
 
 use super::{
@@ -13,7 +17,7 @@ use super::{
     datagram::{Datagram, Kind, Part},
     host::Host,
     nat::{self, Binding, Search},
-    table::{FlowStore as _, Insertion, Lookup as _, Memo as _, State, Table as _},
+    table::{FlowStore as _, Insertion, Lookup as _, Memo as _, Queue as _, State, Table as _},
 };
 use crate::{
     abi::{
@@ -31,6 +35,7 @@ pub(super) const SECOND: u64 = 1_000_000_000;
 pub(super) struct Seen<'a> {
     pub flow: &'a Flow,
     pub direction: Direction,
+    generation: u64,
 }
 
 impl<'a> Seen<'a> {
@@ -42,7 +47,18 @@ impl<'a> Seen<'a> {
     /// The same flow, the other way.
     #[inline(always)]
     pub(super) const fn back(&self) -> Self {
-        Self { flow: self.flow, direction: self.direction.other() }
+        Self { direction: self.direction.other(), ..*self }
+    }
+
+    /// Whether the flow is still the one that was found. Asked when nothing more is read of it: its place may have
+    /// got another flow meanwhile, and what was read be half of each.
+    #[inline(always)]
+    pub(super) fn lives_on(&self) -> Step<()> {
+        if self.flow.generation.load() == self.generation {
+            Ok(())
+        } else {
+            Err(Verdict::Drop(DropReason::NoFlow))
+        }
     }
 
     /// What the identifications of an endpoint's packets are moved by: the packet's sender, which must be one.
@@ -158,7 +174,7 @@ fn follow<'a, S: State>(state: &'a S, entry: &FlowRef) -> Option<Seen<'a>> {
         return None;
     }
     let direction = if entry.direction == 0 { Direction::Original } else { Direction::Reply };
-    Some(Seen { flow, direction })
+    Some(Seen { flow, direction, generation: entry.generation })
 }
 
 /// Whether the endpoints of a flow are those that it was opened for, and not others with their addresses.
@@ -213,7 +229,13 @@ fn is_stale<S: State>(state: &S, key: &FlowKey) -> bool {
 
 /// Counts a packet, and notes what it says of the connection.
 #[inline(always)]
-pub(super) fn observe<H: Host>(host: &H, seen: &Seen, datagram: &Datagram, bytes: u32) {
+pub(super) fn observe<S: State, H: Host>(
+    state: &S,
+    host: &H,
+    seen: &Seen,
+    datagram: &Datagram,
+    bytes: u32,
+) {
     let way = seen.way();
     host.add(&way.packets, 1);
     host.add(&way.bytes, u64::from(bytes));
@@ -223,10 +245,31 @@ pub(super) fn observe<H: Host>(host: &H, seen: &Seen, datagram: &Datagram, bytes
         Kind::Transport(Protocol::Tcp) => tcp::observe(seen, &datagram.segment, datagram.detail),
         Kind::Transport(_) | Kind::LaterFragment => {}
     }
+    if seen.flow.confirmed.load() == 0 && confirms(seen, datagram) {
+        seen.flow.confirmed.store(1);
+        if let Some(usage) = state.usage().get(&seen.flow.owner) {
+            host.add(&usage.confirmed, 1);
+        }
+    }
     let now = host.now();
     if now.wrapping_sub(way.last_seen.load()) >= SECOND {
         way.last_seen.store(now);
     }
+}
+
+/// Whether who opened the flow goes on after having been answered, which a flood does not: its packets have sources of
+/// their own each, where nobody hears the answer.
+#[inline(always)]
+fn confirms(seen: &Seen, datagram: &Datagram) -> bool {
+    let answered = seen.flow.way(Direction::Reply).packets.load() != 0;
+    matches!(seen.direction, Direction::Original)
+        && answered
+        && match datagram.kind {
+            Kind::Transport(Protocol::Tcp) => {
+                tcp::confirms(seen, &datagram.segment, datagram.detail)
+            }
+            _ => true,
+        }
 }
 
 /// A flow that is about to be opened, in a program's room to work in.
@@ -239,6 +282,8 @@ pub(super) struct New {
     pub port: PublishedKey,
     /// What leads to the flow.
     entry: FlowRef,
+    /// A flow that may have to make room.
+    other: FlowRef,
     /// See [`claim_tuple`].
     mark: FlowKey,
     search: Search,
@@ -252,7 +297,8 @@ impl New {
         reply: FlowKey::NONE,
         opening: Opening::NONE,
         port: PublishedKey { address: Address::NONE, port: [0; 2], padding: [0; 2], protocol: 0 },
-        entry: FlowRef { generation: 0, slot: 0, direction: 0 },
+        entry: FlowRef::NONE,
+        other: FlowRef::NONE,
         mark: FlowKey::NONE,
         search: Search::NONE,
         socket: SocketKey::NONE,
@@ -266,6 +312,10 @@ impl New {
         host: &mut H,
         datagram: &Datagram,
     ) -> Step<Seen<'a>> {
+        let Self { opening, entry, other, mark, .. } = self;
+        if let Some(reason) = places::claim(state, host, opening.owner.slot, (entry, other), mark) {
+            return Err(Verdict::Drop(reason));
+        }
         match open(state, host, &datagram.key, self) {
             Some(reason) => Err(Verdict::Drop(reason)),
             // Ours, or that of another CPU which was first; one that ended at once is no flow.
@@ -343,8 +393,8 @@ impl WayTo {
     }
 }
 
-/// Opens a flow whose first packet comes as `original` and whose reply comes as [`New::reply`], with another
-/// port where that one is taken. Answers with a reason when there is none then; else there is one, this or, of two
+/// Opens a flow in the place that was claimed for it, whose first packet comes as `original` and whose reply comes as
+/// [`New::reply`], with another port where that one is taken. Answers with a reason when there is none then; else there is one, this or, of two
 /// CPUs at once, the other's. A function of its own in the programs,
 /// with a frame of its own: the room on the stack that it takes is not its caller's.
 ///
@@ -363,15 +413,6 @@ fn open<S: State, H: Host>(
 ) -> Option<DropReason> {
     let New { reply, opening, entry, mark, search, socket, .. } = new;
     let Some(settings) = state.settings() else { return Some(DropReason::FlowTableFull) };
-    let Some(usage) = state.usage().get(&opening.owner.slot) else {
-        return Some(DropReason::EndpointGone);
-    };
-    let live = usage.opened.load().wrapping_sub(usage.closed.load());
-    if live >= u64::from(settings.flow_quota) {
-        return Some(DropReason::FlowQuota);
-    }
-    // From here on in the room to work in, not on the stack.
-    entry.slot = state.flows().claim().unwrap_or(u32::MAX);
     let Some(flow) = state.flows().get(&entry.slot) else {
         return Some(DropReason::FlowTableFull);
     };
@@ -400,6 +441,7 @@ fn open<S: State, H: Host>(
         state.mappings().put(socket, &mapping);
     }
     state.flows().fill(entry.slot, |flow| {
+        flow.confirmed.store(0);
         flow.created = now;
         flow.kind = opening.kind;
         flow.owner = opening.owner.slot;
@@ -419,7 +461,10 @@ fn open<S: State, H: Host>(
     entry.direction = Direction::Original as u32;
     match claim_tuple(state, original, entry, mark) {
         Insertion::Inserted => {
-            host.add(&usage.opened, 1);
+            if let Some(usage) = state.usage().get(&opening.owner.slot) {
+                host.add(&usage.opened, 1);
+            }
+            state.embryonic().push(entry);
             None
         }
         failure => {

@@ -46,6 +46,15 @@ pub(super) fn observe(seen: &Seen, segment: &Segment, flags: u8) {
     }
 }
 
+/// Whether a segment of who opened the connection shows that it heard the answer: one from outside acknowledges what
+/// the endpoint sent, to within one window without scaling.
+#[inline(always)]
+pub(super) fn confirms(seen: &Seen, segment: &Segment, flags: u8) -> bool {
+    let own = Numbers::of(seen.flow.way(seen.direction.other()));
+    let heard = own.next.wrapping_sub(segment.acknowledged) < 1 << 16;
+    flags & (ACK | RST) == ACK && (heard || !seen.goes(WayKind::Inward))
+}
+
 /// The numbers of an endpoint's side: where it goes on, and what it has acknowledged; 0 is what is not known.
 struct Numbers {
     next: u32,

@@ -133,7 +133,7 @@ fn range(settings: &Settings) -> u32 {
 
 /// A number below `limit`, from a random one.
 #[inline(always)]
-const fn below(limit: u32, random: u32) -> u32 {
+pub(super) const fn below(limit: u32, random: u32) -> u32 {
     ((random as u64 * limit as u64) >> 32) as u32
 }
 

@@ -32,6 +32,8 @@ pub enum Given {
     PeersApart(Site),
     /// How many flows one endpoint may have.
     Quota(u32),
+    /// How many of them may be unconfirmed.
+    EmbryonicQuota(u32),
     /// How many places for flows there are.
     Capacity(usize),
     /// The range of ports that masquerade chooses from.
@@ -82,6 +84,10 @@ pub fn peers_apart(site: Site) -> Given {
 /// How many flows one endpoint may have.
 pub fn quota(flows: u32) -> Given {
     Given::Quota(flows)
+}
+/// How many of them may be unconfirmed.
+pub fn embryonic_quota(flows: u32) -> Given {
+    Given::EmbryonicQuota(flows)
 }
 /// How many places for flows there are.
 pub fn capacity(flows: usize) -> Given {
@@ -223,7 +229,11 @@ impl Layout {
                 }
             }
             Given::Quota(flows) => self.settings.flow_quota = flows,
-            Given::Capacity(flows) => self.places = flows,
+            Given::EmbryonicQuota(flows) => self.settings.embryonic_quota = flows,
+            Given::Capacity(flows) => {
+                self.places = flows;
+                self.settings.flow_capacity = flows as u32;
+            }
             Given::SnatPorts(first, last) => {
                 (self.settings.snat_first, self.settings.snat_last) = (first, last);
             }

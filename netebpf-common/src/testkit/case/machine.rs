@@ -3,7 +3,10 @@
 use super::layout::Layout;
 use crate::testkit::WEB;
 use crate::{
-    abi::{Address, Direction, Flow, FlowKey, InterfaceKind, Protocol, PublishedPorts, TcpSeen},
+    abi::{
+        Address, Direction, Flow, FlowKey, InterfaceKind, Protocol, PublishedPorts, SharedWord,
+        TcpSeen,
+    },
     datapath::{FamilyId, TcpPhase, pipeline},
     testkit::{
         memory::{Chaos, MemoryHost, MemoryState},
@@ -90,8 +93,8 @@ pub struct Seen {
 pub struct Tables {
     /// The live flows, in the order of their original tuples.
     pub flows: Vec<Row>,
-    /// Slot, flows opened and closed, of every owner that has any.
-    pub usage: Vec<(u32, u64, u64)>,
+    /// Slot, and flows opened, closed, confirmed and lapsed, of every owner that has any.
+    pub usage: Vec<(u32, [u64; 4])>,
     /// Index entries.
     pub index: usize,
 }
@@ -322,8 +325,9 @@ impl Machine for Memory {
         let owners = self.arranged.iter().flat_map(|layout| layout.owners.keys());
         let usage = owners.filter_map(|slot| {
             let usage = self.state.usage_now(*slot)?;
-            let (opened, closed) = (usage.opened.load(), usage.closed.load());
-            (opened != 0).then_some((*slot, opened, closed))
+            let counts = [&usage.opened, &usage.closed, &usage.confirmed, &usage.lapsed];
+            let counts = counts.map(SharedWord::load);
+            (counts[0] != 0).then_some((*slot, counts))
         });
         let flows = self.state.live_flows().into_iter().map(Row::of).collect();
         let index = self.state.index_now().len();

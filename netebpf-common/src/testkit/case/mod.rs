@@ -6,9 +6,9 @@ mod machine;
 
 pub use expect::{Expect, hairpin, pass, peer, refuse, rx, translated, tx};
 pub use layout::{
-    Given, Layout, WayOut, bring_back, capacity, flow_vanishes, later, no_default_route,
-    no_uplink_address, peers_apart, place_of, publish, quota, remove, restart, snat_ports, socket,
-    way_in_takes, way_out_elsewhere, way_out_takes, world_unreachable,
+    Given, Layout, WayOut, bring_back, capacity, embryonic_quota, flow_vanishes, later,
+    no_default_route, no_uplink_address, peers_apart, place_of, publish, quota, remove, restart,
+    snat_ports, socket, way_in_takes, way_out_elsewhere, way_out_takes, world_unreachable,
 };
 pub use machine::{
     Hook, Machine, Memory, Row, Seen, Tables, into_network, to_outside, to_outside_from, veth,

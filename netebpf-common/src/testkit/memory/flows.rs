@@ -5,12 +5,12 @@ use super::{
     chaos::{Chaos, Operation, TableName},
 };
 use crate::{
-    abi::Flow,
+    abi::{Flow, is_live},
     datapath::{FlowStore, Lookup},
 };
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     rc::Rc,
 };
 
@@ -40,6 +40,13 @@ impl Flows {
 
     pub(super) fn free_places(&self) -> usize {
         self.free.borrow().len()
+    }
+
+    /// A place that is free twice, or free and taken.
+    pub(super) fn wrongly_free(&self) -> Option<u32> {
+        let mut seen = HashSet::new();
+        let taken = |slot| self.peek(slot).is_some_and(|flow| is_live(flow.generation.load()));
+        self.free.borrow().iter().copied().find(|slot| !seen.insert(*slot) || taken(*slot))
     }
 
     pub(super) fn peek(&self, slot: u32) -> Option<&Flow> {

@@ -7,6 +7,7 @@
 
 mod arena;
 mod chaos;
+mod fifo;
 mod flows;
 mod host;
 mod table;
@@ -19,8 +20,9 @@ use crate::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, Mapping, NetworkRange,
         Published, PublishedKey, Settings, SocketKey, Usage, is_live,
     },
-    datapath::{FlowStore, Lookup, Memo, State, Table},
+    datapath::{FlowStore, Lookup, Memo, Queue, State, Table},
 };
+use fifo::Fifo;
 use flows::Flows;
 use std::rc::Rc;
 use table::Hash;
@@ -35,6 +37,7 @@ pub struct MemoryState {
     published_ports: Hash<u32, u64>,
     index: Hash<FlowKey, FlowRef>,
     flows: Flows,
+    embryonic: Fifo<FlowRef>,
     fragments: Hash<FlowKey, FirstFragment>,
     mappings: Hash<SocketKey, Mapping>,
     usage: Hash<u32, Usage>,
@@ -52,6 +55,7 @@ impl MemoryState {
             published_ports: Hash::new(TableName::PublishedPorts, chaos),
             index: Hash::new(TableName::Index, chaos),
             flows: Flows::new(places, chaos),
+            embryonic: Fifo::new(places as usize),
             fragments: Hash::new(TableName::Fragments, chaos),
             mappings: Hash::new(TableName::Mappings, chaos),
             usage: Hash::new(TableName::Usage, chaos),
@@ -145,6 +149,7 @@ impl MemoryState {
             flow.generation.store(entry.generation.wrapping_add(1));
             if let Some(usage) = self.usage.peek(&flow.owner) {
                 usage.closed.add(1);
+                usage.lapsed.add(u64::from(flow.confirmed.load() == 0));
             }
         }
     }
@@ -179,7 +184,7 @@ impl MemoryState {
     }
 
     /// Whether the tables contradict themselves: an index entry of a live flow's generation that is not
-    /// one of that flow's two tuples; a live flow that is not known by both, unless `vanished` says
+    /// one of that flow's two tuples; a place that is not as free as it looks; a live flow that is not known by both, unless `vanished` says
     /// that entries were taken away.
     ///
     /// # Errors
@@ -199,6 +204,9 @@ impl MemoryState {
             if own != key {
                 return Err(format!("{key:?} leads to a flow with {own:?}"));
             }
+        }
+        if let Some(slot) = self.flows.wrongly_free() {
+            return Err(format!("place {slot} is free, and somebody else's as well"));
         }
         let live = self.live_flows().len();
         if !vanished && found != 2 * live {
@@ -240,6 +248,10 @@ impl State for MemoryState {
 
     fn flows(&self) -> &impl FlowStore {
         &self.flows
+    }
+
+    fn embryonic(&self) -> &impl Queue<FlowRef> {
+        &self.embryonic
     }
 
     fn fragments(&self) -> &impl Memo<FlowKey, FirstFragment> {

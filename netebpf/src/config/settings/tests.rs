@@ -32,12 +32,14 @@ fn every_setting_is_read() {
         [flows]
         capacity = 4096
         quota = 1024
+        embryonic_quota = 100
     "#;
     let settings = parse(text, "config.toml", b"host").unwrap();
     assert_eq!(settings.bip.net.to_string(), "10.1.0.0/24");
     assert_eq!(settings.bip.gateway.to_string(), "10.1.0.254");
     assert_eq!(settings.snat_ports, (40_000, 50_000));
     assert_eq!((settings.flow_capacity, settings.flow_quota), (4096, 1024));
+    assert_eq!(settings.embryonic_quota, 100);
     let bases: Vec<bool> = settings.pools.iter().map(|pool| pool.base.addr().is_ipv6()).collect();
     assert_eq!(bases, [true, false], "IPv6 keeps its default pool");
 }

@@ -89,8 +89,8 @@ impl Engine {
             snat_first: settings.snat_ports.0,
             snat_last: settings.snat_ports.1,
             flow_quota: settings.flow_quota,
+            embryonic_quota: settings.embryonic_quota,
             flow_capacity: settings.flow_capacity,
-            ..Default::default()
         })?;
         let mut engine = Self {
             instance: instance.clone(),

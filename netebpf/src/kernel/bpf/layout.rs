@@ -50,6 +50,7 @@ pub(super) fn wanted(name: &str) -> Option<Layout> {
         map::FLOW_INDEX => layout_of::<FlowKey, FlowRef>(Hash, 0, None),
         map::FLOWS => layout_of::<u32, Flow>(Array, MMAPABLE, None),
         map::FREE_FLOWS => layout_of::<(), u32>(Queue, 0, None),
+        map::EMBRYONIC => layout_of::<(), FlowRef>(Queue, 0, None),
         map::FRAGMENTS => layout_of::<FlowKey, FirstFragment>(LruHash, 0, None),
         map::MAPPINGS => layout_of::<SocketKey, Mapping>(LruHash, 0, None),
         map::SETTINGS => layout_of::<u32, Settings>(Array, MMAPABLE, Some(1)),

@@ -246,6 +246,7 @@ impl Bpf {
         loader
             .map_max_entries(map::FLOWS, settings.flow_capacity)
             .map_max_entries(map::FREE_FLOWS, settings.flow_capacity)
+            .map_max_entries(map::EMBRYONIC, settings.flow_capacity)
             .map_max_entries(map::FLOW_INDEX, settings.flow_capacity.saturating_mul(2));
         let Summed { ip_summed, encapsulation } = summed();
         loader.override_global(constant::IP_SUMMED, &ip_summed, true);

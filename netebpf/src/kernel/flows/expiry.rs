@@ -1,50 +1,14 @@
 //! When a flow's time is over.
 
-use super::{OPENING, Place, remove_entry, remove_marks, retire, snapshot::PlainFlow};
+use super::{OPENING, Place, remove_entry, remove_marks, retire};
 use crate::kernel::{BpfError, bpf::Maps};
-use netebpf_common::{
-    abi::{Protocol, is_live, map},
-    datapath::TcpPhase,
-};
+use netebpf_common::abi::{is_live, map};
 use std::collections::BTreeMap;
 
 const SECOND: u64 = 1_000_000_000;
 
 /// How long an ended flow's place rests before it gets a new owner.
 const REST: u64 = SECOND;
-
-/// How long a flow lives without a packet, in nanoseconds: of Linux's timer and the RFC's the larger.
-///
-/// | | Linux | RFC | here |
-/// |---|---|---|---|
-/// | TCP, opening | 120 s | 240 s (5382 REQ-5) | 240 s |
-/// | TCP, established | 432,000 s | 7,440 s (5382 REQ-5) | 432,000 s |
-/// | …, after a reset that was not believed, and nothing since | 432,000 s | 7,440 s | 7,440 s |
-/// | TCP, closing, closed, reset | 120 s | 240 s (5382 REQ-5, 7857 §2.2) | 240 s |
-/// | UDP, unanswered | 30 s | 120 s (4787 REQ-5) | 120 s |
-/// | UDP, answered | 120 s | 300 s (4787 REQ-5 c) | 300 s |
-/// | ICMP echo | 30 s | 60 s (5508 REQ-1) | 60 s |
-///
-/// When seven eighths of the table are taken, what is closed anyway goes after ten seconds: a new flow
-/// is worth more than a late duplicate of an old one's last segment.
-fn lifetime(flow: &PlainFlow, pressed: bool) -> u64 {
-    let seconds = match flow.protocol() {
-        Some(Protocol::Tcp) => match flow.phase() {
-            TcpPhase::Established if flow.doubted() => 7_440,
-            TcpPhase::Established => 432_000,
-            TcpPhase::TimeWait | TcpPhase::Closed if pressed => 10,
-            TcpPhase::SynSent
-            | TcpPhase::SynReceived
-            | TcpPhase::Closing
-            | TcpPhase::TimeWait
-            | TcpPhase::Closed => 240,
-        },
-        Some(Protocol::Udp) if flow.replied() => 300,
-        Some(Protocol::Udp) => 120,
-        Some(Protocol::Icmp) | None => 60,
-    };
-    seconds * SECOND
-}
 
 /// Ended flows whose places rest, and since when.
 #[derive(Default)]
@@ -89,6 +53,11 @@ pub struct Expired {
     pub freed: usize,
 }
 
+/// Whether seven eighths are taken: of the table, or of what one endpoint may have.
+fn is_nearly(taken: u64, most: u32) -> bool {
+    taken > u64::from(most) * 7 / 8
+}
+
 /// One round.
 pub(super) fn expire(
     maps: &mut Maps,
@@ -100,12 +69,14 @@ pub(super) fn expire(
     }
     let flows: Vec<_> =
         Place::all(maps).filter_map(|place| Some((place.number, place.read()?))).collect();
-    let pressed = flows.len() as u64 > u64::from(maps.flows.len()) * 7 / 8;
+    let pressed = is_nearly(flows.len() as u64, maps.flows.len());
+    let quota = maps.settings().map_err(BpfError::map("read", map::SETTINGS))?.flow_quota;
     let mut round = Expired { live: flows.len(), ..Expired::default() };
     for (number, flow) in &flows {
-        let over = flow.idle(now) >= lifetime(flow, pressed) || !flow.endpoints_are_there(maps);
-        if over && now.saturating_sub(flow.created) >= OPENING {
-            retire(maps, *number, flow)?;
+        let pressed =
+            pressed || maps.usage(flow.owner()).is_some_and(|usage| is_nearly(usage.live(), quota));
+        let over = flow.idle(now) >= flow.lifetime(pressed) || !flow.endpoints_are_there(maps);
+        if over && now.saturating_sub(flow.created) >= OPENING && retire(maps, *number, flow)? {
             retired.push(*number, now);
             round.ended += 1;
         }
@@ -134,8 +105,8 @@ pub(super) fn expire(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::flows::snapshot::PlainWay;
-    use netebpf_common::abi::{FlowKey, TcpSeen};
+    use crate::kernel::flows::snapshot::{PlainFlow, PlainWay};
+    use netebpf_common::abi::{FlowKey, Protocol, TcpSeen};
 
     fn flow(protocol: Protocol, seen: [u64; 2], packets: [u64; 2]) -> PlainFlow {
         let way = |index: usize| PlainWay {
@@ -148,6 +119,7 @@ mod tests {
         PlainFlow {
             uplink: Some(2),
             generation: 1,
+            confirmed: true,
             created: SECOND,
             kind: 1,
             endpoints: [(1, 1); 2],
@@ -175,8 +147,8 @@ mod tests {
         for (protocol, seen, packets, state, calm, pressed) in table {
             let flow = flow(protocol, seen, packets);
             assert_eq!(flow.snapshot(60 * SECOND, &BTreeMap::new()).state, state);
-            assert_eq!(lifetime(&flow, false), calm * SECOND, "{state}");
-            assert_eq!(lifetime(&flow, true), pressed * SECOND, "{state}");
+            assert_eq!(flow.lifetime(false), calm * SECOND, "{state}");
+            assert_eq!(flow.lifetime(true), pressed * SECOND, "{state}");
         }
     }
 

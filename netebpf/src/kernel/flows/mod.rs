@@ -20,6 +20,7 @@ use crate::plan::Link;
 use netebpf_common::abi::{
     self, Direction, FlowKey, FlowKind, FlowRef, PublishedKey, TcpSeen, WayKind, is_live, map,
 };
+use netebpf_common::datapath::OPENING;
 use snapshot::PlainFlow;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -35,10 +36,6 @@ fn now() -> u64 {
 
 /// A flag of `bpf(2)`: insert only what is not there.
 const BPF_NOEXIST: u64 = 1;
-
-/// How long a program may take to open a flow: a younger one is not touched, because the program that
-/// opens it may still be about to give up and release its place itself.
-const OPENING: u64 = 100_000_000;
 
 /// One place of the table, which the programs write to while we read.
 #[derive(Clone, Copy)]
@@ -101,8 +98,9 @@ impl<'a> Place<'a> {
         let flow = self.flow.as_ptr();
         // SAFETY: the mapping lives; volatile reads of integers and byte arrays may see a new owner's
         // writes, which the second look finds out.
-        let (created, kind, endpoints, original, reply) = unsafe {
+        let (confirmed, created, kind, endpoints, original, reply) = unsafe {
             (
+                (*flow).confirmed.load() != 0,
                 (&raw const (*flow).created).read_volatile(),
                 (&raw const (*flow).kind).read_volatile(),
                 [
@@ -143,8 +141,17 @@ impl<'a> Place<'a> {
             }
         };
         let uplink = out(Direction::Original).or(out(Direction::Reply));
-        let plain =
-            PlainFlow { generation, created, kind, endpoints, original, reply, ways, uplink };
+        let plain = PlainFlow {
+            generation,
+            confirmed,
+            created,
+            kind,
+            endpoints,
+            original,
+            reply,
+            ways,
+            uplink,
+        };
         (self.generation() == generation).then_some(plain)
     }
 }
@@ -183,17 +190,33 @@ fn remove_marks(maps: &mut Maps) -> Result<(), BpfError> {
     marks.iter().try_for_each(|mark| gone(maps.flow_index.remove(mark))).map_err(error)
 }
 
-/// Ends a flow: from here on every packet misses it.
-fn retire(maps: &mut Maps, number: u32, flow: &PlainFlow) -> Result<(), BpfError> {
-    if let Some(place) = Place::at(maps, number) {
-        place.set_retired(true);
+/// Ends a flow: from here on every packet misses it. `false` when a program was first, which ends flows to make room:
+/// who holds the mark of the original tuple may.
+fn retire(maps: &mut Maps, number: u32, flow: &PlainFlow) -> Result<bool, BpfError> {
+    let error = BpfError::map("clean up", map::FLOW_INDEX);
+    let mark = Shared(flow.original.mark());
+    let entry = Shared(FlowRef { generation: flow.generation, slot: number, direction: 0 });
+    if maps.flow_index.insert(mark, entry, BPF_NOEXIST).is_err() {
+        return Ok(false);
+    }
+    let ours = Place::at(maps, number).filter(|place| place.generation() == flow.generation);
+    if let Some(place) = ours {
         place.kill(flow.generation);
+        // The mark of the place comes second: a process that dies in between loses one, and does not give it to
+        // two flows.
+        place.set_retired(true);
+        if let Some(usage) = maps.usage(flow.owner()) {
+            usage.closed.add(1);
+            usage.lapsed.add(u64::from(!flow.confirmed));
+        }
     }
-    if let Some(usage) = maps.usage(flow.owner()) {
-        usage.closed.add(1);
+    let ours = ours.is_some();
+    gone(maps.flow_index.remove(&mark)).map_err(error)?;
+    if ours {
+        remove_entry(maps, &flow.original, number, flow.generation)?;
+        remove_entry(maps, &flow.reply, number, flow.generation)?;
     }
-    remove_entry(maps, &flow.original, number, flow.generation)?;
-    remove_entry(maps, &flow.reply, number, flow.generation)
+    Ok(ours)
 }
 
 impl Kernel {
@@ -265,11 +288,14 @@ impl Kernel {
             .filter(|(_, flow)| now.saturating_sub(flow.created) >= OPENING)
             .filter(|(_, flow)| matches(flow))
             .collect();
+        let mut ended = 0;
         for (number, flow) in &chosen {
-            retire(maps, *number, flow)?;
-            self.retired.push(*number, now);
+            if retire(maps, *number, flow)? {
+                self.retired.push(*number, now);
+                ended += 1;
+            }
         }
-        Ok(chosen.len())
+        Ok(ended)
     }
 
     /// Ends the flows whose time is over, and gives back the places of those that ended before. To be

@@ -3,7 +3,7 @@
 use super::super::bpf::Maps;
 use netebpf_common::{
     abi::{FlowKey, FlowKind, Protocol, TcpSeen},
-    datapath::TcpPhase,
+    datapath::{TcpPhase, lifetime},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::IpAddr};
@@ -28,6 +28,8 @@ pub(super) struct PlainFlow {
     pub(super) original: FlowKey,
     pub(super) reply: FlowKey,
     pub(super) ways: [PlainWay; 2],
+    /// Whether who opened it went on after having been answered.
+    pub(super) confirmed: bool,
     /// The interface that it leaves by; none when it goes from endpoint to endpoint.
     pub(super) uplink: Option<u32>,
 }
@@ -107,9 +109,9 @@ impl PlainFlow {
         TcpPhase::of(original.tcp_seen, reply.tcp_seen)
     }
 
-    /// Whether a reset came that was not believed, and nothing since: it may have been real.
-    pub(super) fn doubted(&self) -> bool {
-        self.ways.iter().any(|way| way.tcp_seen.any(TcpSeen::DOUBTED))
+    /// See [`lifetime`].
+    pub(super) fn lifetime(&self, pressed: bool) -> u64 {
+        lifetime(self.protocol(), self.ways.map(|way| way.tcp_seen), self.replied(), pressed)
     }
 
     pub(super) fn replied(&self) -> bool {
