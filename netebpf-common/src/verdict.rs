@@ -23,6 +23,13 @@ pub enum Verdict {
         /// Why.
         reason: DeliverReason,
     },
+    /// A later fragment that came before the first: kept, to come in again behind it.
+    Keep {
+        /// Whether it goes on as if we were not there as well: it may be the host's.
+        goes_on: bool,
+    },
+    /// The first fragment of a packet of which later ones are kept: it comes in again, and they behind it.
+    Release,
     /// Out of an uplink, to a next hop that the kernel's neighbour table resolves.
     Forward {
         /// The next hop, of the packet's own family.
@@ -136,7 +143,7 @@ reasons! {
         NoFlow = 30, "no_flow";
         /// From an endpoint, by a route that leads out of an interface which is no uplink.
         NotAnUplink = 31, "not_an_uplink";
-        /// From an endpoint, a fragment whose first one did not come by before it.
+        /// From an endpoint, a fragment whose first one was refused, or which is too long to be kept until that comes.
         NoFirstFragment = 33, "no_first_fragment";
         /// The owner has as many unconfirmed flows as it may have, and none of them could make room.
         EmbryonicQuota = 35, "embryonic_quota";
@@ -149,6 +156,9 @@ reasons! {
 /// The counter of everything that is forwarded out of an uplink.
 const FORWARD: u32 = 12;
 
+/// The counters of fragments that are kept, and of those for which they were. Both come in again, and are counted again.
+const KEPT: [(u32, &str); 2] = [(36, "later_fragment"), (37, "first_fragment")];
+
 /// How many counters an interface has.
 pub const COUNTER_COUNT: usize = 64;
 
@@ -156,6 +166,15 @@ pub const COUNTER_COUNT: usize = 64;
 pub type Counters = [u64; COUNTER_COUNT];
 
 impl Verdict {
+    /// What becomes of a fragment that was to be kept and could not be.
+    pub const fn not_kept(goes_on: bool) -> Self {
+        if goes_on {
+            Self::Pass(PassReason::NotOurs)
+        } else {
+            Self::Drop(DropReason::NoFirstFragment)
+        }
+    }
+
     /// The index of this verdict's counter, below [`COUNTER_COUNT`].
     #[inline(always)]
     pub const fn counter(&self) -> u32 {
@@ -163,6 +182,8 @@ impl Verdict {
             Self::Pass(reason) => *reason as u32,
             Self::Deliver { reason, .. } => *reason as u32,
             Self::Forward { .. } => FORWARD,
+            Self::Keep { .. } => KEPT[0].0,
+            Self::Release => KEPT[1].0,
             Self::Drop(reason) => *reason as u32,
         }
     }
@@ -172,6 +193,9 @@ impl Verdict {
 pub fn counter_label(counter: u32) -> Option<(&'static str, &'static str)> {
     if counter == FORWARD {
         return Some(("forward", "masquerade_or_reply"));
+    }
+    if let Some((_, label)) = KEPT.iter().find(|(number, _)| *number == counter) {
+        return Some(("keep", label));
     }
     let pass = PassReason::ALL.iter().find(|r| **r as u32 == counter).map(|r| ("pass", r.label()));
     let deliver = || {
@@ -194,7 +218,8 @@ mod tests {
             .map(|r| *r as u32)
             .chain(DeliverReason::ALL.iter().map(|r| *r as u32))
             .chain(DropReason::ALL.iter().map(|r| *r as u32))
-            .chain([FORWARD]);
+            .chain([FORWARD])
+            .chain(KEPT.map(|(number, _)| number));
         for number in numbers {
             assert!(!core::mem::replace(&mut seen[number as usize], true), "{number} twice");
             assert!(counter_label(number).is_some());

@@ -56,8 +56,8 @@ fn count(counters: &mut Counters, counter: u32) {
 pub fn tc(verdict: Verdict, skb: *mut __sk_buff, counters: &mut Counters) -> i32 {
     let counter = counter(&verdict);
     let code = match verdict {
-        Verdict::Pass(_) => TC_ACT_UNSPEC,
-        Verdict::Drop(_) => TC_ACT_SHOT,
+        Verdict::Pass(_) | Verdict::Keep { goes_on: true } => TC_ACT_UNSPEC,
+        Verdict::Drop(_) | Verdict::Keep { goes_on: false } | Verdict::Release => TC_ACT_SHOT,
         Verdict::Deliver { ifindex, .. } => deliver(skb, ifindex),
         Verdict::Forward { ifindex, next_hop } => {
             set_translated(skb);
@@ -175,7 +175,9 @@ pub fn xdp(verdict: Verdict, context: *mut xdp_md, counters: &mut Counters) -> u
     let code = match verdict {
         Verdict::Pass(PassReason::Translated) => hand_over(context, 0),
         Verdict::Deliver { ifindex, .. } => hand_over(context, ifindex),
-        Verdict::Pass(_) | Verdict::Forward { .. } => return xdp_action::XDP_PASS,
+        Verdict::Pass(_) | Verdict::Forward { .. } | Verdict::Keep { .. } | Verdict::Release => {
+            return xdp_action::XDP_PASS;
+        }
         Verdict::Drop(_) => xdp_action::XDP_DROP,
     };
     count(counters, counter);

@@ -11,6 +11,7 @@
 mod adapters;
 mod finish;
 mod maps;
+mod pieces;
 mod programs;
 
 #[cfg(not(test))]

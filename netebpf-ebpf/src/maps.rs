@@ -10,8 +10,8 @@ use aya_ebpf::{
 use netebpf_common::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface,
-        MAX_SLOTS, Mapping, NetworkRange, Published, PublishedKey, PublishedPorts, Settings,
-        SocketKey, Usage,
+        MAX_SLOTS, Mapping, NetworkRange, Piece, PieceKey, Published, PublishedKey, PublishedPorts,
+        Settings, SocketKey, Usage,
     },
     verdict::Counters,
 };
@@ -43,6 +43,12 @@ pub static EMBRYONIC: Queue<FlowRef> = Queue::with_max_entries(FLOW_CAPACITY, 0)
 /// As many packets as can be on their way in fragments at once.
 #[map]
 pub static FRAGMENTS: LruHashMap<FlowKey, FirstFragment> = LruHashMap::with_max_entries(16_384, 0);
+/// Later fragments that came before their first, of all packets.
+#[map]
+pub static PIECES: LruHashMap<PieceKey, Piece> = LruHashMap::with_max_entries(1024, 0);
+/// Room for one of them.
+#[map]
+pub static PIECE: PerCpuArray<Piece> = PerCpuArray::with_max_entries(1, 0);
 /// As many sockets as can be without a port of their own at once.
 #[map]
 pub static MAPPINGS: LruHashMap<SocketKey, Mapping> = LruHashMap::with_max_entries(16_384, 0);

@@ -137,14 +137,18 @@ impl Kernel {
         let (code, bytes) = self.tc(hook, frame, segments)?;
         let counter = raised(before, self.maps.counters(hook.ifindex())?)?;
         let group = counter.and_then(counter_label).map_or("pass", |(group, _)| group);
-        let wanted = match group {
-            "pass" => TC_UNSPEC,
-            "drop" => TC_SHOT,
-            _ => TC_REDIRECT,
+        let wanted: &[u32] = match group {
+            "pass" => &[TC_UNSPEC],
+            "drop" => &[TC_SHOT],
+            // It may be the host's as well.
+            "keep" => &[TC_SHOT, TC_UNSPEC],
+            _ => &[TC_REDIRECT],
         };
-        if code != wanted {
+        if !wanted.contains(&code) {
             return Err(format!("{group} ended with the code {code}"));
         }
+        // What is dropped was perhaps written over by what comes in again in its stead.
+        let bytes = if code == TC_SHOT { frame.to_vec() } else { bytes };
         Ok(Seen { counter, target: None, bytes })
     }
 

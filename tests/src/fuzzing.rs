@@ -95,7 +95,10 @@ pub fn send_any(machine: &mut Memory, hook: Hook, frame: &[u8], vanished: bool) 
     let verdict = machine.verdict(hook, &mut bytes, 0);
     match verdict {
         Verdict::Pass(PassReason::Translated) | Verdict::Drop(_) => {}
-        Verdict::Pass(_) | Verdict::Deliver { reason: DeliverReason::Peer, .. } => {
+        Verdict::Pass(_)
+        | Verdict::Keep { .. }
+        | Verdict::Release
+        | Verdict::Deliver { reason: DeliverReason::Peer, .. } => {
             assert_eq!(bytes, frame, "{hook}: {verdict:?} and changed");
         }
         Verdict::Forward { ifindex, .. } => {

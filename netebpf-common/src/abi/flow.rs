@@ -156,16 +156,47 @@ impl FlowRef {
     pub const NONE: Self = Self { generation: FLOW_DEAD, slot: 0, direction: 0 };
 }
 
-/// Which flow the first fragment of a packet belongs to.
+/// What is known of the first fragment of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct FirstFragment {
-    /// The flow, and the direction.
+    /// Its flow, and the direction; [`FlowRef::NONE`] when it has none, or did not come yet.
     pub flow: FlowRef,
-    /// When it came by, nanoseconds of the flow clock.
+    /// When it came by, or the last later one before it: nanoseconds of the flow clock.
     pub seen: u64,
+    /// How many later ones came before it and are kept; 0 when it did come.
+    pub awaited_by: u64,
 }
-assert_layout!(FirstFragment, size 24, align 8);
+assert_layout!(FirstFragment, size 32, align 8);
+
+/// Where a later fragment is kept that came before the first.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(C)]
+pub struct PieceKey {
+    /// The packet, see [`FlowKey::FRAGMENT`].
+    pub packet: FlowKey,
+    /// Which one of those that are kept, from 0 on.
+    pub number: u64,
+}
+assert_layout!(PieceKey, size 48, align 8);
+
+/// A later fragment that is kept, in its frame.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Piece {
+    /// How many bytes it has.
+    pub length: u64,
+    /// Those, and others.
+    pub frame: [u8; Self::LONGEST],
+}
+assert_layout!(Piece, size 2056, align 8);
+
+impl Piece {
+    /// The longest frame that is kept, in bytes.
+    pub const LONGEST: usize = 2048;
+    /// How many are kept of one packet: as many as the longest one has, and more.
+    pub const MOST: u64 = 64;
+}
 
 /// A socket of an endpoint, to the outside.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -17,8 +17,8 @@ mod word;
 pub use address::{Address, Mac, Prefix};
 pub use endpoint::Endpoint;
 pub use flow::{
-    Direction, FLOW_DEAD, FirstFragment, Flow, FlowKey, FlowKind, FlowRef, Mapping, Protocol,
-    SocketKey, TcpSeen, Way, WayKind, is_live,
+    Direction, FLOW_DEAD, FirstFragment, Flow, FlowKey, FlowKind, FlowRef, Mapping, Piece,
+    PieceKey, Protocol, SocketKey, TcpSeen, Way, WayKind, is_live,
 };
 pub use interface::{Interface, InterfaceKind, InterfaceOptions, Usage};
 pub use published::{Published, PublishedKey, PublishedPorts};
@@ -60,6 +60,8 @@ pub mod map {
     /// Least-recently-used hash of [`super::FlowKey`] (see [`super::FlowKey::FRAGMENT`]) to
     /// [`super::FirstFragment`].
     pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// Least-recently-used hash of [`super::PieceKey`] to [`super::Piece`]. The packet logic does not know it.
+    pub const PIECES: &str = "PIECES";
     /// Least-recently-used hash of [`super::SocketKey`] to [`super::Mapping`].
     pub const MAPPINGS: &str = "MAPPINGS";
     /// Memory-mapped array of one [`super::Settings`].
@@ -70,7 +72,7 @@ pub mod map {
     pub const COUNTERS: &str = "COUNTERS";
 
     /// All of them, in the order in which they are loaded.
-    pub const ALL: [&str; 14] = [
+    pub const ALL: [&str; 15] = [
         INTERFACES,
         ENDPOINTS,
         NETWORKS,
@@ -81,6 +83,7 @@ pub mod map {
         FREE_FLOWS,
         EMBRYONIC,
         FRAGMENTS,
+        PIECES,
         MAPPINGS,
         SETTINGS,
         USAGE,

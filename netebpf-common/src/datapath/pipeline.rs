@@ -13,7 +13,7 @@
 use super::{
     FamilyId, Step,
     conntrack::{self, New, SECOND, Seen},
-    datagram::{self, Datagram, Fault, Kind, Part},
+    datagram::{self, Datagram, Fault, Kind},
     family::{Family as _, V4, V6},
     guard,
     host::{Host, Route},
@@ -23,7 +23,7 @@ use super::{
     table::{Lookup as _, State},
 };
 use crate::{
-    abi::{Address, Interface, InterfaceKind, InterfaceOptions, WayKind},
+    abi::{Address, Interface, InterfaceKind, InterfaceOptions, PieceKey, WayKind},
     verdict::{DeliverReason, DropReason, PassReason, Verdict},
     wire::{
         ethernet::{self, Ethernet, ether_type},
@@ -145,6 +145,7 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
             new.open(state, host, datagram)?
         }
     };
+    conntrack::was_awaited(state, host, datagram, &mut new.reply)?;
     let to_endpoint = seen.goes(WayKind::Hairpin);
     if to_endpoint {
         may_turn(datagram, seen.way().mtu.load() as u32)?;
@@ -175,6 +176,10 @@ fn masquerade<S: State, H: Host>(
 ) -> Step<()> {
     let (ifindex, mtu) = match host.route(datagram, sender.gateway_ifindex) {
         Route::Forward { ifindex, mtu, .. } => (ifindex, mtu),
+        // Its first fragment may be to a published port.
+        Route::Host if is_ahead(state, host, datagram) => {
+            return Err(Verdict::Keep { goes_on: true });
+        }
         Route::Host => return Err(Verdict::Pass(PassReason::ToHost)),
         Route::None => return Err(Verdict::Pass(PassReason::NoUplink)),
     };
@@ -182,6 +187,9 @@ fn masquerade<S: State, H: Host>(
         .ok_or(Verdict::Drop(DropReason::NotAnUplink))?;
     match datagram.kind {
         Kind::NotUnderstood => return Err(Verdict::Pass(PassReason::NotUnderstood)),
+        Kind::LaterFragment if is_ahead(state, host, datagram) => {
+            return Err(Verdict::Keep { goes_on: false });
+        }
         Kind::LaterFragment => return Err(Verdict::Drop(DropReason::NoFirstFragment)),
         Kind::Transport(_) | Kind::Error { .. } => {}
     }
@@ -227,7 +235,7 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
     let datagram = &*datagram;
     // An error that quotes a packet of ours and is not addressed to us says nothing to our endpoints.
     if datagram.destination != datagram.key.destination {
-        return Ok(unrelated(state, datagram, uplink));
+        return Ok(unrelated(state, host, datagram, uplink));
     }
     let seen = match conntrack::find(state, host, datagram, &mut new.reply) {
         Some(seen) if seen.goes(WayKind::Inward) => seen,
@@ -235,13 +243,14 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
         Some(_) => return Ok(Verdict::Drop(DropReason::SpoofedAddress)),
         None => {
             let Some(published) = nat::published_at(state, datagram, &mut new.port) else {
-                return Ok(unrelated(state, datagram, uplink));
+                return Ok(unrelated(state, host, datagram, uplink));
             };
             isolation::may_enter(state, datagram, own_address(uplink, datagram.family))?;
             nat::publish(state, datagram, uplink, published, new)?;
             new.open(state, host, datagram)?
         }
     };
+    conntrack::was_awaited(state, host, datagram, &mut new.reply)?;
     let last_hop = may_go_on(datagram, seen.way().mtu.load() as u32);
     translate(packet, state, host, datagram, &seen, new)?;
     if last_hop.is_err() {
@@ -271,9 +280,18 @@ fn deliver<P: Packet + ?Sized>(
 /// Neither of a flow nor for a published port. What is addressed into a network ends here, and so does
 /// what claims to come from one; the host's own address is known without a look-up.
 #[inline(always)]
-fn unrelated<S: State>(state: &S, datagram: &Datagram, uplink: &Interface) -> Verdict {
+fn unrelated<S: State, H: Host>(
+    state: &S,
+    host: &H,
+    datagram: &Datagram,
+    uplink: &Interface,
+) -> Verdict {
     if datagram.destination == own_address(uplink, datagram.family) {
-        Verdict::Pass(PassReason::NotOurs)
+        if is_ahead(state, host, datagram) {
+            Verdict::Keep { goes_on: true }
+        } else {
+            Verdict::Pass(PassReason::NotOurs)
+        }
     } else if state.network_of(&datagram.destination).is_some() {
         Verdict::Drop(DropReason::NotPublished)
     } else if state.network_of(&datagram.source).is_some() {
@@ -441,6 +459,36 @@ pub fn to_network<P: Packet + ?Sized, S: State>(
     }
 }
 
+/// Whether it is a fragment whose first one may still come.
+#[inline(always)]
+fn is_ahead<S: State, H: Host>(state: &S, host: &H, datagram: &Datagram) -> bool {
+    matches!(datagram.kind, Kind::LaterFragment) && conntrack::is_awaited(state, host, datagram)
+}
+
+/// Finds a place for a fragment that [`Verdict::Keep`] was said of, to be asked right after it. `None` when there is none.
+#[inline(always)]
+pub fn keep<'a, S: State, H: Host>(
+    state: &S,
+    host: &H,
+    scratch: &'a mut Scratch,
+) -> Option<&'a PieceKey> {
+    let Scratch { datagram, new } = scratch;
+    conntrack::keep(state, host, datagram, &mut new.piece).then_some(&new.piece)
+}
+
+/// Where the fragments are kept that wait for a first one of which [`Verdict::Release`] was said, to be asked right after
+/// it: their key but for its number, and how many there are.
+#[inline(always)]
+pub fn release<'a, S: State, H: Host>(
+    state: &S,
+    host: &H,
+    scratch: &'a mut Scratch,
+) -> (&'a mut PieceKey, u64) {
+    let Scratch { datagram, new } = scratch;
+    let kept = conntrack::release(state, host, datagram, &mut new.piece);
+    (&mut new.piece, kept)
+}
+
 /// The interface at an index, if it is what we take it for.
 #[inline(always)]
 fn interface<S: State>(state: &S, ifindex: u32, kind: InterfaceKind) -> Option<&Interface> {
@@ -557,10 +605,8 @@ fn translate<P: Packet + ?Sized, S: State, H: Host>(
     seen: &Seen,
     new: &mut New,
 ) -> Step<()> {
+    conntrack::remember(state, host, datagram, &mut new.reply);
     conntrack::observe(state, host, seen, datagram, packet.length());
-    if matches!(datagram.part, Part::First) {
-        conntrack::remember(state, host, datagram, &mut new.reply);
-    }
     let malformed = Verdict::Drop(DropReason::Malformed);
     nat::change_identification(packet, datagram, seen).ok_or(malformed)?;
     let done = match datagram.kind {

@@ -21,7 +21,7 @@ mod station;
 
 pub use case::{
     Case, Expect, Given, Hook, Layout, Machine, Memory, Observation, Row, Seen, Tables, WayOut,
-    case, hairpin, pass, peer, refuse, rx, translated, tx,
+    case, hairpin, keep, keep_and_pass, pass, peer, refuse, release, rx, translated, tx,
 };
 pub use case::{
     bring_back, capacity, embryonic_quota, flow_vanishes, into_network, later, no_default_route,

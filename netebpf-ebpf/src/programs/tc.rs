@@ -3,6 +3,7 @@
 use crate::{
     adapters::{Maps, TcPacket},
     finish::{self, Handover},
+    pieces,
 };
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
@@ -27,6 +28,7 @@ pub fn endpoint_ingress(context: TcContext) -> i32 {
     let mut packet = TcPacket::new(skb);
     let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
     let verdict = pipeline::from_endpoint(&mut packet, &Maps, &mut host, scratch, ifindex);
+    let verdict = pieces::settle(verdict, skb, scratch);
     finish::tc(verdict, skb, counters)
 }
 
@@ -55,6 +57,7 @@ pub fn uplink_ingress(context: TcContext) -> i32 {
     let mut packet = TcPacket::new(skb);
     let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
     let verdict = pipeline::from_outside(&mut packet, &Maps, &mut host, scratch, ifindex);
+    let verdict = pieces::settle(verdict, skb, scratch);
     finish::tc(verdict, skb, counters)
 }
 

@@ -126,7 +126,7 @@ rows! {
     22 fragments_of_a_datagram: "A datagram of several fragments is answered (RFC 4787 REQ-14, in order)",
         netebpf Yes, Linux Yes;
     22 fragments_out_of_order: "… also when a later fragment comes first (REQ-14, out of order)",
-        netebpf No("a fragment that comes before its first is refused"), Linux Yes;
+        netebpf Yes, Linux Yes;
     23 identifications: "Fragments of two endpoints with one identification are two packets",
         netebpf Yes, Linux Yes;
     24 options_and_extension_headers: "IPv4 options and IPv6 extension headers are stepped over",

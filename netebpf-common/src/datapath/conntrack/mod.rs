@@ -4,10 +4,12 @@
 //! endpoints' generations are those that it was opened with. Both tuples are in the index before a packet
 //! of the flow leaves, or neither stays.
 
+mod fragments;
 mod lifetime;
 mod places;
 mod tcp;
 
+pub(super) use fragments::{is_awaited, keep, release, remember, was_awaited};
 pub use lifetime::lifetime;
 pub use places::OPENING;
 pub use tcp::TcpPhase;
@@ -21,8 +23,8 @@ use super::{
 };
 use crate::{
     abi::{
-        Address, Direction, Endpoint, FirstFragment, Flow, FlowKey, FlowKind, FlowRef, Interface,
-        Mac, Mapping, Protocol, PublishedKey, SocketKey, Way, WayKind,
+        Address, Direction, Endpoint, Flow, FlowKey, FlowKind, FlowRef, Interface, Mac, Mapping,
+        PieceKey, Protocol, PublishedKey, SocketKey, Way, WayKind,
     },
     verdict::{DropReason, Verdict},
 };
@@ -84,9 +86,6 @@ pub const fn identification_of(slot: u32) -> u32 {
     slot.wrapping_mul(0x9e37_79b1)
 }
 
-/// How long a first fragment speaks for the later ones: the time that Linux gives to reassembly.
-const REASSEMBLY: u64 = 30 * SECOND;
-
 /// The flow that a packet belongs to. One that was not understood has no tuple to ask for.
 #[inline(always)]
 pub(super) fn find<'a, S: State, H: Host>(
@@ -97,51 +96,13 @@ pub(super) fn find<'a, S: State, H: Host>(
 ) -> Option<Seen<'a>> {
     let found = match datagram.kind {
         Kind::NotUnderstood => None,
-        Kind::LaterFragment => find_first(state, host, datagram),
+        Kind::LaterFragment => fragments::find_first(state, host, datagram),
         _ => find_tuple(state, &datagram.key),
     };
     if found.is_none() && matches!(datagram.part, Part::First) {
-        // Its later fragments are not those of an earlier packet with its identification.
-        set_first(datagram, key);
-        state.fragments().forget(key);
+        fragments::has_no_flow(state, host, datagram, key);
     }
     found
-}
-
-/// The flow that the first fragment of a packet belongs to.
-#[inline(always)]
-fn find_first<'a, S: State, H: Host>(
-    state: &'a S,
-    host: &H,
-    datagram: &Datagram,
-) -> Option<Seen<'a>> {
-    let first = state.fragments().get(&datagram.key)?;
-    let seen = follow(state, &first.flow)?;
-    let key = seen.flow.key(seen.direction);
-    // As in `find_tuple`, an entry may have become another's while it was read.
-    let same = key.source == datagram.source && key.destination == datagram.destination;
-    (same && host.now().wrapping_sub(first.seen) < REASSEMBLY).then_some(seen)
-}
-
-/// The key that a first fragment and its later ones have in common.
-#[inline(always)]
-fn set_first(datagram: &Datagram, key: &mut FlowKey) {
-    key.source = datagram.source;
-    key.destination = datagram.destination;
-    key.set_fragment(datagram.fragment_protocol(), datagram.identification);
-}
-
-/// Remembers the flow of a first fragment, for the later ones, which have no ports.
-#[inline(always)]
-pub(super) fn remember<S: State, H: Host>(
-    state: &S,
-    host: &H,
-    datagram: &Datagram,
-    key: &mut FlowKey,
-) {
-    let Some(flow) = state.index().get(&datagram.key) else { return };
-    set_first(datagram, key);
-    state.fragments().put(key, &FirstFragment { flow: *flow, seen: host.now() });
 }
 
 /// The flow that a packet the other way would belong to.
@@ -284,6 +245,8 @@ pub(super) struct New {
     entry: FlowRef,
     /// A flow that may have to make room.
     other: FlowRef,
+    /// Where a fragment is kept.
+    pub piece: PieceKey,
     /// See [`claim_tuple`].
     mark: FlowKey,
     search: Search,
@@ -299,6 +262,7 @@ impl New {
         port: PublishedKey { address: Address::NONE, port: [0; 2], padding: [0; 2], protocol: 0 },
         entry: FlowRef::NONE,
         other: FlowRef::NONE,
+        piece: PieceKey { packet: FlowKey::NONE, number: 0 },
         mark: FlowKey::NONE,
         search: Search::NONE,
         socket: SocketKey::NONE,

@@ -27,6 +27,10 @@ pub enum Expect {
     Inward(Frame, DeliverReason),
     /// It leaves by the uplink as this, one hop later.
     Outward(Frame),
+    /// It is kept until its first fragment has come; and goes the kernel's way as well, or not.
+    Keep(bool),
+    /// It comes in again, before the fragments that are kept.
+    Release,
     /// It ends here.
     Refuse(DropReason),
 }
@@ -55,6 +59,18 @@ pub fn hairpin(frame: Frame) -> Expect {
 pub fn tx(frame: Frame) -> Expect {
     Expect::Outward(frame)
 }
+/// It is kept until its first fragment has come.
+pub fn keep() -> Expect {
+    Expect::Keep(false)
+}
+/// It is kept until its first fragment has come, and goes the kernel's way as well.
+pub fn keep_and_pass() -> Expect {
+    Expect::Keep(true)
+}
+/// It comes in again, before the fragments that are kept.
+pub fn release() -> Expect {
+    Expect::Release
+}
 /// It ends here.
 pub fn refuse(reason: DropReason) -> Expect {
     Expect::Refuse(reason)
@@ -76,6 +92,8 @@ impl Expect {
                 let next = if frame.to.place == Place::Beyond { ROUTER } else { frame.to };
                 Verdict::Forward { ifindex: UPLINK, next_hop: next.address(family) }
             }
+            Self::Keep(goes_on) => Verdict::Keep { goes_on: *goes_on },
+            Self::Release => Verdict::Release,
             Self::Refuse(reason) => Verdict::Drop(*reason),
         }
     }
@@ -89,8 +107,8 @@ impl Expect {
             bytes
         };
         match self {
-            Self::Refuse(_) => None,
-            Self::Pass(_) | Self::Peer(_) => Some(sent.to_vec()),
+            Self::Refuse(_) | Self::Keep(false) | Self::Release => None,
+            Self::Pass(_) | Self::Peer(_) | Self::Keep(true) => Some(sent.to_vec()),
             Self::Translated(frame) => Some(same_link(frame)),
             Self::Outward(frame) => Some(same_link(&frame.clone().one_hop_later())),
             Self::Inward(frame, _) => {
@@ -123,7 +141,7 @@ impl Expect {
         let target: Option<(u32, Option<Address>)> = match verdict {
             Verdict::Deliver { ifindex, .. } => Some((ifindex, None)),
             Verdict::Forward { ifindex, next_hop } => Some((ifindex, Some(next_hop))),
-            Verdict::Pass(_) | Verdict::Drop(_) => None,
+            _ => None,
         };
         if seen.target.is_some() && seen.target != target {
             return Err(format!("expected to go to {target:?}, went to {:?}", seen.target));

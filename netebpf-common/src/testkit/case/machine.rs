@@ -251,7 +251,7 @@ impl Memory {
         let (packet, state, host) = (&mut packet, &*self.state, &mut self.host);
         // One for all packets, as in the kernel: what an earlier one left must not matter.
         let (scratch, ifindex) = (&mut self.scratch, hook.ifindex());
-        match hook {
+        let verdict = match hook {
             Hook::Veth(_) => pipeline::from_endpoint(packet, state, host, scratch, ifindex),
             Hook::FromOutside => pipeline::from_outside(packet, state, host, scratch, ifindex),
             Hook::ToOutside { ingress } => {
@@ -260,6 +260,17 @@ impl Memory {
             Hook::IntoNetwork { ingress, .. } => {
                 pipeline::to_network(packet, state, scratch, ifindex, ingress)
             }
+        };
+        // What is kept is noted; nothing comes in again by itself.
+        match verdict {
+            Verdict::Keep { goes_on } if pipeline::keep(state, host, scratch).is_none() => {
+                Verdict::not_kept(goes_on)
+            }
+            Verdict::Release => {
+                let _ = pipeline::release(state, host, scratch);
+                verdict
+            }
+            _ => verdict,
         }
     }
 }
@@ -315,7 +326,7 @@ impl Machine for Memory {
         let target = match verdict {
             Verdict::Deliver { ifindex, .. } => Some((ifindex, None)),
             Verdict::Forward { ifindex, next_hop } => Some((ifindex, Some(next_hop))),
-            Verdict::Pass(_) | Verdict::Drop(_) => None,
+            _ => None,
         };
         self.state.consistent(false)?;
         Ok(Seen { counter: ours.then(|| verdict.counter()), target, bytes })

@@ -4,7 +4,9 @@ mod expect;
 mod layout;
 mod machine;
 
-pub use expect::{Expect, hairpin, pass, peer, refuse, rx, translated, tx};
+pub use expect::{
+    Expect, hairpin, keep, keep_and_pass, pass, peer, refuse, release, rx, translated, tx,
+};
 pub use layout::{
     Given, Layout, WayOut, bring_back, capacity, embryonic_quota, flow_vanishes, later,
     no_default_route, no_uplink_address, peers_apart, place_of, publish, quota, remove, restart,

@@ -5,8 +5,8 @@ use aya::maps::{MapData, MapError, MapInfo, MapType};
 use netebpf_common::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface,
-        MAX_SLOTS, Mapping, NetworkRange, Published, PublishedKey, PublishedPorts, Settings,
-        SocketKey, Usage, map,
+        MAX_SLOTS, Mapping, NetworkRange, Piece, PieceKey, Published, PublishedKey, PublishedPorts,
+        Settings, SocketKey, Usage, map,
     },
     verdict::Counters,
 };
@@ -52,6 +52,7 @@ pub(super) fn wanted(name: &str) -> Option<Layout> {
         map::FREE_FLOWS => layout_of::<(), u32>(Queue, 0, None),
         map::EMBRYONIC => layout_of::<(), FlowRef>(Queue, 0, None),
         map::FRAGMENTS => layout_of::<FlowKey, FirstFragment>(LruHash, 0, None),
+        map::PIECES => layout_of::<PieceKey, Piece>(LruHash, 0, None),
         map::MAPPINGS => layout_of::<SocketKey, Mapping>(LruHash, 0, None),
         map::SETTINGS => layout_of::<u32, Settings>(Array, MMAPABLE, Some(1)),
         map::USAGE => layout_of::<u32, Usage>(Array, MMAPABLE, Some(MAX_SLOTS)),

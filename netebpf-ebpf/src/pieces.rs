@@ -1,0 +1,103 @@
+//! Later fragments that come before their first are kept, and come in again behind it.
+
+use crate::{
+    adapters::{KernelHost, Maps},
+    maps,
+};
+use aya_ebpf::{
+    bindings::{__sk_buff, BPF_F_INGRESS, BPF_F_RECOMPUTE_CSUM},
+    helpers::generated::{
+        bpf_clone_redirect, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
+    },
+};
+use core::{arch::asm, ptr};
+use netebpf_common::{
+    abi::Piece,
+    datapath::pipeline::{self, Scratch},
+    verdict::Verdict,
+};
+
+/// Does what a verdict on a fragment asks for, in a frame of its own: no other packet comes by here.
+#[inline(always)]
+pub fn settle(verdict: Verdict, skb: *mut __sk_buff, scratch: &mut Scratch) -> Verdict {
+    match verdict {
+        Verdict::Keep { goes_on } if !keep(skb, scratch) => Verdict::not_kept(goes_on),
+        Verdict::Release => {
+            release(skb, scratch);
+            verdict
+        }
+        _ => verdict,
+    }
+}
+
+/// Keeps a frame. `false` when it is too long, or its packet has too many.
+#[inline(never)]
+fn keep(skb: *mut __sk_buff, scratch: &mut Scratch) -> bool {
+    // SAFETY: the context is valid as long as the program runs.
+    let length = unsafe { (*skb).len };
+    if length as usize > Piece::LONGEST {
+        return false;
+    }
+    let host = KernelHost::new(skb.cast());
+    let Some(key) = pipeline::keep(&Maps, &host, scratch) else { return false };
+    // SAFETY: this CPU's own, and nobody else takes it.
+    let Some(piece) = maps::PIECE.get_ptr_mut(0).map(|piece| unsafe { &mut *piece }) else {
+        return false;
+    };
+    piece.length = u64::from(length);
+    // SAFETY: the frame has this many bytes, and the room more.
+    let loaded = unsafe {
+        bpf_skb_load_bytes(skb.cast(), 0, ptr::from_mut(&mut piece.frame).cast(), bounded(length))
+    };
+    loaded == 0 && maps::PIECES.insert(key, &*piece, 0).is_ok()
+}
+
+/// Lets a first fragment come in again, and what is kept behind it: each a copy of the frame, written over.
+#[inline(never)]
+fn release(skb: *mut __sk_buff, scratch: &mut Scratch) {
+    let host = KernelHost::new(skb.cast());
+    let (key, kept) = pipeline::release(&Maps, &host, scratch);
+    // SAFETY: the context is valid as long as the program runs.
+    let ifindex = unsafe { (*skb).ifindex };
+    // SAFETY: as above. Whatever fails, fragments are lost as they may be anywhere on their way.
+    unsafe { bpf_clone_redirect(skb, ifindex, u64::from(BPF_F_INGRESS)) };
+    // Counted in a register, where the verifier can see that it comes to an end.
+    let mut number = 0;
+    while number < Piece::MOST && number < kept {
+        key.number = number;
+        // SAFETY: an entry that is removed while it is read is one of the same type.
+        if let Some(piece) = unsafe { maps::PIECES.get(&*key) } {
+            let length = piece.length as u32;
+            let frame = ptr::from_ref(&piece.frame).cast();
+            // SAFETY: as above; the value has more bytes than the frame.
+            unsafe {
+                if bpf_skb_change_tail(skb, length, 0) == 0
+                    && bpf_skb_store_bytes(
+                        skb,
+                        0,
+                        frame,
+                        bounded(length),
+                        u64::from(BPF_F_RECOMPUTE_CSUM),
+                    ) == 0
+                {
+                    bpf_clone_redirect(skb, ifindex, u64::from(BPF_F_INGRESS));
+                }
+            }
+            let _ = maps::PIECES.remove(&*key);
+        }
+        number += 1;
+    }
+}
+
+/// The length of a frame, in bounds that the verifier sees and LLVM does not: it knows that a frame is never empty,
+/// nor longer than [`Piece::LONGEST`].
+#[inline(always)]
+fn bounded(length: u32) -> u32 {
+    let mut bounded = u64::from(length - 1);
+    // SAFETY: one instruction on one register.
+    unsafe {
+        asm!("{0} &= {mask}", inlateout(reg) bounded, mask = const Piece::LONGEST - 1,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    bounded as u32 + 1
+}
