@@ -10,7 +10,7 @@ use aya_ebpf::{
         bpf_clone_redirect, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
     },
 };
-use core::{arch::asm, ptr};
+use core::{arch::asm, hint, ptr};
 use netebpf_common::{
     abi::Piece,
     datapath::pipeline::{self, Scratch},
@@ -61,9 +61,9 @@ fn release(skb: *mut __sk_buff, scratch: &mut Scratch) {
     let ifindex = unsafe { (*skb).ifindex };
     // SAFETY: as above. Whatever fails, fragments are lost as they may be anywhere on their way.
     unsafe { bpf_clone_redirect(skb, ifindex, u64::from(BPF_F_INGRESS)) };
-    // Counted in a register, where the verifier can see that it comes to an end.
+    // LLVM would make one bound of the two, of which the verifier knows nothing.
     let mut number = 0;
-    while number < Piece::MOST && number < kept {
+    while number < Piece::MOST && number < hint::black_box(kept) {
         key.number = number;
         // SAFETY: an entry that is removed while it is read is one of the same type.
         if let Some(piece) = unsafe { maps::PIECES.get(&*key) } {

@@ -1,8 +1,8 @@
 //! From an endpoint to the outside, its source translated to the uplink's address.
 
 use netebpf_tests::lab::{
-    Family, Lab, both,
-    family::{FRONT, HOST, LAN, ROUTER, SERVER},
+    Family, Lab, address, both,
+    family::{FRONT, HOST, HOST_2, LAN, ROUTER, SERVER},
     moment, patience,
     probe::{Answer, port_unreachable, time_exceeded, too_big},
     topology,
@@ -11,6 +11,7 @@ use netebpf_tests::lab::{
 
 netebpf_tests::tests![
     reaches_the_outside,
+    by_a_fixed_address,
     a_taken_port_is_exchanged,
     errors_come_back,
     one_hop_more,
@@ -40,8 +41,38 @@ fn reaches_the_outside() {
     }
 }
 
+const SNAT_V4: &str = "com.docker.network.host_ipv4";
+const SNAT_V6: &str = "com.docker.network.host_ipv6";
 const OUT: &str = "forward/masquerade_or_reply";
 const BACK: &str = "deliver/inward";
+
+/// A network whose packets leave with an address of their own.
+fn by_a_fixed_address() {
+    let lab = Lab::up(&topology());
+    address(&lab.host, "up0", HOST_2);
+    let options = format!("-o {SNAT_V4}={} -o {SNAT_V6}={}", HOST_2.0, HOST_2.1);
+    lab.run(&format!("network create own --ipv6 {options}")).ok();
+    let network = &lab.json("network inspect own")[0];
+    assert_eq!(network["Options"][SNAT_V6], HOST_2.1.to_string());
+    lab.run("create --name e1 --network own").ok();
+    let (e1, c1) = (lab.endpoint("e1"), lab.endpoint("c1"));
+    for (ns, them) in [(&lab.server, SERVER), (&lab.lan, LAN)] {
+        let echo = ns.echo(7);
+        both(|family| {
+            e1.reaches(them.of(family));
+            let port = e1.ask_tcp(them.port(family, 7)).port();
+            assert_eq!(echo.client(), HOST_2.port(family, port));
+            let port = e1.ask_udp(them.port(family, 7));
+            assert_eq!(echo.client(), HOST_2.port(family, port));
+            let port = c1.ask_udp(them.port(family, 7));
+            assert_eq!(echo.client(), HOST.port(family, port));
+        });
+    }
+    // What is no address of the host is said.
+    let file = format!("name: t\nnetworks: {{n: {{driver_opts: {{{SNAT_V4}: 192.0.2.77}}}}}}\n");
+    let note = lab.up_text(&file);
+    assert!(note.out.contains("no uplink has the address 192.0.2.77"), "{note:?}");
+}
 
 /// Two endpoints from one source port to one server: both work, from different ports.
 fn a_taken_port_is_exchanged() {

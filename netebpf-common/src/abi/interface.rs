@@ -79,6 +79,11 @@ pub struct Interface {
     pub v4: Address,
     /// IPv6 address, or [`Address::NONE`].
     pub v6: Address,
+    /// Endpoint: the IPv4 address that its packets leave with, whichever the uplink; or [`Address::NONE`], and they leave
+    /// with the uplink's.
+    pub snat_v4: Address,
+    /// Likewise the IPv6 address.
+    pub snat_v6: Address,
     /// Ethernet address.
     pub mac: Mac,
     /// Ethernet address of the gateway.
@@ -86,7 +91,7 @@ pub struct Interface {
     /// Zero.
     pub reserved: [u8; 4],
 }
-assert_layout!(Interface, size 88, align 8);
+assert_layout!(Interface, size 120, align 8);
 
 impl Interface {
     /// A free place.
@@ -104,6 +109,8 @@ impl Interface {
         padding: [0; 6],
         v4: Address::NONE,
         v6: Address::NONE,
+        snat_v4: Address::NONE,
+        snat_v6: Address::NONE,
         mac: Mac([0; 6]),
         gateway_mac: Mac([0; 6]),
         reserved: [0; 4],

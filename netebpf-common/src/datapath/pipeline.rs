@@ -195,8 +195,8 @@ fn masquerade<S: State, H: Host>(
     }
     // The kernel answers for these without a flow.
     may_go_on(datagram, mtu)?;
-    let uplink = (uplink, own_address(uplink, datagram.family));
-    nat::masquerade(state, datagram, sender, uplink, new)
+    let outside = (uplink.ifindex, outside_address(sender, uplink, datagram.family));
+    nat::masquerade(state, datagram, sender, outside, new)
 }
 
 /// What comes in by an uplink.
@@ -286,16 +286,16 @@ fn unrelated<S: State, H: Host>(
     datagram: &Datagram,
     uplink: &Interface,
 ) -> Verdict {
-    if datagram.destination == own_address(uplink, datagram.family) {
-        if is_ahead(state, host, datagram) {
-            Verdict::Keep { goes_on: true }
-        } else {
-            Verdict::Pass(PassReason::NotOurs)
+    if datagram.destination != own_address(uplink, datagram.family) {
+        if state.network_of(&datagram.destination).is_some() {
+            return Verdict::Drop(DropReason::NotPublished);
         }
-    } else if state.network_of(&datagram.destination).is_some() {
-        Verdict::Drop(DropReason::NotPublished)
-    } else if state.network_of(&datagram.source).is_some() {
-        Verdict::Drop(DropReason::SpoofedAddress)
+        if state.network_of(&datagram.source).is_some() {
+            return Verdict::Drop(DropReason::SpoofedAddress);
+        }
+    }
+    if is_ahead(state, host, datagram) {
+        Verdict::Keep { goes_on: true }
     } else {
         Verdict::Pass(PassReason::NotOurs)
     }
@@ -412,8 +412,8 @@ fn forwarded<'a, S: State, H: Host>(
     if sender.options.contains(InterfaceOptions::INTERNAL) {
         return Err(Verdict::Drop(DropReason::InternalNetwork));
     }
-    let uplink = (uplink, own_address(uplink, datagram.family));
-    nat::masquerade(state, datagram, sender, uplink, new)?;
+    let outside = (uplink.ifindex, outside_address(sender, uplink, datagram.family));
+    nat::masquerade(state, datagram, sender, outside, new)?;
     let seen = new.open(state, host, datagram)?;
     // Another CPU may have been first with a flow of another kind.
     if seen.goes(WayKind::Outward) {
@@ -493,6 +493,16 @@ pub fn release<'a, S: State, H: Host>(
 #[inline(always)]
 fn interface<S: State>(state: &S, ifindex: u32, kind: InterfaceKind) -> Option<&Interface> {
     state.interface(ifindex).filter(|interface| interface.is(kind))
+}
+
+/// The address that an endpoint's packets leave an uplink with.
+#[inline(always)]
+fn outside_address(sender: &Interface, uplink: &Interface, family: FamilyId) -> Address {
+    let fixed = match family {
+        FamilyId::V4 => sender.snat_v4,
+        FamilyId::V6 => sender.snat_v6,
+    };
+    if fixed.is_none() { own_address(uplink, family) } else { fixed }
 }
 
 #[inline(always)]

@@ -177,6 +177,8 @@ pub const WEB_NOBODY: Station = inside("WEB_NOBODY", SiteName::Web, 99);
 
 /// The host, at its uplink.
 pub const HOST: Station = outside("HOST", Place::Host, 1, 1);
+/// The host, at another of its addresses.
+pub const HOST_2: Station = outside("HOST_2", Place::Host, 1, 2);
 /// The host's neighbour on the uplink's segment.
 pub const LAN: Station = outside("LAN", Place::Lan, 1, 9);
 /// The router on the uplink's segment.

@@ -7,7 +7,7 @@ use super::{
     output::{self, Format, Listing, rfc3339},
 };
 use crate::{
-    config::topology::{BRIDGE_NAME, ICC, MTU},
+    config::topology::{BRIDGE_NAME, ICC, MTU, OPTIONS, SNAT_V4, SNAT_V6},
     daemon::api::{Changes, CreateNetworkRequest, NetworkView, RemoveRequest, path},
     model::{
         Driver, InterfaceName,
@@ -17,7 +17,10 @@ use crate::{
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
-use std::net::IpAddr;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 /// Manage networks
 #[derive(Debug, Args)]
@@ -162,6 +165,8 @@ impl Create {
                 DriverOption::Bridge(name) => network.bridge = Some(name),
                 DriverOption::Peers(peers) => network.peers = peers,
                 DriverOption::Mtu(mtu) => network.mtu = Some(mtu),
+                DriverOption::SnatV4(address) => network.snat_v4 = Some(address),
+                DriverOption::SnatV6(address) => network.snat_v6 = Some(address),
             }
         }
         let request = CreateNetworkRequest { network };
@@ -178,6 +183,8 @@ enum DriverOption {
     Bridge(InterfaceName),
     Peers(bool),
     Mtu(u32),
+    SnatV4(Ipv4Addr),
+    SnatV6(Ipv6Addr),
 }
 
 fn option(text: &str) -> Result<DriverOption, String> {
@@ -186,16 +193,20 @@ fn option(text: &str) -> Result<DriverOption, String> {
         BRIDGE_NAME => {
             InterfaceName::new(value).map(DriverOption::Bridge).map_err(|error| error.to_string())
         }
-        ICC => value
-            .parse()
-            .map(DriverOption::Peers)
-            .map_err(|_| format!("{value:?}: true or false would be right")),
-        MTU => value
-            .parse()
-            .map(DriverOption::Mtu)
-            .map_err(|_| format!("{value:?}: a number of bytes would be right")),
-        _ => Err(format!("{BRIDGE_NAME}=, {ICC}= and {MTU}= are understood")),
+        ICC => parsed(value, DriverOption::Peers, "true or false"),
+        MTU => parsed(value, DriverOption::Mtu, "a number of bytes"),
+        SNAT_V4 => parsed(value, DriverOption::SnatV4, "an IPv4 address of the host"),
+        SNAT_V6 => parsed(value, DriverOption::SnatV6, "an IPv6 address of the host"),
+        _ => Err(format!("understood are {}", OPTIONS.map(|key| format!("{key}=")).join(", "))),
     }
+}
+
+fn parsed<T: FromStr>(
+    value: &str,
+    option: impl FnOnce(T) -> DriverOption,
+    right: &str,
+) -> Result<DriverOption, String> {
+    value.parse().map(option).map_err(|_| format!("{value:?}: {right} would be right"))
 }
 
 /// `NAME=ADDRESS`.
@@ -301,8 +312,15 @@ pub(super) fn shape(view: &NetworkView) -> Value {
         BRIDGE_NAME: network.bridge.as_str(),
         ICC: network.peers.to_string(),
     });
-    if let Some(mtu) = network.mtu {
-        options[MTU] = mtu.to_string().into();
+    let chosen = [
+        (SNAT_V4, network.snat_v4.map(|address| address.to_string())),
+        (SNAT_V6, network.snat_v6.map(|address| address.to_string())),
+        (MTU, network.mtu.map(|mtu| mtu.to_string())),
+    ];
+    for (key, value) in chosen {
+        if let Some(value) = value {
+            options[key] = value.into();
+        }
     }
     json!({
         "Name": network.name,

@@ -4,7 +4,10 @@ use super::mac::MacText;
 use super::{Id, InterfaceName, Origin};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 /// A network's kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -53,6 +56,12 @@ pub struct Network {
     pub internal: bool,
     /// Whether endpoints reach one another.
     pub peers: bool,
+    /// The host's IPv4 address that its packets leave with; the uplink's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snat_v4: Option<Ipv4Addr>,
+    /// Likewise the IPv6 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snat_v6: Option<Ipv6Addr>,
     /// The longest IP packet; the uplink's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,

@@ -105,6 +105,12 @@ pub struct NetworkRequest {
     pub internal: bool,
     /// Whether endpoints reach one another.
     pub peers: bool,
+    /// The host's IPv4 address that its packets leave with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snat_v4: Option<Ipv4Addr>,
+    /// Likewise the IPv6 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snat_v6: Option<Ipv6Addr>,
     /// The longest IP packet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
@@ -130,6 +136,8 @@ impl NetworkRequest {
             subnets: Vec::new(),
             internal: false,
             peers: true,
+            snat_v4: None,
+            snat_v6: None,
             mtu: None,
             bridge: None,
             labels: BTreeMap::new(),

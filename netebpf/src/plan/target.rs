@@ -95,6 +95,7 @@ impl Target {
             }
         }
         target.note_missing_uplinks(desired, observed);
+        target.note_missing_addresses(desired, observed);
         target.tables.published = published::expand(desired, &observed.uplinks);
         sysctls::fill(&mut target, observed);
         Ok(target)
@@ -179,6 +180,21 @@ impl Target {
                 };
                 self.notes
                     .push(format!("uplink {name} {state}; it is served as soon as that changes"));
+            }
+        }
+    }
+
+    fn note_missing_addresses(&mut self, desired: &Desired, observed: &Observed) {
+        for network in desired.networks.values() {
+            let fixed = [network.snat_v4.map(IpAddr::from), network.snat_v6.map(IpAddr::from)];
+            for address in fixed.into_iter().flatten() {
+                if !observed.uplinks.iter().any(|uplink| uplink.addresses.contains(&address)) {
+                    self.notes.push(format!(
+                        "network {}: no uplink has the address {address} that its packets leave \
+                         with; they are not answered until one does",
+                        network.name
+                    ));
+                }
             }
         }
     }
@@ -335,6 +351,8 @@ impl Target {
             kind: InterfaceKind::Endpoint as u32,
             v4: v4.map_or(Address::NONE, Into::into),
             v6: v6.map_or(Address::NONE, Into::into),
+            snat_v4: network.snat_v4.map_or(Address::NONE, Into::into),
+            snat_v6: network.snat_v6.map_or(Address::NONE, Into::into),
             mac: attachment.mac.0,
             gateway_mac: Mac(gateway_mac),
             gateway_ifindex: bridge_index,

@@ -35,6 +35,8 @@ fn network(name: &str, number: u32) -> Network {
         }],
         internal: false,
         peers: true,
+        snat_v4: None,
+        snat_v6: None,
         mtu: None,
         labels: BTreeMap::new(),
         created: 0,

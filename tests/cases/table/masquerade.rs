@@ -267,5 +267,21 @@ pub(crate) fn cases() -> Vec<Case> {
             .send(echo_reply(WORLD_2, HOST, 7))
             .expect(rx(echo_reply(WORLD_2, WEB_1, 7)))
             .flows(1),
+        case("a fixed address, whichever the uplink's is")
+            .given(leaves_as(WEB_1, HOST_2))
+            .send(udp(WEB_1, 40_000, WORLD, 53))
+            .expect(tx(udp(HOST_2, 40_000, WORLD, 53)))
+            .send(udp(WORLD, 53, HOST_2, 40_000))
+            .expect(rx(udp(WORLD, 53, WEB_1, 40_000)))
+            .send(udp(WORLD, 53, HOST, 40_000))
+            .expect(pass(PassReason::NotOurs))
+            .send(udp(WEB_2, 40_000, WORLD, 53))
+            .expect(tx(udp(HOST, 40_000, WORLD, 53)))
+            .send_at(to_outside(), udp(WEB_1, 40_001, WORLD, 53))
+            .expect(translated(udp(HOST_2, 40_001, WORLD, 53)))
+            .send(udp(WEB_1, 40_002, WORLD, 53).fragment(0, true))
+            .expect(tx(udp(HOST_2, 40_002, WORLD, 53).identified(WEB_1).fragment(0, true)))
+            .send(udp(WORLD, 53, HOST_2, 40_002).fragment(9, false))
+            .expect(keep_and_pass()),
     ]
 }

@@ -77,6 +77,8 @@ const fn documentation(v4: [u8; 4], subnet: u16, host: u16) -> Pair {
 
 /// The host's uplink.
 pub const HOST: Pair = documentation([192, 0, 2, 1], 1, 0x1);
+/// Another address of the host's, which a test may give it.
+pub const HOST_2: Pair = documentation([192, 0, 2, 3], 1, 0x3);
 /// The LAN neighbour.
 pub const LAN: Pair = documentation([192, 0, 2, 9], 1, 0x9);
 /// The router, on the host's side.

@@ -15,13 +15,13 @@ use crate::{
     verdict::{DropReason, Verdict},
 };
 
-/// From an endpoint out of an uplink, with that one's address.
+/// From an endpoint out of an uplink, with an address of the host.
 #[inline(always)]
 pub(in crate::datapath) fn masquerade<S: State>(
     state: &S,
     datagram: &Datagram,
     sender: &Interface,
-    (uplink, address): (&Interface, Address),
+    (uplink, address): (u32, Address),
     new: &mut New,
 ) -> Step<()> {
     if address.is_none() {
@@ -38,7 +38,7 @@ pub(in crate::datapath) fn masquerade<S: State>(
         kind: FlowKind::Masquerade as u32,
         owner: Party::sender(sender),
         peer: Party::sender(sender),
-        ways: [WayTo::uplink(uplink.ifindex), WayTo::endpoint(endpoint, WayKind::Inward)],
+        ways: [WayTo::uplink(uplink), WayTo::endpoint(endpoint, WayKind::Inward)],
     };
     Ok(())
 }

@@ -36,6 +36,8 @@ pub enum Given {
     EmbryonicQuota(u32),
     /// How many places for flows there are.
     Capacity(usize),
+    /// The addresses that an endpoint's packets leave with.
+    LeavesAs(Station, Station),
     /// The range of ports that masquerade chooses from.
     SnatPorts(u16, u16),
     /// The host has a socket at a port, on every address.
@@ -88,6 +90,10 @@ pub fn quota(flows: u32) -> Given {
 /// How many of them may be unconfirmed.
 pub fn embryonic_quota(flows: u32) -> Given {
     Given::EmbryonicQuota(flows)
+}
+/// The addresses that an endpoint's packets leave with.
+pub fn leaves_as(station: Station, host: Station) -> Given {
+    Given::LeavesAs(station, host)
 }
 /// How many places for flows there are.
 pub fn capacity(flows: usize) -> Given {
@@ -236,6 +242,12 @@ impl Layout {
             }
             Given::SnatPorts(first, last) => {
                 (self.settings.snat_first, self.settings.snat_last) = (first, last);
+            }
+            Given::LeavesAs(station, address) => {
+                if let Some(interface) = self.interfaces.get_mut(&station.veth()) {
+                    interface.snat_v4 = address.address(FamilyId::V4);
+                    interface.snat_v6 = address.address(FamilyId::V6);
+                }
             }
             Given::Socket(protocol, port) => drop(self.sockets.insert((protocol as u32, port))),
             Given::NoUplinkAddress => {

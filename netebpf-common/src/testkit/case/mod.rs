@@ -8,7 +8,7 @@ pub use expect::{
     Expect, hairpin, keep, keep_and_pass, pass, peer, refuse, release, rx, translated, tx,
 };
 pub use layout::{
-    Given, Layout, WayOut, bring_back, capacity, embryonic_quota, flow_vanishes, later,
+    Given, Layout, WayOut, bring_back, capacity, embryonic_quota, flow_vanishes, later, leaves_as,
     no_default_route, no_uplink_address, peers_apart, place_of, publish, quota, remove, restart,
     snat_ports, socket, way_in_takes, way_out_elsewhere, way_out_takes, world_unreachable,
 };

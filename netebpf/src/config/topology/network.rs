@@ -21,8 +21,13 @@ pub const ICC: &str = "com.docker.network.bridge.enable_icc";
 /// The driver option of the longest IP packet, in bytes.
 pub const MTU: &str = "com.docker.network.driver.mtu";
 
+/// The driver option of the host's IPv4 address that packets leave with.
+pub const SNAT_V4: &str = "com.docker.network.host_ipv4";
+/// Likewise of the IPv6 address.
+pub const SNAT_V6: &str = "com.docker.network.host_ipv6";
+
 /// The driver options that mean something.
-pub(super) const OPTIONS: [&str; 3] = [BRIDGE_NAME, ICC, MTU];
+pub const OPTIONS: [&str; 5] = [BRIDGE_NAME, ICC, MTU, SNAT_V4, SNAT_V6];
 
 /// The network that a service joins when it names none.
 pub(super) const DEFAULT: &str = "default";
@@ -167,6 +172,12 @@ fn driver_option(
         ICC => request.peers = of.boolean(ICC, Some(value))?.unwrap_or(true),
         MTU => {
             request.mtu = Some(of.parsed(MTU, value, "a number of bytes")?);
+        }
+        SNAT_V4 => {
+            request.snat_v4 = Some(of.parsed(SNAT_V4, value, "an IPv4 address of the host")?);
+        }
+        SNAT_V6 => {
+            request.snat_v6 = Some(of.parsed(SNAT_V6, value, "an IPv6 address of the host")?);
         }
         _ => return Err(of.error(option, Fault::Option(option.value.clone()))),
     }

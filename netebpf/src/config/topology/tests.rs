@@ -140,12 +140,18 @@ fn every_wrong_file_has_its_message() {
             "networks: {a: {driver_opts: {com.docker.network.bridge.enable_ip_masquerade: false}}}\n",
             "1:30: network \"a\": driver_opts: \"com.docker.network.bridge.enable_ip_masquerade\" has \
              no meaning here; known are com.docker.network.bridge.name, \
-             com.docker.network.bridge.enable_icc, com.docker.network.driver.mtu",
+             com.docker.network.bridge.enable_icc, com.docker.network.driver.mtu, \
+             com.docker.network.host_ipv4, com.docker.network.host_ipv6",
         ),
         (
             "networks: {a: {driver_opts: {com.docker.network.driver.mtu: big}}}\n",
             "1:61: network \"a\": com.docker.network.driver.mtu: \"big\" is wrong; a number of \
              bytes is meant",
+        ),
+        (
+            "networks: {a: {driver_opts: {com.docker.network.host_ipv4: \"::1\"}}}\n",
+            "1:60: network \"a\": com.docker.network.host_ipv4: \"::1\" is wrong; an IPv4 address \
+             of the host is meant",
         ),
         (
             "networks: {a: {driver_opts: {com.docker.network.bridge.name: a-name-much-too-long}}}\n",

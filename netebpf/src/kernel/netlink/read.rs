@@ -174,13 +174,15 @@ impl Facts {
             .filter(|fact| fact.index == link.index && !fact.unusable)
             .filter(|fact| !fact.net.addr().is_loopback() && !is_link_local_v6(fact.net.addr()))
             .collect();
+        // The oldest, so that one more address changes nothing: the kernel lists IPv4's oldest first, and
+        // IPv6's newest first. A unique local one reaches less of the world.
         let primary = |v6: bool| {
-            let mut candidates = usable.iter().filter(|fact| fact.net.addr().is_ipv6() == v6);
-            candidates
-                .clone()
-                .find(|fact| !fact.second_choice)
-                .or_else(|| candidates.next())
-                .map(|fact| fact.net.addr())
+            let listed = usable.iter().filter(|fact| fact.net.addr().is_ipv6() == v6);
+            let oldest_first: Vec<_> = if v6 { listed.rev().collect() } else { listed.collect() };
+            let best = oldest_first
+                .into_iter()
+                .min_by_key(|fact| (fact.second_choice, is_unique_local(fact.net.addr())));
+            best.map(|fact| fact.net.addr())
         };
         let addresses: BTreeSet<_> = usable.iter().map(|fact| fact.net.addr()).collect();
         if addresses.is_empty() {
@@ -214,6 +216,10 @@ impl Facts {
                 .map(|vlan| vlan.name.clone()),
         })
     }
+}
+
+fn is_unique_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unique_local())
 }
 
 fn is_link_local_v6(address: IpAddr) -> bool {

@@ -196,6 +196,8 @@ impl<'a> Resolver<'a> {
             subnets,
             internal: request.internal,
             peers: request.peers,
+            snat_v4: request.snat_v4,
+            snat_v6: request.snat_v6,
             mtu: request.mtu,
             labels: request.labels.clone(),
             created,
