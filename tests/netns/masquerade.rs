@@ -72,6 +72,8 @@ fn by_a_fixed_address() {
     let file = format!("name: t\nnetworks: {{n: {{driver_opts: {{{SNAT_V4}: 192.0.2.77}}}}}}\n");
     let note = lab.up_text(&file);
     assert!(note.out.contains("no uplink has the address 192.0.2.77"), "{note:?}");
+    lab.host.ip(&format!("address del {}/24 dev up0", HOST_2.0));
+    lab.host.ip(&format!("address del {}/64 dev up0", HOST_2.1));
 }
 
 /// Two endpoints from one source port to one server: both work, from different ports.
