@@ -163,7 +163,7 @@ impl Engine {
         Ok(changes)
     }
 
-    /// Ends the flows whose outside address, or whose uplink, is no longer there: what an endpoint sends next
+    /// Ends the flows whose outside address, uplink, or route by it is no longer there: what an endpoint sends next
     /// opens a new one, instead of leaving with a source that no answer finds.
     async fn end_stranded_flows(&mut self) -> Result<Option<String>, Error> {
         let now = self.kernel.outside(&self.state.desired.uplinks).await?;
@@ -173,12 +173,12 @@ impl Engine {
             ended = self.kernel.end_misled_flows().await?;
         }
         if !self.outside.as_ref().is_some_and(|before| before.is_within(&now)) {
-            ended += self.kernel.end_stranded_flows(&now).await?;
+            ended += self.kernel.end_stranded_flows(self.outside.as_ref(), &now).await?;
         }
         // Not before: what fails is tried again with the next change.
         self.outside = Some(now);
         Ok((ended > 0)
-            .then(|| format!("{ended} flows ended: their address, uplink or port is gone")))
+            .then(|| format!("{ended} flows ended: their address, uplink, route or port is gone")))
     }
 
     /// Makes `next` what is desired, and so. Answers with what changed.

@@ -92,6 +92,12 @@ impl PlainFlow {
         if masquerade { self.reply.destination } else { self.original.destination }.into()
     }
 
+    /// The other end, outside.
+    pub(super) fn other(&self) -> IpAddr {
+        let masquerade = self.kind == FlowKind::Masquerade as u32;
+        if masquerade { self.original.destination } else { self.original.source }.into()
+    }
+
     /// Nanoseconds since the last packet.
     pub(super) fn idle(&self, now: u64) -> u64 {
         let last = self.ways.iter().map(|way| way.last_seen).fold(self.created, u64::max);
