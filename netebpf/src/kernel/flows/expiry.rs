@@ -27,7 +27,7 @@ const REST: u64 = SECOND;
 ///
 /// When seven eighths of the table are taken, what is closed anyway goes after ten seconds: a new flow
 /// is worth more than a late duplicate of an old one's last segment.
-fn lifetime(flow: &PlainFlow, pressed: bool) -> u64 {
+pub(super) fn lifetime(flow: &PlainFlow, pressed: bool) -> u64 {
     let seconds = match flow.protocol() {
         Some(Protocol::Tcp) => match flow.phase() {
             TcpPhase::Established if flow.doubted() => 7_440,
@@ -174,7 +174,8 @@ mod tests {
         ];
         for (protocol, seen, packets, state, calm, pressed) in table {
             let flow = flow(protocol, seen, packets);
-            assert_eq!(flow.snapshot(60 * SECOND, &BTreeMap::new()).state, state);
+            let snapshot = flow.snapshot(60 * SECOND, &BTreeMap::new());
+            assert_eq!((snapshot.state.as_str(), snapshot.left), (state, calm - 10));
             assert_eq!(lifetime(&flow, false), calm * SECOND, "{state}");
             assert_eq!(lifetime(&flow, true), pressed * SECOND, "{state}");
         }

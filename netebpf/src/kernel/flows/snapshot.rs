@@ -1,6 +1,6 @@
 //! A flow as it was at one moment.
 
-use super::super::bpf::Maps;
+use super::{super::bpf::Maps, expiry::lifetime};
 use netebpf_common::{
     abi::{FlowKey, FlowKind, Protocol, TcpSeen},
     datapath::TcpPhase,
@@ -83,6 +83,8 @@ pub struct FlowSnapshot {
     pub age: u64,
     /// Seconds since its last packet; a second late at most.
     pub idle: u64,
+    /// Seconds until it ends, if no packet comes.
+    pub left: u64,
 }
 
 impl PlainFlow {
@@ -173,6 +175,7 @@ impl PlainFlow {
             bytes: self.ways.map(|way| way.bytes),
             age: now.saturating_sub(self.created) / SECOND,
             idle: self.idle(now) / SECOND,
+            left: lifetime(self, false).saturating_sub(self.idle(now)) / SECOND,
         }
     }
 }
