@@ -259,11 +259,23 @@ impl Engine {
     }
 
     async fn reconcile(&mut self) -> Result<Vec<String>, Error> {
+        self.follow_names().await?;
         let desired = self.state.desired.clone();
         let mut journal = StateJournal { instance: &self.instance, state: &mut self.state };
         let report =
             apply::reconcile(&mut self.kernel, &desired, &mut journal, Mode::Apply).await?;
+        self.follow_names().await?;
         Ok(summary(report))
+    }
+
+    /// What is written down of interfaces goes by their names: those that it is of are known by their indices from
+    /// here on.
+    async fn follow_names(&mut self) -> Result<(), Error> {
+        let names = self.kernel.names().await?;
+        if self.state.runtime.follow_names(&names) {
+            state::save_runtime(&self.instance, &self.state)?;
+        }
+        Ok(())
     }
 
     /// A question only: a daemon of an instance with nothing in it ends again, and touches nothing.
