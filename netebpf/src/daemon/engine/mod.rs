@@ -251,6 +251,10 @@ impl Engine {
     /// From `previous` to what is desired now.
     async fn perform(&mut self, previous: &Desired) -> Result<Vec<String>, Error> {
         self.save()?;
+        if self.outside.is_none() {
+            // Before the first flow, so that whatever one stands on is missed when it goes.
+            self.outside = Some(self.kernel.outside(&self.state.desired.uplinks).await?);
+        }
         let mut changes = self.stop_what_goes(previous).await;
         changes.extend(self.reconcile().await?);
         changes.extend(self.start_what_comes(previous).await?);
