@@ -19,12 +19,15 @@ use std::{
 const INSIDE: [&str; 9] =
     ["bridge", "openvswitch", "tun", "vxlan", "geneve", "gretap", "ip6gretap", "wireguard", "ifb"];
 
-/// Picks the uplinks.
+/// Picks the uplinks. One that is down stays what it was `before`, for the kernel takes some of its addresses away: when
+/// it comes up, its first packets belong to flows, and the host's stack would reset them.
 pub(crate) fn pick(
     facts: &Facts,
     choice: &UplinkChoice,
+    before: &[Uplink],
     ours: impl Fn(&Link) -> bool,
 ) -> Vec<Uplink> {
+    let waits = |link: &Link| before.iter().find(|uplink| !link.up && uplink.index == link.index);
     let bridges: BTreeSet<_> = facts
         .links
         .values()
@@ -33,7 +36,7 @@ pub(crate) fn pick(
         .collect();
     let automatic = |link: &Link| {
         link.ethernet
-            && link.up
+            && (link.up || waits(link).is_some())
             && !bridges.contains(&link.index)
             && !link.master.is_some_and(|master| bridges.contains(&master))
     };
@@ -42,7 +45,14 @@ pub(crate) fn pick(
         UplinkChoice::Named(names) => names.iter().any(|name| name.as_str() == link.name),
     };
     let candidates = facts.links.values().filter(|link| !ours(link));
-    candidates.filter(chosen).filter_map(|link| facts.uplink(link)).collect()
+    let uplink = |link: &Link| match waits(link) {
+        Some(before) => {
+            let (name, mac, mtu) = (link.name.clone(), link.mac?, link.mtu);
+            Some(Uplink { name, mac, mtu, ..before.clone() })
+        }
+        None => facts.uplink(link),
+    };
+    candidates.filter(chosen).filter_map(uplink).collect()
 }
 
 /// What flows to the outside stand on.
@@ -107,7 +117,13 @@ impl Kernel {
     /// The uplinks as they are now.
     pub async fn uplinks(&self, choice: &UplinkChoice) -> Result<Vec<Uplink>, KernelError> {
         let facts = self.netlink.facts().await?;
-        Ok(pick(&facts, choice, |link| self.is_ours(link)))
+        Ok(pick(&facts, choice, &self.uplinks, |link| self.is_ours(link)))
+    }
+
+    /// Remembers the uplinks, for when one of them goes down.
+    pub async fn remember_uplinks(&mut self, choice: &UplinkChoice) -> Result<(), KernelError> {
+        self.uplinks = self.uplinks(choice).await?;
+        Ok(())
     }
 
     /// What flows to the outside stand on. Read twice, for what is changed while it is read may be missing
@@ -118,7 +134,7 @@ impl Kernel {
             let facts = self.netlink.facts().await?;
             let addresses = facts.addresses.iter().map(|fact| fact.net.addr());
             outside.addresses.extend(addresses.filter(|address| !is_local(address)));
-            let uplinks = pick(&facts, choice, |link| self.is_ours(link));
+            let uplinks = pick(&facts, choice, &self.uplinks, |link| self.is_ours(link));
             outside.uplinks.extend(uplinks.iter().map(|uplink| uplink.index));
             let down = facts.links.values().filter(|link| !link.up);
             outside.down.extend(down.map(|link| link.index));
@@ -164,7 +180,7 @@ fn is_special(net: &IpNet) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::netlink::AddressFact, *};
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -177,6 +193,41 @@ mod tests {
             down: BTreeSet::new(),
             routes: routes.iter().map(|(by, net)| (*by, net.parse().unwrap())).collect(),
         }
+    }
+
+    #[test]
+    fn an_uplink_that_is_down_stays_what_it_was() {
+        let mac = |last| Some(netebpf_common::abi::Mac([2, 0, 0, 0, 0, last]));
+        let link = Link { index: 2, ethernet: true, up: true, mtu: 1500, ..Link::default() };
+        let name = |name: &str| name.to_owned();
+        let facts = |link: Link, addresses: &[&str]| {
+            let fact = |net: &&str| AddressFact {
+                index: 2,
+                net: net.parse().unwrap(),
+                unusable: false,
+                second_choice: false,
+            };
+            let links = BTreeMap::from([(link.name.clone(), link)]);
+            Facts { links, addresses: addresses.iter().map(fact).collect(), routes: Vec::new() }
+        };
+        let pick = |facts: &Facts, before: &[Uplink]| {
+            pick(facts, &UplinkChoice::Automatic, before, |_| false)
+        };
+        let up = facts(
+            Link { name: name("up0"), mac: mac(1), ..link.clone() },
+            &["192.0.2.1/24", "2001:db8::1/64"],
+        );
+        let before = pick(&up, &[]);
+        let down = Link { name: name("wan0"), mac: mac(2), up: false, ..link.clone() };
+        let down = facts(down, &["192.0.2.1/24"]);
+        assert_eq!(pick(&down, &[]), [], "it never was one");
+        let [waits] = pick(&down, &before).try_into().unwrap();
+        assert_eq!((waits.name.as_str(), Some(waits.mac)), ("wan0", mac(2)));
+        assert_eq!(waits.addresses, before[0].addresses);
+        let again = facts(Link { name: name("up0"), mac: mac(1), ..link }, &["192.0.2.1/24"]);
+        let [again] = pick(&again, &before).try_into().unwrap();
+        assert_eq!(again.addresses, BTreeSet::from([ip("192.0.2.1")]), "it is up");
+        assert_eq!(pick(&Facts::default(), &before), [], "it is gone");
     }
 
     #[test]

@@ -269,6 +269,7 @@ impl Engine {
         let report =
             apply::reconcile(&mut self.kernel, &desired, &mut journal, Mode::Apply).await?;
         self.follow_names().await?;
+        self.kernel.remember_uplinks(&desired.uplinks).await?;
         Ok(summary(report))
     }
 
