@@ -296,7 +296,8 @@ fn a_renamed_uplink() {
         lab.uplink_comes_up(to);
     };
     rename("up0", "wan0");
-    eventually("its new name", || lab.json("status")["uplinks"][0]["name"] == "wan0");
+    let follows = || lab.json("status")["sysctls"].to_string().contains("/wan0/");
+    eventually("what is written down to follow", follows);
     lab.run("down").ok();
     rename("wan0", "up0");
     lab.nothing_left();

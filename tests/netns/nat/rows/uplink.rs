@@ -6,15 +6,19 @@ use netebpf_tests::lab::{
     family::{HOST_TOO, ROUTER_TOO},
     traffic::bulk,
 };
-use std::{io::ErrorKind, net::TcpStream};
+use std::{
+    io::{ErrorKind, Write as _},
+    net::TcpStream,
+};
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
-/// What goes on between c1 and others: a connection out, one to its published port, and a socket of UDP.
+/// What goes on between c1 and others: a connection out, one to its published port, where c1 speaks first, and a
+/// socket of UDP.
 struct Talk {
     family: Family,
     out: TcpStream,
-    inward: TcpStream,
+    inward: [TcpStream; 2],
     socket: UdpSocket,
 }
 
@@ -27,8 +31,12 @@ impl Talk {
     fn begin(lab: &Lab, family: Family) -> Self {
         let c1 = lab.endpoint("c1");
         let out = c1.connect(SERVER.port(family, 7)).expect("connected");
-        let inward = lab.lan.connect(HOST.port(family, 8080)).expect("connected");
-        let mut talk = Self { family, out, inward, socket: c1.udp(family, own_port(family)) };
+        let listener = c1.run(|| TcpListener::bind(SocketAddr::new(family.any(), 80)));
+        let there = lab.lan.connect(HOST.port(family, 8080)).expect("connected");
+        let (here, _) = listener.expect("a free port").accept().expect("it comes");
+        here.set_read_timeout(Some(patience())).expect("a time limit");
+        let (inward, socket) = ([here, there], c1.udp(family, own_port(family)));
+        let mut talk = Self { family, out, inward, socket };
         talk.goes_on();
         talk
     }
@@ -36,8 +44,17 @@ impl Talk {
     #[track_caller]
     fn goes_on(&mut self) {
         say(&mut self.out, b"out").expect("answered");
-        say(&mut self.inward, b"inward").expect("answered");
+        self.inward_goes_on();
         self.socket_goes_on();
+    }
+
+    #[track_caller]
+    fn inward_goes_on(&self) {
+        let [here, there] = &self.inward;
+        for (mut from, mut to) in [(here, there), (there, here)] {
+            from.write_all(b"inward").expect("sent");
+            to.read_exact(&mut [0; 6]).expect("it arrives");
+        }
     }
 
     /// A datagram may be lost while something changes; the socket may not.
@@ -48,22 +65,21 @@ impl Talk {
     }
 }
 
-/// Waits until netebpf has seen what changed; Linux is what changes.
-fn noticed(lab: &Lab, what: &str, so: impl Fn(&serde_json::Value) -> bool) {
+/// Waits until netebpf has followed what changed and serves these uplinks; Linux is what changes.
+fn serves(lab: &Lab, names: &[&str]) {
+    let served = || -> Vec<String> {
+        let status = lab.json("status");
+        let hooks = status["hooks"].as_array().expect("an array").iter();
+        let of_uplinks = hooks.filter(|hook| hook["program"] == "uplink_egress");
+        of_uplinks.map(|hook| hook["interface"].as_str().expect("a name").to_owned()).collect()
+    };
     if !lab.is_reference() {
-        eventually(what, || so(&lab.json("status")["uplinks"]));
+        eventually(&format!("{names:?} to be served"), || served() == names);
     }
-}
-
-/// The names of the uplinks are these.
-fn are(uplinks: &serde_json::Value, names: &[&str]) -> bool {
-    let uplinks = uplinks.as_array().into_iter().flatten();
-    uplinks.map(|uplink| uplink["name"].as_str().unwrap_or_default()).eq(names.iter().copied())
 }
 
 pub(in crate::nat) fn another_address(lab: &Lab) {
     let (c1, echo) = (lab.endpoint("c1"), lab.server.echo(7));
-    let _published = c1.echo(80);
     let new = Pair([192, 0, 2, 51].into(), "2001:db8:1::51".parse().expect("an address"));
     both(|family| {
         let length = if family == Family::V4 { 24 } else { 64 };
@@ -73,6 +89,7 @@ pub(in crate::nat) fn another_address(lab: &Lab) {
             lab.default_route(ROUTER.of(family));
         };
         let mut talk = Talk::begin(lab, family);
+        let _published = c1.echo(80);
         drop(echo.clients());
         moves(HOST, new);
         // Until netebpf has noticed an answer may still go to the old address.
@@ -100,8 +117,8 @@ pub(in crate::nat) fn another_address(lab: &Lab) {
 
 pub(in crate::nat) fn a_flap(lab: &Lab) {
     let (c1, _echo) = (lab.endpoint("c1"), lab.server.echo(7));
-    let _published = c1.echo(80);
     let mut talks = FAMILIES.map(|family| Talk::begin(lab, family));
+    let _published = c1.echo(80);
     let all_goes_on = |talks: &mut [Talk]| {
         talks.iter_mut().for_each(Talk::goes_on);
         both(|family| {
@@ -123,21 +140,23 @@ pub(in crate::nat) fn a_flap(lab: &Lab) {
     all_goes_on(&mut talks);
     println!("— the interface —");
     lab.host.ip("link set up0 down");
-    noticed(lab, "the uplink to be gone", |uplinks| are(uplinks, &[]));
+    // Another one meanwhile: who serves it has followed what became of the first.
+    lab.second_uplink();
+    serves(lab, &["up0", "up1"]);
     lab.uplink_comes_up("up0");
-    noticed(lab, "the uplink to be back", |uplinks| are(uplinks, &["up0"]));
     all_goes_on(&mut talks);
+    lab.host.ip("link delete up1");
 }
 
 pub(in crate::nat) fn another_name(lab: &Lab) {
     let (c1, _echo) = (lab.endpoint("c1"), lab.server.echo(7));
-    let _published = c1.echo(80);
     let mut talks = FAMILIES.map(|family| Talk::begin(lab, family));
+    let _published = c1.echo(80);
     for (from, to) in [("up0", "wan0"), ("wan0", "up0")] {
         lab.host.ip(&format!("link set {from} down"));
         lab.host.ip(&format!("link set {from} name {to}"));
         lab.uplink_comes_up(to);
-        noticed(lab, "the uplink to be known by its name", |uplinks| are(uplinks, &[to]));
+        serves(lab, &[to]);
         talks.iter_mut().for_each(Talk::goes_on);
         both(|family| {
             c1.ask_both(SERVER.port(family, 7));
@@ -173,8 +192,8 @@ pub(in crate::nat) fn another_mtu(lab: &Lab) {
 
 pub(in crate::nat) fn another_default_route(lab: &Lab) {
     let (c1, echo) = (lab.endpoint("c1"), lab.server.echo(7));
-    let _published = c1.echo(80);
     let mut talks = FAMILIES.map(|family| Talk::begin(lab, family));
+    let _published = c1.echo(80);
     lab.second_uplink();
     let at_router = lab.sniff(&lab.router, "lan1");
     both(|family| {
@@ -182,17 +201,13 @@ pub(in crate::nat) fn another_default_route(lab: &Lab) {
         let gateway = ROUTER_TOO.of(family);
         lab.host.ip(&format!("{version} route add default via {gateway} metric 2000"));
     });
-    noticed(lab, "the second uplink", |uplinks| are(uplinks, &["up0", "up1"]));
+    serves(lab, &["up0", "up1"]);
     for talk in &mut talks {
         println!("— {} —", talk.family);
         let (family, server) = (talk.family, SERVER.port(talk.family, 7));
         // It is worse than the first: nothing changes, but that a published port answers there, too.
         talk.goes_on();
-        let published = HOST_TOO.port(family, 8080);
-        eventually("the published port to be there, too", || {
-            lab.router.connect_from(None, published, moment()).is_ok()
-        });
-        lab.router.ask_both(published);
+        lab.router.ask_both(HOST_TOO.port(family, 8080));
         drop(echo.clients());
         c1.ask_tcp(server);
         assert_eq!(echo.client().ip(), HOST.of(family));
@@ -207,7 +222,7 @@ pub(in crate::nat) fn another_default_route(lab: &Lab) {
         c1.ask_tcp(server);
         assert_eq!(echo.client().ip(), HOST_TOO.of(family));
         // Who is on the first one's own segment is not concerned.
-        say(&mut talk.inward, b"inward").expect("answered");
+        talk.inward_goes_on();
         lab.lan.ask_both(HOST.port(family, 8080));
 
         lab.default_route(ROUTER.of(family));
@@ -222,12 +237,12 @@ pub(in crate::nat) fn another_default_route(lab: &Lab) {
 
 pub(in crate::nat) fn a_loss(lab: &Lab) {
     let (c1, echo) = (lab.endpoint("c1"), lab.server.echo(7));
-    let _published = c1.echo(80);
     lab.second_uplink();
     let at_router = lab.sniff(&lab.router, "lan1");
     FAMILIES.iter().for_each(|family| lab.default_route(ROUTER_TOO.of(*family)));
-    noticed(lab, "the second uplink", |uplinks| are(uplinks, &["up0", "up1"]));
+    serves(lab, &["up0", "up1"]);
     let mut talks = FAMILIES.map(|family| Talk::begin(lab, family));
+    let _published = c1.echo(80);
     let clients = echo.clients();
     assert!(clients.iter().all(|who| FAMILIES.map(|f| HOST_TOO.of(f)).contains(&who.ip())));
     lab.host.ip("link delete up1");
@@ -241,10 +256,10 @@ pub(in crate::nat) fn a_loss(lab: &Lab) {
             answered
                 && echo.clients().last() == Some(&HOST.port(talk.family, own_port(talk.family)))
         });
-        say(&mut talk.inward, b"inward").expect("answered");
+        talk.inward_goes_on();
         c1.ask_both(server);
     }
-    noticed(lab, "the loss", |uplinks| are(uplinks, &["up0"]));
+    serves(lab, &["up0"]);
     assert_eq!(at_router.private(), []);
 }
 
