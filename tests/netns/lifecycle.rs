@@ -23,6 +23,7 @@ netebpf_tests::tests![
     several_networks,
     picked_by_itself,
     bridge_deleted_by_hand,
+    a_renamed_uplink,
     namespace_deleted_by_hand,
     corrupt_state,
     foreign_pins,
@@ -284,6 +285,22 @@ fn bridge_deleted_by_hand() {
         lab.endpoint("c1").reaches(C2.of(family));
         lab.endpoint("c1").ask_both(SERVER.port(family, 7));
     });
+}
+
+/// An uplink takes its sysctls with it when it is renamed, and `down` finds them.
+fn a_renamed_uplink() {
+    let lab = Lab::up(&topology());
+    let rename = |from: &str, to: &str| {
+        lab.host.ip(&format!("link set {from} down"));
+        lab.host.ip(&format!("link set {from} name {to}"));
+        lab.uplink_comes_up(to);
+    };
+    rename("up0", "wan0");
+    let follows = || lab.json("status")["sysctls"].to_string().contains("/wan0/");
+    eventually("what is written down to follow", follows);
+    lab.run("down").ok();
+    rename("wan0", "up0");
+    lab.nothing_left();
 }
 
 /// The same with an endpoint's namespace.

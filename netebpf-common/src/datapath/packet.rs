@@ -41,10 +41,11 @@ pub trait Packet {
         0
     }
 
-    /// Whether the frame has a VLAN tag beside its bytes, as the hardware takes it off and puts it on.
+    /// The VLAN of the tag that the frame has beside its bytes, as the hardware takes it off and puts it on: 0 in one
+    /// that only gives a priority (IEEE 802.1Q §9.6), which is for whom the frame without it would be.
     #[inline(always)]
-    fn is_tagged(&self) -> bool {
-        false
+    fn tag(&self) -> Option<u16> {
+        None
     }
 
     /// Makes the first `length` bytes reachable by [`Packet::window`], as far as the frame has them.

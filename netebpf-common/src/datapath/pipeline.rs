@@ -76,7 +76,7 @@ fn endpoint_sends<P: Packet + ?Sized, S: State, H: Host>(
 ) -> Step<Verdict> {
     let frame = frame(packet).ok_or(Verdict::Drop(DropReason::Malformed))?;
     guard::frame(&frame, sender)?;
-    if packet.is_tagged() {
+    if packet.tag().is_some() {
         return Ok(Verdict::Drop(DropReason::VlanTag));
     }
     let Scratch { datagram, new } = scratch;
@@ -225,7 +225,7 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
     let not_ours = Verdict::Pass(PassReason::NotOurs);
     let frame = frame(packet).ok_or(not_ours)?;
     let ip = matches!(frame.ether_type, ether_type::IPV4 | ether_type::IPV6);
-    if !ip || frame.destination != uplink.mac || packet.is_tagged() {
+    if !ip || frame.destination != uplink.mac || packet.tag().is_some_and(|vlan| vlan != 0) {
         return Ok(not_ours);
     }
     let Scratch { datagram, new } = scratch;

@@ -88,9 +88,10 @@ impl Packet for TcPacket {
     }
 
     #[inline(always)]
-    fn is_tagged(&self) -> bool {
+    fn tag(&self) -> Option<u16> {
         // SAFETY: as above.
-        unsafe { (*self.skb).vlan_present != 0 }
+        let (present, tag) = unsafe { ((*self.skb).vlan_present, (*self.skb).vlan_tci) };
+        (present != 0).then_some(tag as u16 & 0xfff)
     }
 
     #[inline(always)]

@@ -11,7 +11,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use netebpf_common::{
-    datapath::pipeline,
+    datapath::{Packet as _, pipeline},
     verdict::{DropReason, Verdict},
 };
 
@@ -39,10 +39,12 @@ pub fn uplink_ingress(context: TcContext) -> i32 {
     let skb = context.skb.skb;
     finish::take_translated(skb);
     // SAFETY: the context is valid as long as the program runs.
-    let (ifindex, tagged) = unsafe { ((*skb).ifindex, (*skb).vlan_present != 0) };
+    let ifindex = unsafe { (*skb).ifindex };
+    let mut packet = TcPacket::new(skb);
+    let of_vlan = packet.tag().is_some_and(|vlan| vlan != 0);
     match Handover::read(skb) {
         // The hardware took off the tag before XDP could see it, so it was translated by mistake.
-        Some(_) if tagged => {
+        Some(_) if of_vlan => {
             let Some(counters) = finish::slot(ifindex).and_then(finish::counters) else {
                 return TC_ACT_SHOT;
             };
@@ -54,7 +56,6 @@ pub fn uplink_ingress(context: TcContext) -> i32 {
     }
     let Some(slot) = finish::slot(ifindex) else { return TC_ACT_UNSPEC };
     let Some(counters) = finish::counters(slot) else { return TC_ACT_SHOT };
-    let mut packet = TcPacket::new(skb);
     let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
     let verdict = pipeline::from_outside(&mut packet, &Maps, &mut host, scratch, ifindex);
     let verdict = pieces::settle(verdict, skb, scratch);

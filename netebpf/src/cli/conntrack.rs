@@ -196,6 +196,7 @@ mod tests {
             bytes: [60, 60],
             age: 3,
             idle: 1,
+            left: 299,
         }
     }
 

@@ -32,7 +32,7 @@ pub use sysctl::SysctlError;
 pub use uplinks::Outside;
 pub use watch::{Change, Watch};
 
-use crate::state::Instance;
+use crate::{plan::Uplink, state::Instance};
 use bpf::{AttachError, Bpf};
 use netebpf_common::abi::Settings;
 use netlink::Netlink;
@@ -44,6 +44,8 @@ pub struct Kernel {
     netlink: Netlink,
     bpf: Bpf,
     settings: Settings,
+    /// The uplinks when they were looked at last.
+    uplinks: Vec<Uplink>,
     /// Why native XDP was refused, by the index of the interface.
     xdp_refused: BTreeMap<u32, String>,
     /// Ended flows whose places rest.
@@ -59,6 +61,7 @@ impl Kernel {
             netlink: Netlink::here().map_err(KernelError::Socket)?,
             bpf: Bpf::open(instance)?,
             settings: Settings::default(),
+            uplinks: Vec::new(),
             xdp_refused: BTreeMap::new(),
             retired: flows::Retired::default(),
         })

@@ -20,7 +20,8 @@ impl Kernel {
         saved_sysctls: BTreeMap<String, String>,
     ) -> Result<Observed, KernelError> {
         let facts = self.netlink.facts().await?;
-        let uplinks = uplinks::pick(&facts, &desired.uplinks, |link| self.is_ours(link));
+        let ours = |link: &Link| self.is_ours(link);
+        let uplinks = uplinks::pick(&facts, &desired.uplinks, &self.uplinks, ours);
         let ours = facts.links.values().filter(|link| self.is_ours(link));
         let may_carry_filters: Vec<u32> =
             ours.clone().map(|link| link.index).chain(uplinks.iter().map(|u| u.index)).collect();

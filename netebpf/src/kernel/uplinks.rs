@@ -9,19 +9,25 @@ use crate::{
     plan::{Link, Uplink},
 };
 use ipnet::IpNet;
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 /// Kinds of devices that carry an Ethernet header and yet lead to nobody outside: bridges, whose other
 /// ports are other engines' endpoints, and tunnels.
 const INSIDE: [&str; 9] =
     ["bridge", "openvswitch", "tun", "vxlan", "geneve", "gretap", "ip6gretap", "wireguard", "ifb"];
 
-/// Picks the uplinks.
+/// Picks the uplinks. One that is down stays what it was `before`, for the kernel takes some of its addresses away: when
+/// it comes up, its first packets belong to flows, and the host's stack would reset them.
 pub(crate) fn pick(
     facts: &Facts,
     choice: &UplinkChoice,
+    before: &[Uplink],
     ours: impl Fn(&Link) -> bool,
 ) -> Vec<Uplink> {
+    let waits = |link: &Link| before.iter().find(|uplink| !link.up && uplink.index == link.index);
     let bridges: BTreeSet<_> = facts
         .links
         .values()
@@ -30,7 +36,7 @@ pub(crate) fn pick(
         .collect();
     let automatic = |link: &Link| {
         link.ethernet
-            && link.up
+            && (link.up || waits(link).is_some())
             && !bridges.contains(&link.index)
             && !link.master.is_some_and(|master| bridges.contains(&master))
     };
@@ -39,22 +45,62 @@ pub(crate) fn pick(
         UplinkChoice::Named(names) => names.iter().any(|name| name.as_str() == link.name),
     };
     let candidates = facts.links.values().filter(|link| !ours(link));
-    candidates.filter(chosen).filter_map(|link| facts.uplink(link)).collect()
+    let uplink = |link: &Link| match waits(link) {
+        Some(before) => {
+            let (name, mac, mtu) = (link.name.clone(), link.mac?, link.mtu);
+            Some(Uplink { name, mac, mtu, ..before.clone() })
+        }
+        None => facts.uplink(link),
+    };
+    candidates.filter(chosen).filter_map(uplink).collect()
 }
 
 /// What flows to the outside stand on.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Outside {
     /// The host's addresses, but for those that are nobody else's business.
-    pub addresses: BTreeSet<IpAddr>,
-    /// The indices of the uplinks, and of the interfaces that are down.
-    pub uplinks: BTreeSet<u32>,
+    addresses: BTreeSet<IpAddr>,
+    /// The indices of the uplinks.
+    uplinks: BTreeSet<u32>,
+    /// Those of the interfaces that are down. One may come up again, and its flows go on then: with it the kernel
+    /// took away its routes and its IPv6 addresses.
+    down: BTreeSet<u32>,
+    /// The routes by the uplinks. One that leads by several interfaces at once names none.
+    routes: BTreeSet<(Option<u32>, IpNet)>,
 }
 
 impl Outside {
     /// Whether all of this is in the other, too.
-    pub fn is_within(&self, other: &Self) -> bool {
-        self.addresses.is_subset(&other.addresses) && self.uplinks.is_subset(&other.uplinks)
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        self.addresses.is_subset(&other.addresses)
+            && self.uplinks.is_subset(&other.uplinks)
+            && self.down.is_subset(&other.down)
+            && self.routes.is_subset(&other.routes)
+    }
+
+    /// Whether a flow can go on with this address of the host, by this uplink, to somebody outside. A route counts as
+    /// lost only if it was there `before`: answers leave by the way of the questions, also where no route says so.
+    pub(crate) fn carries(
+        &self,
+        before: Option<&Self>,
+        own: IpAddr,
+        uplink: Option<u32>,
+        other: IpAddr,
+    ) -> bool {
+        let Some(uplink) = uplink else { return self.addresses.contains(&own) };
+        if self.down.contains(&uplink) {
+            return true;
+        }
+        let led = before.is_some_and(|before| before.leads(uplink, other));
+        self.addresses.contains(&own)
+            && self.uplinks.contains(&uplink)
+            && (!led || self.leads(uplink, other))
+    }
+
+    /// Whether a route leads there by this uplink.
+    fn leads(&self, uplink: u32, to: IpAddr) -> bool {
+        let mut routes = self.routes.iter();
+        routes.any(|(by, net)| by.is_none_or(|by| by == uplink) && net.contains(&to))
     }
 }
 
@@ -71,7 +117,13 @@ impl Kernel {
     /// The uplinks as they are now.
     pub async fn uplinks(&self, choice: &UplinkChoice) -> Result<Vec<Uplink>, KernelError> {
         let facts = self.netlink.facts().await?;
-        Ok(pick(&facts, choice, |link| self.is_ours(link)))
+        Ok(pick(&facts, choice, &self.uplinks, |link| self.is_ours(link)))
+    }
+
+    /// Remembers the uplinks, for when one of them goes down.
+    pub async fn remember_uplinks(&mut self, choice: &UplinkChoice) -> Result<(), KernelError> {
+        self.uplinks = self.uplinks(choice).await?;
+        Ok(())
     }
 
     /// What flows to the outside stand on. Read twice, for what is changed while it is read may be missing
@@ -82,13 +134,21 @@ impl Kernel {
             let facts = self.netlink.facts().await?;
             let addresses = facts.addresses.iter().map(|fact| fact.net.addr());
             outside.addresses.extend(addresses.filter(|address| !is_local(address)));
-            let uplinks = pick(&facts, choice, |link| self.is_ours(link));
+            let uplinks = pick(&facts, choice, &self.uplinks, |link| self.is_ours(link));
             outside.uplinks.extend(uplinks.iter().map(|uplink| uplink.index));
-            // One that is down may come up again, and its flows go on then.
             let down = facts.links.values().filter(|link| !link.up);
-            outside.uplinks.extend(down.map(|link| link.index));
+            outside.down.extend(down.map(|link| link.index));
+            let by_uplink = |by: Option<u32>| by.is_none_or(|by| outside.uplinks.contains(&by));
+            let routes = facts.routes.iter().filter(|route| by_uplink(route.index));
+            outside.routes.extend(routes.map(|route| (route.index, route.destination)));
         }
         Ok(outside)
+    }
+
+    /// The host's interfaces, by their indices.
+    pub async fn names(&self) -> Result<BTreeMap<u32, String>, KernelError> {
+        let links = self.netlink.facts().await?.links;
+        Ok(links.into_values().map(|link| (link.index, link.name)).collect())
     }
 
     /// The host's routes: address pools keep clear of them.
@@ -115,5 +175,94 @@ fn is_special(net: &IpNet) -> bool {
     match net {
         IpNet::V4(net) => net.network().is_multicast() || net.network().is_link_local(),
         IpNet::V6(net) => net.network().is_multicast() || net.network().is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::netlink::AddressFact, *};
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn outside(routes: &[(Option<u32>, &str)]) -> Outside {
+        Outside {
+            addresses: BTreeSet::from([ip("192.0.2.1")]),
+            uplinks: BTreeSet::from([2, 3]),
+            down: BTreeSet::new(),
+            routes: routes.iter().map(|(by, net)| (*by, net.parse().unwrap())).collect(),
+        }
+    }
+
+    #[test]
+    fn an_uplink_that_is_down_stays_what_it_was() {
+        let mac = |last| Some(netebpf_common::abi::Mac([2, 0, 0, 0, 0, last]));
+        let link = Link { index: 2, ethernet: true, up: true, mtu: 1500, ..Link::default() };
+        let name = |name: &str| name.to_owned();
+        let facts = |link: Link, addresses: &[&str]| {
+            let fact = |net: &&str| AddressFact {
+                index: 2,
+                net: net.parse().unwrap(),
+                unusable: false,
+                second_choice: false,
+            };
+            let links = BTreeMap::from([(link.name.clone(), link)]);
+            Facts { links, addresses: addresses.iter().map(fact).collect(), routes: Vec::new() }
+        };
+        let pick = |facts: &Facts, before: &[Uplink]| {
+            pick(facts, &UplinkChoice::Automatic, before, |_| false)
+        };
+        let up = facts(
+            Link { name: name("up0"), mac: mac(1), ..link.clone() },
+            &["192.0.2.1/24", "2001:db8::1/64"],
+        );
+        let before = pick(&up, &[]);
+        let down = Link { name: name("wan0"), mac: mac(2), up: false, ..link.clone() };
+        let down = facts(down, &["192.0.2.1/24"]);
+        assert_eq!(pick(&down, &[]), [], "it never was one");
+        let [waits] = pick(&down, &before).try_into().unwrap();
+        assert_eq!((waits.name.as_str(), Some(waits.mac)), ("wan0", mac(2)));
+        assert_eq!(waits.addresses, before[0].addresses);
+        let again = facts(Link { name: name("up0"), mac: mac(1), ..link }, &["192.0.2.1/24"]);
+        let [again] = pick(&again, &before).try_into().unwrap();
+        assert_eq!(again.addresses, BTreeSet::from([ip("192.0.2.1")]), "it is up");
+        assert_eq!(pick(&Facts::default(), &before), [], "it is gone");
+    }
+
+    #[test]
+    fn a_flow_ends_with_its_address_its_uplink_or_its_route() {
+        let before = outside(&[(Some(2), "0.0.0.0/0"), (Some(2), "192.0.2.0/24")]);
+        let carries = |now: &Outside, own: &str, uplink: u32, other: &str| {
+            now.carries(Some(&before), ip(own), Some(uplink), ip(other))
+        };
+        let (own, far) = ("192.0.2.1", "198.51.100.9");
+        assert!(carries(&before, own, 2, far));
+        assert!(!carries(&before, "192.0.2.2", 2, far), "another address");
+        assert!(!carries(&before, own, 4, far), "another uplink");
+        assert!(carries(&before, own, 3, far), "it never had a route");
+
+        let now = outside(&[(Some(3), "0.0.0.0/0"), (Some(2), "192.0.2.0/24")]);
+        assert!(!before.is_within(&now));
+        assert!(!carries(&now, own, 2, far), "its route is another uplink's");
+        assert!(carries(&now, own, 2, "192.0.2.9"), "a neighbour");
+        assert!(now.carries(None, ip(own), Some(2), ip(far)), "nobody knows what was before");
+        let both = outside(&[(None, "0.0.0.0/0")]);
+        assert!(carries(&both, own, 2, far), "one of several ways");
+    }
+
+    #[test]
+    fn the_flows_of_an_uplink_that_is_down_wait() {
+        let before = outside(&[(Some(2), "::/0")]);
+        let now = Outside { down: BTreeSet::from([2]), ..Outside::default() };
+        let carries = |now: &Outside, before| {
+            now.carries(Some(before), ip("2001:db8::1"), Some(2), ip("2001:db8:2::9"))
+        };
+        assert!(carries(&now, &before));
+        let again = Outside { addresses: BTreeSet::from([ip("2001:db8::1")]), ..outside(&[]) };
+        assert!(!now.is_within(&again), "who came up is looked at again");
+        assert!(carries(&again, &now), "its routes are still to come");
+        let another = Outside { addresses: BTreeSet::from([ip("2001:db8::2")]), ..outside(&[]) };
+        assert!(!carries(&another, &now), "it came up with another address");
     }
 }

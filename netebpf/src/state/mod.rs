@@ -31,9 +31,42 @@ pub struct Runtime {
     /// Sysctls that were changed: the path below `/proc/sys`, and what stood there before.
     #[serde(default)]
     pub sysctls: BTreeMap<String, String>,
+    /// The interfaces that those belong to, by their indices, as they were called then.
+    #[serde(default)]
+    pub interfaces: BTreeMap<u32, String>,
     /// What runs, or ran, in each endpoint, by the endpoint's name.
     #[serde(default)]
     pub processes: BTreeMap<String, Process>,
+}
+
+impl Runtime {
+    /// An interface that was renamed took its sysctls with it: what is written down of them gets its new name.
+    /// `links` are the host's interfaces, with their names now. Answers whether anything is another than before.
+    pub fn follow_names(&mut self, links: &BTreeMap<u32, String>) -> bool {
+        let before = self.clone();
+        let new_name = |old: &str| {
+            let index = before.interfaces.iter().find(|(_, name)| *name == old)?.0;
+            links.get(index)
+        };
+        let sysctls = before.sysctls.iter().map(|(path, value)| {
+            let renamed = interface_of(path).and_then(|old| Some((old, new_name(old)?)));
+            let path = match renamed {
+                Some((old, new)) => path.replace(&format!("/{old}/"), &format!("/{new}/")),
+                None => path.clone(),
+            };
+            (path, value.clone())
+        });
+        self.sysctls = sysctls.collect();
+        let has_one = |name: &str| self.sysctls.keys().any(|path| interface_of(path) == Some(name));
+        let of_one = links.iter().filter(|(_, name)| has_one(name));
+        self.interfaces = of_one.map(|(index, name)| (*index, name.clone())).collect();
+        *self != before
+    }
+}
+
+/// The interface that a sysctl belongs to: `up0` of `net/ipv4/conf/up0/forwarding`.
+fn interface_of(path: &str) -> Option<&str> {
+    path.split_once("/conf/")?.1.split('/').next()
 }
 
 /// A process of an endpoint. It is nobody's child after the daemon that started it is gone, so process
@@ -76,4 +109,37 @@ pub struct Exit {
     pub code: Option<i32>,
     /// Seconds since 1970.
     pub at: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_down_follows_a_renamed_interface() {
+        let texts = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let names = |pairs: &[(u32, &str)]| -> BTreeMap<u32, String> {
+            pairs.iter().map(|(index, name)| (*index, (*name).to_owned())).collect()
+        };
+        let all = "net/ipv6/conf/all/forwarding";
+        let (a, b) = ("net/ipv4/conf/a/forwarding", "net/ipv4/conf/b/forwarding");
+        let sysctls = texts(&[(a, "0"), (b, "1"), (all, "0")]);
+        let mut runtime = Runtime { sysctls: sysctls.clone(), ..Runtime::default() };
+        assert!(runtime.follow_names(&names(&[(1, "lo"), (2, "a"), (3, "b")])));
+        assert_eq!(
+            (&runtime.sysctls, &runtime.interfaces),
+            (&sysctls, &names(&[(2, "a"), (3, "b")]))
+        );
+        assert!(!runtime.follow_names(&names(&[(2, "a"), (3, "b"), (4, "c")])));
+
+        assert!(runtime.follow_names(&names(&[(2, "b"), (3, "a")])), "they change places");
+        assert_eq!(runtime.sysctls, texts(&[(a, "1"), (b, "0"), (all, "0")]));
+
+        assert!(runtime.follow_names(&names(&[(2, "c")])), "the other is gone");
+        let c = "net/ipv4/conf/c/forwarding";
+        assert_eq!(runtime.sysctls, texts(&[(a, "1"), (c, "0"), (all, "0")]));
+        assert_eq!(runtime.interfaces, names(&[(2, "c")]));
+    }
 }

@@ -6,7 +6,7 @@
 
 mod rows;
 
-use netebpf_tests::lab::{Lab, topology};
+use netebpf_tests::lab::{Lab, Topology, topology};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What becomes of a requirement.
@@ -15,6 +15,8 @@ enum Holds {
     Yes,
     /// It does not, and in what way.
     No(&'static str),
+    /// It cannot be tried, and why not.
+    Untried(&'static str),
 }
 
 /// A requirement.
@@ -34,25 +36,30 @@ struct Row {
 /// Ports of c1 that are published in both laboratories.
 const PUBLISHED: [(u16, u16); 1] = [(8080, 80)];
 
+/// The topology of all rows.
+fn published() -> Topology {
+    let ports: Vec<_> = PUBLISHED
+        .iter()
+        .flat_map(|(host, inside)| {
+            ["", "/udp"].map(|protocol| format!("{host}:{inside}{protocol}"))
+        })
+        .collect();
+    topology().ports("c1", &ports.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
 impl Row {
     fn try_both(&self) {
-        println!("— netebpf —");
-        let published: Vec<_> = PUBLISHED
-            .iter()
-            .flat_map(|(host, inside)| {
-                ["", "/udp"].map(|protocol| format!("{host}:{inside}{protocol}"))
-            })
-            .collect();
-        let published: Vec<&str> = published.iter().map(String::as_str).collect();
-        let lab = Lab::up(&topology().ports("c1", &published));
-        self.compare("netebpf", self.netebpf, &lab);
-        drop(lab);
-        println!("— Linux —");
-        self.compare("Linux", self.linux, &Lab::reference(&PUBLISHED));
+        self.compare("netebpf", self.netebpf, || Lab::up(&published()));
+        self.compare("Linux", self.linux, || Lab::reference(&PUBLISHED));
     }
 
-    fn compare(&self, who: &str, expected: Holds, lab: &Lab) {
-        let held = catch_unwind(AssertUnwindSafe(|| (self.check)(lab))).is_ok();
+    fn compare(&self, who: &str, expected: Holds, lab: impl Fn() -> Lab) {
+        println!("— {who} —");
+        if matches!(expected, Untried(_)) {
+            return;
+        }
+        let lab = lab();
+        let held = catch_unwind(AssertUnwindSafe(|| (self.check)(&lab))).is_ok();
         assert_eq!(held, expected == Holds::Yes, "{who} and {:?}", self.requirement);
     }
 }
@@ -78,7 +85,7 @@ macro_rules! rows {
     };
 }
 
-use Holds::{No, Yes};
+use Holds::{No, Untried, Yes};
 
 rows! {
     1 independent_mapping: "Two destinations see the same outside port (RFC 4787 REQ-1, RFC 5382 REQ-1)",
@@ -93,10 +100,20 @@ rows! {
         netebpf Yes, Linux No("a port that only listens is taken");
     5 filtering: "An unsolicited packet to a mapping is dropped (RFC 4787 REQ-8)",
         netebpf Yes, Linux Yes;
+    6 udp_lives_on: "A UDP mapping lives 120 s, and what goes out gives it back its time (RFC 4787 REQ-5, REQ-6): by what the table of flows says, no test waits so long",
+        netebpf Yes, Linux No("30 s");
+    7 established_lives_on: "An established TCP connection lives 2 h 4 min without a packet (RFC 5382 REQ-5)",
+        netebpf Yes, Linux Yes;
+    7 transitory_lives_on: "… one that opens or is closed 4 min",
+        netebpf Yes, Linux No("120 s");
     8 forged_resets: "A reset with a wrong sequence number changes nothing (RFC 5961 §3.2, RFC 7857 §2.2)",
         netebpf Yes, Linux Yes;
     9 tuples_are_used_again: "A tuple in TIME_WAIT can be used again at once",
         netebpf Yes, Linux Yes;
+    10 simultaneous_open: "Two ends that open a connection to each other at once have one (RFC 5382 REQ-2)",
+        netebpf Yes, Linux Yes;
+    11 late_segments: "Late segments of a closed connection never leave with a private source",
+        netebpf Yes, Linux No("what conntrack finds invalid leaves untranslated");
     12 mid_flow: "An established connection goes on after the state is lost",
         netebpf Yes, Linux Yes;
     13 late_reply: "A late reply makes no new inbound entry",
@@ -111,6 +128,8 @@ rows! {
         netebpf Yes, Linux Yes;
     15 ping_identifiers: "Two endpoints ping with one identifier (RFC 5508 REQ-1)",
         netebpf Yes, Linux Yes;
+    15 queries_live_on: "A query of a ping lives 60 s (RFC 5508 REQ-2)",
+        netebpf Yes, Linux No("30 s");
     16 inbound_errors: "ICMP errors about translated packets arrive, from whom they came (RFC 5508 REQ-4)",
         netebpf Yes, Linux Yes;
     17 outbound_errors: "An endpoint's ICMP error arrives outside, from the host (RFC 5508 REQ-5)",
@@ -120,6 +139,8 @@ rows! {
     19 hop_limit: "The gateway is the first hop, the router the second",
         netebpf Yes, Linux Yes;
     20 path_mtu: "Packet too big arrives from behind the router",
+        netebpf Yes, Linux Yes;
+    21 no_port_left: "Without a free port a packet is refused and counted, and nobody else suffers",
         netebpf Yes, Linux Yes;
     22 fragments_of_a_ping: "A ping of several fragments is answered (RFC 4787 REQ-14, in order)",
         netebpf Yes, Linux Yes;
@@ -133,7 +154,43 @@ rows! {
         netebpf Yes, Linux Yes;
     25 unknown_protocols: "GRE, ESP, SCTP and what nobody knows never leave with a private source",
         netebpf Yes, Linux No("what conntrack finds invalid leaves untranslated");
+    26 tagged_frames: "Frames with VLAN tags (one, two, VLAN 0) never leave with a private source",
+        netebpf Yes, Linux Yes;
+    26 priority_tags: "What comes in with a priority tag (VLAN 0) arrives",
+        netebpf Yes, Linux Yes;
+    27 classes: "Type of service and congestion bits stay, all 256 values, both ways",
+        netebpf Yes, Linux Yes;
+    28 wrong_checksums: "A wrong checksum is not made right, and leaves with no private source",
+        netebpf Yes, Linux No("what conntrack finds invalid leaves untranslated");
+    28 no_checksum: "A UDP packet without a checksum gets none (IPv4, RFC 768)",
+        netebpf Yes, Linux Yes;
+    29 offloads: "Every byte arrives, by TCP and in datagrams sent as one, with offloads on, off, and on one side only",
+        netebpf Yes, Linux Yes;
+    30 neighbours: "Neighbour discovery and listener discovery are not translated and do not leave",
+        netebpf Yes, Linux No("they are forwarded untranslated");
+    31 a_full_table: "What has begun goes on when the table of flows is full: 2,000 for 1,024 places",
+        netebpf Yes, Linux Untried("how large the table is, is the machine's");
+    32 a_flood_from_an_endpoint: "40,000 SYNs of an endpoint to a server: others' transfers go on, and they connect to the same port",
+        netebpf Yes, Linux Yes;
+    32 a_flood_from_outside: "30,000 SYNs from anywhere to a published port: the same",
+        netebpf Yes, Linux Yes;
+    34 two_questions_at_once: "Two packets of one socket at once open one flow, and both are answered: 2,000 sockets, two threads",
+        netebpf Yes, Linux Yes;
     35 transit: "DNAT matches only the host's own addresses",
+        netebpf Yes, Linux Yes;
+    36 a_restarted_endpoint: "A UDP client that keeps its socket is answered by the endpoint made again",
+        netebpf Yes, Linux Yes;
+    37 another_address: "The uplink's address changes: flows with the old one end, new ones and published ports have the new one",
+        netebpf Yes, Linux Yes;
+    37 a_flap: "The cable is pulled, the uplink goes down and up: everything goes on",
+        netebpf Yes, Linux Yes;
+    37 another_mtu: "The uplink's MTU changes: what is too long is told so, and transfers go on",
+        netebpf Yes, Linux Yes;
+    37 another_name: "The uplink is renamed: everything goes on",
+        netebpf Yes, Linux Yes;
+    37 another_default_route: "A second default route comes, the first goes and comes back: sockets go on by the one that there is",
+        netebpf Yes, Linux Yes;
+    37 a_loss: "The uplink disappears: what is left goes on, by the other one",
         netebpf Yes, Linux Yes;
 }
 
@@ -154,6 +211,7 @@ fn the_table_is_true() {
     let word = |holds: Holds| match holds {
         Yes => "yes".to_owned(),
         No(why) => format!("no: {why}"),
+        Untried(why) => format!("not tried: {why}"),
     };
     let mut text = HEAD.to_owned();
     for row in ROWS {

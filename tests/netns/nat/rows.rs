@@ -1,5 +1,15 @@
 //! The requirements, each a function that panics where it does not hold.
 
+mod abuse;
+mod connections;
+mod headers;
+mod uplink;
+
+pub(super) use abuse::*;
+pub(super) use connections::*;
+pub(super) use headers::*;
+pub(super) use uplink::*;
+
 use netebpf_tests::lab::{
     Family, Lab, Ns, Wire, both,
     family::{C1, C2, FRONT, HOST, LAN, Pair, ROUTER, SERVER},
@@ -133,7 +143,10 @@ fn tcp_state(lab: &Lab, family: Family, port: u16) -> String {
         return line.split_whitespace().nth(3).expect("a connection").to_owned();
     }
     let flows = lab.json("conntrack ls");
-    let ours = |flow: &&serde_json::Value| flow["reply"]["destination_port"] == port;
+    let ours = |flow: &&serde_json::Value| {
+        let outside = &flow["reply"];
+        outside["destination_port"] == port && outside["destination"] == HOST.of(family).to_string()
+    };
     let flow = flows.as_array().expect("an array").iter().find(ours).expect("a connection");
     flow["state"].as_str().expect("a name").to_owned()
 }

@@ -88,6 +88,11 @@ pub const ROUTER_FAR: Pair = documentation([198, 51, 100, 254], 2, 0xfe);
 /// The server.
 pub const SERVER: Pair = documentation([198, 51, 100, 9], 2, 0x9);
 
+/// The host's second uplink.
+pub const HOST_TOO: Pair = documentation([203, 0, 113, 1], 3, 0x1);
+/// The router there.
+pub const ROUTER_TOO: Pair = documentation([203, 0, 113, 254], 3, 0xfe);
+
 /// The gateway of network `front`.
 pub const FRONT: Pair = pair([10, 10, 0, 1], 0xfd10, 0, 0x1);
 /// First endpoint of `front`.

@@ -18,6 +18,8 @@ pub mod ether {
     pub const VLAN: u16 = 0x8100;
     /// IPv6.
     pub const IPV6: u16 = 0x86dd;
+    /// The outer one of two VLAN tags.
+    pub const QINQ: u16 = 0x88a8;
     /// Local experiments: the laboratory's own marks.
     pub const MARK: u16 = 0x88b5;
 }
@@ -73,8 +75,7 @@ pub fn ip_with(
             packet.extend(from.octets());
             packet.extend(to.octets());
             packet.extend(options);
-            let sum = checksum(&packet);
-            packet[10..12].copy_from_slice(&sum.to_be_bytes());
+            fill_header_checksum(&mut packet);
             packet.extend(payload);
             packet
         }
@@ -91,6 +92,43 @@ pub fn ip_with(
     }
 }
 
+/// The same frame with VLAN tags, the outer one first: each an EtherType and what follows it.
+pub fn tagged(frame: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
+    let (addresses, rest) = frame.split_at(12);
+    let tags = tags.iter().flat_map(|(kind, tag)| [kind.to_be_bytes(), tag.to_be_bytes()].concat());
+    [addresses, &tags.collect::<Vec<_>>(), rest].concat()
+}
+
+/// The same packet with a type of service, or traffic class.
+pub fn with_class(mut packet: Vec<u8>, class: u8) -> Vec<u8> {
+    if packet[0] >> 4 == 4 {
+        packet[1] = class;
+        fill_header_checksum(&mut packet);
+    } else {
+        packet[0] = 0x60 | class >> 4;
+        packet[1] = packet[1] & 0x0f | class << 4;
+    }
+    packet
+}
+
+/// The same packet with a hop limit.
+pub fn with_hops(mut packet: Vec<u8>, hops: u8) -> Vec<u8> {
+    if packet[0] >> 4 == 4 {
+        packet[8] = hops;
+        fill_header_checksum(&mut packet);
+    } else {
+        packet[7] = hops;
+    }
+    packet
+}
+
+/// IPv4's.
+fn fill_header_checksum(packet: &mut [u8]) {
+    packet[10..12].fill(0);
+    let sum = checksum(&packet[..usize::from(packet[0] & 15) * 4]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+}
+
 /// A packet in two fragments, the first with `cut` bytes of the payload, a multiple of eight.
 pub fn in_two(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8], cut: usize) -> [Vec<u8>; 2] {
     let (head, tail) = payload.split_at(cut);
@@ -100,9 +138,7 @@ pub fn in_two(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8], cut: usize
             let mut packet = ip(from, to, protocol, part);
             let word = offset | if more { 0x2000 } else { 0 };
             packet[6..8].copy_from_slice(&word.to_be_bytes());
-            packet[10..12].fill(0);
-            let sum = checksum(&packet[..20]);
-            packet[10..12].copy_from_slice(&sum.to_be_bytes());
+            fill_header_checksum(&mut packet);
             packet
         } else {
             let [high, low] = (offset << 3 | u16::from(more)).to_be_bytes();
@@ -136,7 +172,8 @@ pub fn reset(from: (IpAddr, u16), to: (IpAddr, u16), sequence: u32) -> Vec<u8> {
     segment(from, to, sequence, 0x04)
 }
 
-fn segment(from: (IpAddr, u16), to: (IpAddr, u16), sequence: u32, flags: u8) -> Vec<u8> {
+/// A TCP segment without data.
+pub fn segment(from: (IpAddr, u16), to: (IpAddr, u16), sequence: u32, flags: u8) -> Vec<u8> {
     let mut segment = [from.1, to.1].map(u16::to_be_bytes).concat();
     segment.extend(sequence.to_be_bytes());
     segment.extend([0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
@@ -272,6 +309,14 @@ impl Seen {
     /// Whether it is IP.
     pub fn is_ip(&self) -> bool {
         matches!(self.kind, ether::IPV4 | ether::IPV6)
+    }
+
+    /// Its type of service, or traffic class.
+    pub fn class(&self) -> u8 {
+        match self.kind {
+            ether::IPV4 => self.payload[1],
+            _ => self.payload[0] << 4 | self.payload[1] >> 4,
+        }
     }
 
     /// Whether these bytes are in it.

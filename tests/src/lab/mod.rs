@@ -43,7 +43,7 @@ pub use wire::{Sniffer, Wire};
 
 use frame::{BROADCAST, Seen, ether};
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     fs,
     path::PathBuf,
     process::Command,
@@ -64,7 +64,8 @@ pub struct Lab {
     pub lan: Ns,
     /// The server behind the router.
     pub server: Ns,
-    segment: Ns,
+    /// The switch that they meet at.
+    pub segment: Ns,
     at_router: Sniffer,
     at_lan: Sniffer,
     before: Snapshot,
@@ -73,6 +74,7 @@ pub struct Lab {
     private_quotes: Cell<bool>,
     wrong_checksums: Cell<bool>,
     reference: Cell<bool>,
+    etc: OnceCell<PathBuf>,
 }
 
 impl Lab {
@@ -132,6 +134,7 @@ impl Lab {
             private_quotes,
             wrong_checksums,
             reference,
+            etc: OnceCell::new(),
         }
     }
 
@@ -172,6 +175,37 @@ impl Lab {
     pub fn up_text(&self, text: &str) -> Ran {
         let file = self.file("netebpf.yaml", text);
         self.netebpf(&["up", "-f", file.to_str().expect("a plain path")])
+    }
+
+    /// A second way out, whose routes the caller makes: `up1` of the host and `lan1` of the router.
+    pub fn second_uplink(&self) {
+        cable((&self.host, "up1"), (&self.router, "lan1"));
+        address(&self.host, "up1", family::HOST_TOO);
+        address(&self.router, "lan1", family::ROUTER_TOO);
+    }
+
+    /// What whoever manages the host's network does when the uplink comes up: what the kernel took away when it went
+    /// down is made again.
+    pub fn uplink_comes_up(&self, name: &str) {
+        self.host.ip(&format!("link set {name} up"));
+        self.host.ip(&format!("-6 address replace {}/64 dev {name} nodad", family::HOST.1));
+        for gateway in [family::ROUTER.0.into(), family::ROUTER.1.into()] {
+            self.default_route(gateway);
+        }
+    }
+
+    /// Gives the host another default route.
+    pub fn default_route(&self, gateway: std::net::IpAddr) {
+        let version = if gateway.is_ipv4() { "-4" } else { "-6" };
+        self.host.ip(&format!("{version} route replace default via {gateway}"));
+    }
+
+    /// Settings for the daemons that are started from now on.
+    pub fn settings(&self, text: &str) {
+        let etc = self.files.path().join("etc");
+        fs::create_dir_all(etc.join("netebpf")).expect("a directory in our own");
+        fs::write(etc.join("netebpf/config.toml"), text).expect("a file in our own directory");
+        self.etc.set(etc).expect("once is enough");
     }
 
     /// The instance's name.

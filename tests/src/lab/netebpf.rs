@@ -1,6 +1,6 @@
 //! The binary under test, run as a user would.
 
-use super::{Lab, Ns, scaled};
+use super::{Lab, Ns, ns, scaled};
 use serde_json::Value;
 use std::{
     io::Read,
@@ -68,12 +68,19 @@ impl Lab {
 
     /// The same with some standard input.
     pub fn netebpf_reading(&self, arguments: &[&str], input: &str) -> Ran {
-        self.netebpf_ran.set(true);
-        let mut command = self.host.command(binary());
-        command.args(["--instance", &self.instance]).args(arguments);
-        let ran = finish(command, input);
+        let ran = finish(self.command(arguments), input);
         println!("$ netebpf {} -> {}\n{}{}", arguments.join(" "), ran.code, ran.out, ran.err);
         ran
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        self.netebpf_ran.set(true);
+        let mut command = self.host.command(binary());
+        if let Some(etc) = self.etc.get() {
+            ns::instead_of_etc(&mut command, etc);
+        }
+        command.args(["--instance", &self.instance]).args(arguments);
+        command
     }
 
     /// The same, arguments separated by spaces.
@@ -83,9 +90,7 @@ impl Lab {
 
     /// A command that stays in the foreground.
     pub fn start(&self, arguments: &[&str]) -> Running {
-        self.netebpf_ran.set(true);
-        let mut command = self.host.command(binary());
-        command.args(["--instance", &self.instance]).args(arguments);
+        let mut command = self.command(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Running(command.spawn().expect("netebpf runs"))
     }

@@ -170,6 +170,33 @@ impl Ns {
     }
 }
 
+/// Lets a program see a directory in the place of `/etc`. What it mounts in `/run/netns` is mounted for all: those
+/// mounts are shared.
+pub(super) fn instead_of_etc(command: &mut Command, directory: &Path) {
+    let directory = CString::new(directory.as_os_str().as_encoded_bytes()).expect("no NUL");
+    let mount = move || {
+        let none = std::ptr::null();
+        // SAFETY: system calls only, on NUL-terminated paths that live as long.
+        unsafe {
+            if libc::unshare(libc::CLONE_NEWNS) < 0
+                || libc::mount(none, c"/".as_ptr(), none, libc::MS_PRIVATE, none.cast()) < 0
+                || libc::mount(
+                    directory.as_ptr(),
+                    c"/etc".as_ptr(),
+                    none,
+                    libc::MS_BIND,
+                    none.cast(),
+                ) < 0
+            {
+                return Err(std::io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: the closure allocates nothing and takes no lock.
+    unsafe { command.pre_exec(mount) };
+}
+
 /// Runs `ip`, which must succeed; what it prints.
 pub(super) fn ip(arguments: &[&str]) -> String {
     let output = Command::new("ip").args(arguments).output().expect("iproute2 is installed");

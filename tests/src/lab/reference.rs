@@ -29,23 +29,31 @@ impl Lab {
             address(&lab.host, bridge, gateway);
             lab.host.ip(&format!("link set {bridge} up"));
         }
-        for (name, bridge, gateway, own) in ENDPOINTS {
-            let endpoint = Ns::create(format!("{}.{name}", lab.instance));
-            let port = format!("to-{name}");
-            cable((&lab.host, &port), (&endpoint, "eth0"));
-            lab.host.ip(&format!("link set {port} master {bridge}"));
-            // Docker does so without its proxy: what an endpoint sends to its own published port comes back.
-            lab.host.ip(&format!("link set {port} type bridge_slave hairpin on"));
-            address(&endpoint, "eth0", own);
-            endpoint.ip(&format!("route add default via {}", gateway.0));
-            endpoint.ip(&format!("route add default via {}", gateway.1));
-        }
+        ENDPOINTS.iter().for_each(|(name, ..)| lab.reference_endpoint(name));
         lab.host.sysctl("net/ipv4/ip_forward", "1");
         lab.host.sysctl("net/ipv6/conf/all/forwarding", "1");
         lab.restore("iptables-restore", &rules("10.10.0.0/24", "10.20.0.0/24", C1.0, published));
         let to = format!("[{}]", C1.1);
         lab.restore("ip6tables-restore", &rules("fd10::/64", "fd20::/64", to, published));
         lab
+    }
+
+    /// Makes one of the endpoints.
+    pub fn reference_endpoint(&self, name: &str) {
+        let known = ENDPOINTS.iter().find(|(known, ..)| *known == name);
+        let (_, bridge, gateway, own) = known.expect("one of the endpoints");
+        let endpoint = Ns::create(format!("{}.{name}", self.instance));
+        let port = format!("to-{name}");
+        cable((&self.host, &port), (&endpoint, "eth0"));
+        self.host.ip(&format!("link set {port} master {bridge}"));
+        // Docker does so without its proxy: what an endpoint sends to its own published port comes back.
+        self.host.ip(&format!("link set {port} type bridge_slave hairpin on"));
+        // Docker's, too: the same address has the same Ethernet address.
+        let [a, b, c, d] = own.0.octets();
+        endpoint.ip(&format!("link set eth0 address 02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}"));
+        address(&endpoint, "eth0", *own);
+        endpoint.ip(&format!("route add default via {}", gateway.0));
+        endpoint.ip(&format!("route add default via {}", gateway.1));
     }
 
     /// Whether this one has Linux's own means.

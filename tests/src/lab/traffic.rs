@@ -196,6 +196,12 @@ pub fn ask(socket: &UdpSocket, to: SocketAddr, what: &[u8]) -> io::Result<()> {
     if buffer[..length] == *what { Ok(()) } else { Err(io::Error::other("another answer came")) }
 }
 
+/// Lets a socket send many datagrams of this size with one call, as one packet that is cut late (`UDP_SEGMENT`, udp(7)).
+pub fn in_segments(socket: &UdpSocket, size: u16) {
+    let size = libc::c_int::from(size);
+    set_option(socket, libc::SOL_UDP, libc::UDP_SEGMENT, size).expect("the kernel can");
+}
+
 /// How long the pattern of a bulk transfer is: a prime, so that no two segments are alike.
 const PATTERN: usize = 1_000_003;
 

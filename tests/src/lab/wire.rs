@@ -63,6 +63,16 @@ impl Wire {
             .unwrap_or_else(|error| panic!("sending a frame of {} bytes: {error}", frame.len()));
     }
 
+    /// Sends many frames, as fast as it goes: one that there is no room for is lost.
+    pub fn flood(&self, frames: impl Iterator<Item = Vec<u8>>) {
+        for frame in frames {
+            match rustix::net::send(&self.socket, &frame, rustix::net::SendFlags::empty()) {
+                Ok(_) | Err(rustix::io::Errno::NOBUFS) => {}
+                Err(error) => panic!("sending one of many frames: {error}"),
+            }
+        }
+    }
+
     /// The next frame that comes in, or goes out by somebody else's hand, within a while.
     pub fn receive(&self, wait: Duration) -> Option<Seen> {
         let mut wanted = [rustix::event::PollFd::new(&self.socket, rustix::event::PollFlags::IN)];

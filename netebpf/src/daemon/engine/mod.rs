@@ -163,7 +163,7 @@ impl Engine {
         Ok(changes)
     }
 
-    /// Ends the flows whose outside address, or whose uplink, is no longer there: what an endpoint sends next
+    /// Ends the flows whose outside address, uplink, or route by it is no longer there: what an endpoint sends next
     /// opens a new one, instead of leaving with a source that no answer finds.
     async fn end_stranded_flows(&mut self) -> Result<Option<String>, Error> {
         let now = self.kernel.outside(&self.state.desired.uplinks).await?;
@@ -173,12 +173,12 @@ impl Engine {
             ended = self.kernel.end_misled_flows().await?;
         }
         if !self.outside.as_ref().is_some_and(|before| before.is_within(&now)) {
-            ended += self.kernel.end_stranded_flows(&now).await?;
+            ended += self.kernel.end_stranded_flows(self.outside.as_ref(), &now).await?;
         }
         // Not before: what fails is tried again with the next change.
         self.outside = Some(now);
         Ok((ended > 0)
-            .then(|| format!("{ended} flows ended: their address, uplink or port is gone")))
+            .then(|| format!("{ended} flows ended: their address, uplink, route or port is gone")))
     }
 
     /// Makes `next` what is desired, and so. Answers with what changed.
@@ -251,6 +251,10 @@ impl Engine {
     /// From `previous` to what is desired now.
     async fn perform(&mut self, previous: &Desired) -> Result<Vec<String>, Error> {
         self.save()?;
+        if self.outside.is_none() {
+            // Before the first flow, so that whatever one stands on is missed when it goes.
+            self.outside = Some(self.kernel.outside(&self.state.desired.uplinks).await?);
+        }
         let mut changes = self.stop_what_goes(previous).await;
         changes.extend(self.reconcile().await?);
         changes.extend(self.start_what_comes(previous).await?);
@@ -259,11 +263,24 @@ impl Engine {
     }
 
     async fn reconcile(&mut self) -> Result<Vec<String>, Error> {
+        self.follow_names().await?;
         let desired = self.state.desired.clone();
         let mut journal = StateJournal { instance: &self.instance, state: &mut self.state };
         let report =
             apply::reconcile(&mut self.kernel, &desired, &mut journal, Mode::Apply).await?;
+        self.follow_names().await?;
+        self.kernel.remember_uplinks(&desired.uplinks).await?;
         Ok(summary(report))
+    }
+
+    /// What is written down of interfaces goes by their names: those that it is of are known by their indices from
+    /// here on.
+    async fn follow_names(&mut self) -> Result<(), Error> {
+        let names = self.kernel.names().await?;
+        if self.state.runtime.follow_names(&names) {
+            state::save_runtime(&self.instance, &self.state)?;
+        }
+        Ok(())
     }
 
     /// A question only: a daemon of an instance with nothing in it ends again, and touches nothing.

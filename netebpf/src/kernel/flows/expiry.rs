@@ -146,7 +146,8 @@ mod tests {
         ];
         for (protocol, seen, packets, state, calm, pressed) in table {
             let flow = flow(protocol, seen, packets);
-            assert_eq!(flow.snapshot(60 * SECOND, &BTreeMap::new()).state, state);
+            let snapshot = flow.snapshot(60 * SECOND, &BTreeMap::new());
+            assert_eq!((snapshot.state.as_str(), snapshot.left), (state, calm - 10));
             assert_eq!(flow.lifetime(false), calm * SECOND, "{state}");
             assert_eq!(flow.lifetime(true), pressed * SECOND, "{state}");
         }

@@ -240,13 +240,15 @@ impl Kernel {
         self.retire_all(move |flow| matches(&flow.snapshot(time, &names))).await
     }
 
-    /// Ends the flows whose outside address, or whose uplink, is not among these; says how many.
-    pub async fn end_stranded_flows(&mut self, there: &Outside) -> Result<usize, KernelError> {
-        self.retire_all(|flow| {
-            !there.addresses.contains(&flow.outside())
-                || flow.uplink.is_some_and(|uplink| !there.uplinks.contains(&uplink))
-        })
-        .await
+    /// Ends the flows that have lost their outside address, their uplink, or its route to the other end; says how
+    /// many.
+    pub async fn end_stranded_flows(
+        &mut self,
+        before: Option<&Outside>,
+        now: &Outside,
+    ) -> Result<usize, KernelError> {
+        self.retire_all(|flow| !now.carries(before, flow.outside(), flow.uplink, flow.other()))
+            .await
     }
 
     /// Ends the flows that came to a port of the host which leads elsewhere now, or nowhere; says how many.

@@ -85,6 +85,8 @@ pub struct FlowSnapshot {
     pub age: u64,
     /// Seconds since its last packet; a second late at most.
     pub idle: u64,
+    /// Seconds until it ends, if no packet comes.
+    pub left: u64,
 }
 
 impl PlainFlow {
@@ -92,6 +94,12 @@ impl PlainFlow {
     pub(super) fn outside(&self) -> IpAddr {
         let masquerade = self.kind == FlowKind::Masquerade as u32;
         if masquerade { self.reply.destination } else { self.original.destination }.into()
+    }
+
+    /// The other end, outside.
+    pub(super) fn other(&self) -> IpAddr {
+        let masquerade = self.kind == FlowKind::Masquerade as u32;
+        if masquerade { self.original.destination } else { self.original.source }.into()
     }
 
     /// Nanoseconds since the last packet.
@@ -169,6 +177,7 @@ impl PlainFlow {
             bytes: self.ways.map(|way| way.bytes),
             age: now.saturating_sub(self.created) / SECOND,
             idle: self.idle(now) / SECOND,
+            left: self.lifetime(false).saturating_sub(self.idle(now)) / SECOND,
         }
     }
 }

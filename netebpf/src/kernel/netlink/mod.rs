@@ -9,6 +9,8 @@ mod read;
 mod write;
 
 pub use links::{BridgeSpec, LinkChange, VethSpec};
+#[cfg(test)]
+pub(crate) use read::AddressFact;
 pub(crate) use read::{Facts, RouteFact};
 
 use super::netns::{self, NetnsError};
