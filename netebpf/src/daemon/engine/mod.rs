@@ -14,7 +14,7 @@ use super::{Error, api::FlowFilter, ports::HeldPorts, process::now};
 use crate::{
     apply::{self, Journal, Mode, Report},
     config::settings::Settings,
-    kernel::{FlowSnapshot, Kernel, NetnsError, Outside, Watch, netns},
+    kernel::{FlowSnapshot, Kernel, Look, NetnsError, Outside, Watch, netns},
     model::{Desired, Namespace, Network, Origin, requests::DEFAULT_NETWORK},
     plan::Action,
     state::{self, Instance, State, StateError},
@@ -302,6 +302,11 @@ impl Engine {
 
     pub(super) async fn remove_flows(&mut self, filter: &FlowFilter) -> Result<usize, Error> {
         Ok(self.kernel.remove_flows(|flow| filter.takes(flow)).await?)
+    }
+
+    /// One look whether all is well with the flows.
+    pub(super) fn look_at_flows(&self) -> Result<Look, Error> {
+        Ok(self.kernel.look_at_flows()?)
     }
 
     /// Ends the flows whose time is over.

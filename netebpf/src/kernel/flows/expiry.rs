@@ -16,9 +16,15 @@ pub(crate) struct Retired {
     since: BTreeMap<u32, u64>,
     /// Whether those that an earlier process left were looked for.
     adopted: bool,
+    passes: u64,
 }
 
 impl Retired {
+    /// How many times every flow was looked at.
+    pub(super) fn passes(&self) -> u64 {
+        self.passes
+    }
+
     pub(super) fn push(&mut self, place: u32, now: u64) {
         self.since.insert(place, now);
     }
@@ -82,6 +88,7 @@ pub(super) fn expire(
         }
     }
     round.live -= round.ended;
+    retired.passes += 1;
     let rested: Vec<_> = retired
         .since
         .iter()

@@ -1,13 +1,15 @@
-//! Live flows: listing them, ending them, giving their places back.
+//! Live flows: listing them, ending them, giving their places back, looking whether all is well with them.
 //!
 //! **Invariant**: a place goes back to the queue of free places only a second after its flow's
 //! generation was made even and both index entries were seen to lead elsewhere: by then every packet
 //! that had found the flow is done with it. What is in between is marked in the place itself
 //! ([`abi::Flow::retired`]), so that a process that takes over gives back what this one could not.
 
+mod check;
 mod expiry;
 mod snapshot;
 
+pub use check::Suspicion;
 pub use expiry::Expired;
 pub(crate) use expiry::Retired;
 pub use snapshot::{FlowSnapshot, FlowTuple};
@@ -17,13 +19,14 @@ use super::{
     bpf::{Maps, Shared, gone},
 };
 use crate::plan::Link;
+use aya::maps::MapError;
 use netebpf_common::abi::{
     self, Direction, FlowKey, FlowKind, FlowRef, PublishedKey, TcpSeen, WayKind, is_live, map,
 };
 use netebpf_common::datapath::OPENING;
 use snapshot::PlainFlow;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     ptr::NonNull,
     time::Duration,
 };
@@ -184,8 +187,13 @@ fn remove_entry(
 
 /// Removes the marks that a process left which died between setting and removing one.
 fn remove_marks(maps: &mut Maps) -> Result<(), BpfError> {
-    let marked = |key: &Shared<FlowKey>| key.0.protocol & FlowKey::MARK != 0;
-    let marks: Vec<_> = maps.flow_index.keys().flatten().filter(marked).collect();
+    let mut marks = Vec::new();
+    maps.each_index_entry(|key, _| {
+        if key.protocol & FlowKey::MARK != 0 {
+            marks.push(Shared(key));
+        }
+    })
+    .map_err(BpfError::map("read", map::FLOW_INDEX))?;
     let error = BpfError::map("clean up", map::FLOW_INDEX);
     marks.iter().try_for_each(|mark| gone(maps.flow_index.remove(mark))).map_err(error)
 }
@@ -219,7 +227,58 @@ fn retire(maps: &mut Maps, number: u32, flow: &PlainFlow) -> Result<bool, BpfErr
     Ok(ours)
 }
 
+impl check::Table for Maps {
+    fn places(&self) -> u32 {
+        self.flows.len()
+    }
+
+    fn flow(&self, place: u32) -> Option<PlainFlow> {
+        Place::at(self, place)?.read()
+    }
+
+    fn endpoints_are_there(&self, flow: &PlainFlow) -> bool {
+        flow.endpoints_are_there(self)
+    }
+
+    fn each_entry(&self, each: impl FnMut(FlowKey, FlowRef)) -> Result<(), BpfError> {
+        self.each_index_entry(each).map_err(BpfError::map("read", map::FLOW_INDEX))
+    }
+
+    fn entry(&self, key: &FlowKey) -> Result<Option<FlowRef>, BpfError> {
+        match self.flow_index.get(&Shared(*key), 0) {
+            Ok(Shared(entry)) => Ok(Some(entry)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(BpfError::map("read", map::FLOW_INDEX)(error)),
+        }
+    }
+
+    fn slots(&self) -> u32 {
+        self.usage.len()
+    }
+
+    fn counted(&self, slot: u32) -> (u64, u64) {
+        self.usage(slot).map_or((0, 0), |usage| (usage.opened.load(), usage.closed.load()))
+    }
+}
+
+/// What one look at the table of flows found.
+pub struct Look {
+    /// Why all may not be well.
+    pub suspicions: HashSet<Suspicion>,
+    /// How many times every flow was looked at by [`Kernel::expire_flows`] since this process started.
+    pub passes: u64,
+}
+
 impl Kernel {
+    /// Looks whether all is well with the table of flows: one look, see [`Suspicion`].
+    pub fn look_at_flows(&self) -> Result<Look, KernelError> {
+        let suspicions = match self.bpf.maps() {
+            Ok(maps) => check::look(maps)?,
+            Err(_) => HashSet::new(),
+        };
+        Ok(Look { suspicions, passes: self.retired.passes() })
+    }
+
     /// Every live flow.
     pub async fn flows(&self) -> Result<Vec<FlowSnapshot>, KernelError> {
         let names = self.owner_names().await?;
