@@ -2,10 +2,17 @@
 
 use super::{OPENING, Place, remove_entry, remove_marks, retire};
 use crate::kernel::{BpfError, bpf::Maps};
-use netebpf_common::abi::{is_live, map};
-use std::collections::BTreeMap;
+use netebpf_common::abi::{Usage, is_live, map};
+use std::{collections::BTreeMap, ops::Range};
 
 const SECOND: u64 = 1_000_000_000;
+
+/// How many places one round looks at, so that it costs the same with a million flows: of a larger table each round
+/// looks at the next share, and a flow lives a few seconds longer.
+const SHARE: u32 = 131_072;
+
+/// How many rounds a pass over the table takes at most.
+const ROUNDS: u32 = 16;
 
 /// How long an ended flow's place rests before it gets a new owner.
 const REST: u64 = SECOND;
@@ -16,6 +23,8 @@ pub(crate) struct Retired {
     since: BTreeMap<u32, u64>,
     /// Whether those that an earlier process left were looked for.
     adopted: bool,
+    /// The place that the next round begins with.
+    next: u32,
     passes: u64,
 }
 
@@ -27,6 +36,15 @@ impl Retired {
 
     pub(super) fn push(&mut self, place: u32, now: u64) {
         self.since.insert(place, now);
+    }
+
+    /// The places that the next round looks at, of so many.
+    fn share(&mut self, places: u32) -> Range<u32> {
+        let begin = self.next;
+        let end = begin.saturating_add((places / ROUNDS).max(SHARE)).min(places);
+        self.next = if end < places { end } else { 0 };
+        self.passes += u64::from(self.next == 0);
+        begin..end
     }
 
     /// Places that an earlier process retired and did not give back. It may have died before it
@@ -51,8 +69,6 @@ impl Retired {
 /// What one round did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Expired {
-    /// Flows that live on.
-    pub live: usize,
     /// Flows that were ended: their time was over, or their endpoint is gone.
     pub ended: usize,
     /// Places that were given back.
@@ -73,11 +89,13 @@ pub(super) fn expire(
     if !retired.adopted {
         retired.adopt(maps, now)?;
     }
-    let flows: Vec<_> =
-        Place::all(maps).filter_map(|place| Some((place.number, place.read()?))).collect();
-    let pressed = is_nearly(flows.len() as u64, maps.flows.len());
+    let places = maps.flows.len();
+    let flows: Vec<_> = Place::among(maps, retired.share(places))
+        .filter_map(|place| Some((place.number, place.read()?)))
+        .collect();
+    let pressed = is_nearly(live(maps), places);
     let quota = maps.settings().map_err(BpfError::map("read", map::SETTINGS))?.flow_quota;
-    let mut round = Expired { live: flows.len(), ..Expired::default() };
+    let mut round = Expired::default();
     for (number, flow) in &flows {
         let pressed =
             pressed || maps.usage(flow.owner()).is_some_and(|usage| is_nearly(usage.live(), quota));
@@ -87,8 +105,6 @@ pub(super) fn expire(
             round.ended += 1;
         }
     }
-    round.live -= round.ended;
-    retired.passes += 1;
     let rested: Vec<_> = retired
         .since
         .iter()
@@ -107,6 +123,12 @@ pub(super) fn expire(
         round.freed += 1;
     }
     Ok(round)
+}
+
+/// How many flows there are, as they are counted.
+fn live(maps: &Maps) -> u64 {
+    let usages = (0..maps.usage.len()).filter_map(|slot| maps.usage(slot));
+    usages.map(Usage::live).sum()
 }
 
 #[cfg(test)]
@@ -133,6 +155,22 @@ mod tests {
             original: key,
             reply: key,
             ways: [way(0), way(1)],
+        }
+    }
+
+    #[test]
+    fn every_place_is_looked_at_once_a_pass() {
+        for (places, rounds) in [(1024, 1), (SHARE, 1), (SHARE + 1, 2), (1 << 24, 16)] {
+            let mut retired = Retired::default();
+            let mut end = 0;
+            for round in 0..rounds {
+                assert_eq!(retired.passes(), 0, "{places} places, round {round}");
+                let share = retired.share(places);
+                assert_eq!(share.start, end);
+                end = share.end;
+            }
+            assert_eq!((end, retired.passes()), (places, 1));
+            assert_eq!(retired.share(places).start, 0);
         }
     }
 

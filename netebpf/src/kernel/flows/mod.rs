@@ -27,6 +27,7 @@ use netebpf_common::datapath::OPENING;
 use snapshot::PlainFlow;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    ops::Range,
     ptr::NonNull,
     time::Duration,
 };
@@ -55,7 +56,11 @@ impl<'a> Place<'a> {
     }
 
     fn all(maps: &'a Maps) -> impl Iterator<Item = Self> {
-        (0..maps.flows.len()).filter_map(move |number| Self::at(maps, number))
+        Self::among(maps, 0..maps.flows.len())
+    }
+
+    fn among(maps: &'a Maps, numbers: Range<u32>) -> impl Iterator<Item = Self> {
+        numbers.filter_map(move |number| Self::at(maps, number))
     }
 
     fn generation(&self) -> u64 {
@@ -357,8 +362,8 @@ impl Kernel {
         Ok(ended)
     }
 
-    /// Ends the flows whose time is over, and gives back the places of those that ended before. To be
-    /// called about once a second.
+    /// Ends the flows whose time is over, of as many as one round looks at, and gives back the places of those that
+    /// ended before. To be called about once a second.
     pub fn expire_flows(&mut self) -> Result<Expired, KernelError> {
         let Ok(maps) = self.bpf.maps_mut() else { return Ok(Expired::default()) };
         Ok(expiry::expire(maps, &mut self.retired, now())?)
