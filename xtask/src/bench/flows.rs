@@ -64,7 +64,8 @@ pub(super) fn measure(netebpf: &Path, flows: u32) -> Result<()> {
     // A place in eight stays free, as on a host that is not about to run out of them.
     let capacity = (flows + flows / 8).max(1024);
     let settings = format!(
-        "snat_port_range = \"1024-65535\"\n[flows]\ncapacity = {capacity}\nquota = {capacity}\n"
+        "snat_port_range = \"1024-65535\"\n[flows]\ncapacity = {capacity}\nquota = {capacity}\n\
+         embryonic_quota = {capacity}\n"
     );
     let mut arm = Arm::netebpf(netebpf, Some(&settings))?;
     let servers = [OUTSIDE_V4.to_owned(), FIRST_SERVER.to_string(), SERVERS.to_string()];

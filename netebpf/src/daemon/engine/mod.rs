@@ -309,10 +309,9 @@ impl Engine {
         Ok(self.kernel.look_at_flows()?)
     }
 
-    /// Ends the flows whose time is over.
-    pub(super) fn expire_flows(&mut self) -> Result<(), Error> {
-        self.kernel.expire_flows()?;
-        Ok(())
+    /// Ends flows whose time is over; whether to go on at once.
+    pub(super) fn expire_flows(&mut self) -> Result<bool, Error> {
+        Ok(self.kernel.expire_flows()?.more)
     }
 
     fn save(&self) -> Result<(), StateError> {

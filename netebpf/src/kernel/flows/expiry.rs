@@ -1,6 +1,6 @@
 //! When a flow's time is over.
 
-use super::{OPENING, Place, remove_entry, remove_marks, retire};
+use super::{OPENING, Place, remove_entry, remove_marks, retire, snapshot::PlainFlow};
 use crate::kernel::{BpfError, bpf::Maps};
 use netebpf_common::abi::{Usage, is_live, map};
 use std::{collections::BTreeMap, ops::Range};
@@ -13,6 +13,9 @@ const SHARE: u32 = 131_072;
 
 /// How many rounds a pass over the table takes at most.
 const ROUNDS: u32 = 16;
+
+/// How many flows are ended at once: some 40 ms, in which the daemon does nothing else.
+const AT_ONCE: usize = 8192;
 
 /// How long an ended flow's place rests before it gets a new owner.
 const REST: u64 = SECOND;
@@ -39,12 +42,15 @@ impl Retired {
     }
 
     /// The places that the next round looks at, of so many.
-    fn share(&mut self, places: u32) -> Range<u32> {
-        let begin = self.next;
-        let end = begin.saturating_add((places / ROUNDS).max(SHARE)).min(places);
+    fn share(&self, places: u32) -> Range<u32> {
+        let end = self.next.saturating_add((places / ROUNDS).max(SHARE));
+        self.next..end.min(places)
+    }
+
+    /// The round looked at the places up to this one, of so many.
+    fn looked_up_to(&mut self, end: u32, places: u32) {
         self.next = if end < places { end } else { 0 };
         self.passes += u64::from(self.next == 0);
-        begin..end
     }
 
     /// Places that an earlier process retired and did not give back. It may have died before it
@@ -73,6 +79,8 @@ pub struct Expired {
     pub ended: usize,
     /// Places that were given back.
     pub freed: usize,
+    /// Whether more may be over already: the next round should not wait.
+    pub more: bool,
 }
 
 /// Whether seven eighths are taken: of the table, or of what one endpoint may have.
@@ -90,17 +98,25 @@ pub(super) fn expire(
         retired.adopt(maps, now)?;
     }
     let places = maps.flows.len();
-    let flows: Vec<_> = Place::among(maps, retired.share(places))
-        .filter_map(|place| Some((place.number, place.read()?)))
-        .collect();
-    let pressed = is_nearly(live(maps), places);
     let quota = maps.settings().map_err(BpfError::map("read", map::SETTINGS))?.flow_quota;
-    let mut round = Expired::default();
-    for (number, flow) in &flows {
-        let pressed =
-            pressed || maps.usage(flow.owner()).is_some_and(|usage| is_nearly(usage.live(), quota));
-        let over = flow.idle(now) >= flow.lifetime(pressed) || !flow.endpoints_are_there(maps);
-        if over && now.saturating_sub(flow.created) >= OPENING && retire(maps, *number, flow)? {
+    let pressed = is_nearly(live(maps), places);
+    let presses =
+        |owner: u32| maps.usage(owner).is_some_and(|usage| is_nearly(usage.live(), quota));
+    let is_over = |flow: &PlainFlow| {
+        let lifetime = flow.lifetime(pressed || presses(flow.owner()));
+        now.saturating_sub(flow.created) >= OPENING
+            && (flow.idle(now) >= lifetime || !flow.endpoints_are_there(maps))
+    };
+    let share = retired.share(places);
+    let over: Vec<_> = Place::among(maps, share.clone())
+        .filter_map(|place| Some((place.number, place.read().filter(is_over)?)))
+        .take(AT_ONCE)
+        .collect();
+    let last = over.last().filter(|_| over.len() == AT_ONCE);
+    let mut round = Expired { more: last.is_some(), ..Expired::default() };
+    retired.looked_up_to(last.map_or(share.end, |(number, _)| number + 1), places);
+    for (number, flow) in &over {
+        if retire(maps, *number, flow)? {
             retired.push(*number, now);
             round.ended += 1;
         }
@@ -134,7 +150,7 @@ fn live(maps: &Maps) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::flows::snapshot::{PlainFlow, PlainWay};
+    use crate::kernel::flows::snapshot::PlainWay;
     use netebpf_common::abi::{FlowKey, Protocol, TcpSeen};
 
     fn flow(protocol: Protocol, seen: [u64; 2], packets: [u64; 2]) -> PlainFlow {
@@ -168,6 +184,7 @@ mod tests {
                 let share = retired.share(places);
                 assert_eq!(share.start, end);
                 end = share.end;
+                retired.looked_up_to(end, places);
             }
             assert_eq!((end, retired.passes()), (places, 1));
             assert_eq!(retired.share(places).start, 0);
