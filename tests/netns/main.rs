@@ -17,6 +17,7 @@ mod peers;
 mod published;
 mod spoofing;
 mod tools;
+mod whole;
 mod xdp;
 
 fn main() -> std::process::ExitCode {
@@ -30,6 +31,7 @@ fn main() -> std::process::ExitCode {
         spoofing::TESTS,
         obscure::TESTS,
         flows::TESTS,
+        whole::TESTS,
         bulk::TESTS,
         tools::TESTS,
         daemon::TESTS,

@@ -125,9 +125,9 @@ impl Interface {
 
 /// How much of the flow table the owner of a slot uses, and who the owner is.
 ///
-/// The four counts only grow, by atomic additions of both sides, so that no race can make their differences drift but
-/// one: of two CPUs that confirm a flow at the same moment both may count it. That makes [`Usage::embryonic`] smaller
-/// by one, and refuses nobody.
+/// The four counts only grow, by atomic additions of both sides. Their differences drift in two cases, which refuse
+/// nobody: a flow that two CPUs confirm at the same moment, or one while it ends, is counted twice; and one that a
+/// process ends which dies before it has said so is counted for ever.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Usage {
@@ -148,14 +148,19 @@ impl Usage {
     /// Flows that live.
     #[inline(always)]
     pub fn live(&self) -> u64 {
-        self.opened.load().wrapping_sub(self.closed.load())
+        difference(self.opened.load(), self.closed.load())
     }
 
     /// Those of them that are not confirmed.
     #[inline(always)]
     pub fn embryonic(&self) -> u64 {
-        let ever = self.opened.load().wrapping_sub(self.confirmed.load());
-        let now = ever.wrapping_sub(self.lapsed.load());
-        if now > u64::MAX / 2 { 0 } else { now }
+        let over = self.confirmed.load().wrapping_add(self.lapsed.load());
+        difference(self.opened.load(), over)
     }
+}
+
+/// Never less than none.
+#[inline(always)]
+const fn difference(more: u64, less: u64) -> u64 {
+    if less > more { 0 } else { more - less }
 }

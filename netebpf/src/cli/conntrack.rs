@@ -5,10 +5,8 @@ use super::{
     output::{self, Format, Listing, duration},
 };
 use crate::daemon::api::{FlowFilter, FlowSnapshot, FlowsRemoved, path};
-use crate::kernel::FlowTuple;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
 
 /// Live flows
 #[derive(Debug, Args)]
@@ -75,18 +73,12 @@ impl Ls {
 /// The flow as its JSON is, and both ways in words.
 fn row(flow: &FlowSnapshot) -> Value {
     let mut row = json!(flow);
-    row["Original"] = tuple(&flow.original).into();
-    row["Reply"] = tuple(&flow.reply).into();
+    row["Original"] = flow.original.to_string().into();
+    row["Reply"] = flow.reply.to_string().into();
     row["Packets"] = flow.packets.iter().sum::<u64>().into();
     row["Bytes"] = flow.bytes.iter().sum::<u64>().into();
     row["Age"] = duration(flow.age).into();
     row
-}
-
-fn tuple(tuple: &FlowTuple) -> String {
-    let from = SocketAddr::new(tuple.source, tuple.source_port);
-    let to = SocketAddr::new(tuple.destination, tuple.destination_port);
-    format!("{from} -> {to}")
 }
 
 /// Remove flows: their next packets begin anew
@@ -176,6 +168,7 @@ fn filter(parts: Vec<Part>) -> FlowFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::FlowTuple;
 
     fn flow() -> FlowSnapshot {
         let tuple = |source: &str, source_port, destination: &str, destination_port| FlowTuple {

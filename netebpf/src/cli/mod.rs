@@ -107,13 +107,11 @@ fn run(cli: Cli) -> Result<u8, CliError> {
         Command::Man(command) => return command.run(),
         Command::Schema(command) => return command.run(),
         Command::Version(command) => return command.run(),
+        // `doctor`, too: without privileges it could not tell what the kernel has.
         _ => privilege::check()?,
     }
-    match cli.command {
-        // Without privileges it could not tell what the kernel has.
-        Command::Doctor(command) => return command.run(),
-        Command::Daemon(command) => return command.run(&cli.instance),
-        _ => {}
+    if let Command::Daemon(command) = cli.command {
+        return command.run(&cli.instance);
     }
     let context = Context::new(cli.instance);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -134,13 +132,13 @@ fn run(cli: Cli) -> Result<u8, CliError> {
             Command::Inspect(command) => command.run(&context).await,
             Command::Network(command) => command.run(&context).await,
             Command::Conntrack(command) => command.run(&context).await,
+            Command::Doctor(command) => command.run(&context).await,
             Command::Gc(command) => command.run(&context).await,
             Command::Daemon(_)
             | Command::Completion(_)
             | Command::Man(_)
             | Command::Schema(_)
-            | Command::Version(_)
-            | Command::Doctor(_) => unreachable!("done above"),
+            | Command::Version(_) => unreachable!("done above"),
         }
     })
 }

@@ -36,6 +36,8 @@ pub mod path {
     pub const NETWORKS_REMOVE: &str = "/v1/networks/remove";
     /// GET: a list of [`super::FlowSnapshot`].
     pub const FLOWS: &str = "/v1/flows";
+    /// GET, answers [`super::FlowFindings`].
+    pub const FLOWS_CHECK: &str = "/v1/flows/check";
     /// POST [`super::FlowFilter`], answers [`super::FlowsRemoved`].
     pub const FLOWS_REMOVE: &str = "/v1/flows/remove";
     /// POST [`super::GcRequest`], answers [`super::Changes`].
@@ -225,6 +227,13 @@ impl FlowFilter {
 pub struct FlowsRemoved {
     /// The number.
     pub removed: usize,
+}
+
+/// What is wrong with the table of flows.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct FlowFindings {
+    /// A sentence each.
+    pub findings: Vec<String>,
 }
 
 /// The instance as it is.

@@ -44,6 +44,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
     signal::unix::{SignalKind, signal},
     sync::{Mutex, mpsc, watch},
+    task::yield_now,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
@@ -282,9 +283,16 @@ async fn expire_flows(daemon: Arc<Daemon>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let Ok(mut turn) = Turn::take(&daemon).await else { return };
-        if let Err(error) = turn.engine.expire_flows() {
-            tracing::error!("flows: {error}");
+        let mut more = true;
+        while more {
+            let Ok(mut turn) = Turn::take(&daemon).await else { return };
+            more = turn.engine.expire_flows().unwrap_or_else(|error| {
+                tracing::error!("flows: {error}");
+                false
+            });
+            drop(turn);
+            // Whoever waits has a turn in between.
+            yield_now().await;
         }
     }
 }

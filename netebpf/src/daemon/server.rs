@@ -8,11 +8,12 @@ use super::{
     Daemon, Error,
     api::{
         Changes, CreateNetworkRequest, CreateRequest, DownRequest, ENDED, EndpointView, Failure,
-        FlowFilter, FlowSnapshot, FlowsRemoved, GcRequest, NetworkView, ProcessReport,
-        RemoveRequest, Status, UpReply, UpRequest, path,
+        FlowFilter, FlowFindings, FlowSnapshot, FlowsRemoved, GcRequest, NetworkView,
+        ProcessReport, RemoveRequest, Status, UpReply, UpRequest, path,
     },
     engine::Engine,
 };
+use crate::kernel::{Look, Suspicion};
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, Request, State},
@@ -21,8 +22,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use std::sync::Arc;
-use tokio::sync::OwnedMutexGuard;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{sync::OwnedMutexGuard, time::sleep};
+
+/// How long after one look at all flows the next one comes.
+const AGAIN: Duration = Duration::from_millis(200);
+/// How long the daemon may take to look at every flow twice; one that does not expire flows is a finding, too.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 type Shared = State<Arc<Daemon>>;
 type Answer<T> = Result<Json<T>, Error>;
@@ -39,6 +48,7 @@ pub(super) fn router(daemon: Arc<Daemon>) -> Router {
         .route(path::NETWORKS, get(networks).post(create_network))
         .route(path::NETWORKS_REMOVE, post(remove_networks))
         .route(path::FLOWS, get(flows))
+        .route(path::FLOWS_CHECK, get(check_flows))
         .route(path::FLOWS_REMOVE, post(remove_flows))
         .route(path::GC, post(gc))
         .layer(middleware::from_fn_with_state(Arc::clone(&daemon), to_the_end))
@@ -182,6 +192,27 @@ async fn remove_flows(
 ) -> Answer<FlowsRemoved> {
     let mut turn = Turn::take(&daemon).await?;
     Ok(Json(FlowsRemoved { removed: turn.engine.remove_flows(&filter).await? }))
+}
+
+/// Looks until what is suspected was dispelled or stayed. Programs are done with a flow when the next look comes; a
+/// flow whose endpoint is gone has until the daemon has looked at every flow twice.
+async fn check_flows(State(daemon): Shared) -> Answer<FlowFindings> {
+    let look = async || Turn::take(&daemon).await?.engine.look_at_flows();
+    let Look { mut suspicions, passes } = look().await?;
+    let first = Instant::now();
+    while !suspicions.is_empty() {
+        sleep(AGAIN).await;
+        let now = look().await?;
+        suspicions.retain(|suspicion| now.suspicions.contains(suspicion));
+        let waits = |suspicion: &Suspicion| matches!(suspicion, Suspicion::Orphan { .. });
+        let passed = now.passes >= passes + 2 || first.elapsed() > PATIENCE;
+        if passed || !suspicions.iter().any(waits) {
+            break;
+        }
+    }
+    let mut findings: Vec<_> = suspicions.iter().map(ToString::to_string).collect();
+    findings.sort();
+    Ok(Json(FlowFindings { findings }))
 }
 
 async fn gc(State(daemon): Shared, Json(request): Json<GcRequest>) -> Answer<Changes> {

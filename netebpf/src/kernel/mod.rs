@@ -22,7 +22,7 @@ mod watch;
 
 pub use bpf::{BpfError, OBJECT, Summed, summed};
 pub use error::KernelError;
-pub use flows::{Expired, FlowSnapshot, FlowTuple};
+pub use flows::{Expired, FlowSnapshot, FlowTuple, Look, Suspicion};
 pub use hook::Hook;
 pub use inside::InterfaceSpec;
 pub use netlink::{BridgeSpec, LinkChange, NetlinkError, VethSpec};

@@ -17,7 +17,8 @@
 //! neighbour, watch from the first packet to the last.
 //!
 //! **Invariant**, checked at the end of every test: no private address was seen outside; no kernel
-//! counted a wrong checksum; `down` left no interface, namespace, pin, file, process or changed sysctl.
+//! counted a wrong checksum; the table of flows was whole; `down` left no interface, namespace, pin, file, process or
+//! changed sysctl.
 
 pub mod family;
 pub mod frame;
@@ -313,6 +314,9 @@ impl Lab {
             assert!(fine, "wrong checksums in {}: {wrong:?}", ns.name());
         }
         if self.netebpf_ran.get() {
+            if self.daemon_pid().is_some() {
+                assert_eq!(self.flow_findings(), None);
+            }
             self.run("down").ok();
             self.nothing_left();
         }

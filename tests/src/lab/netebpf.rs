@@ -110,6 +110,15 @@ impl Lab {
         counters[name].as_u64().unwrap_or(0)
     }
 
+    /// What `doctor` says of the table of flows; nothing when all is well.
+    #[track_caller]
+    pub fn flow_findings(&self) -> Option<String> {
+        let features = self.json("doctor");
+        let is_it = |feature: &&Value| feature["name"] == "flow table";
+        let table = features.as_array().into_iter().flatten().find(is_it).expect("a row of it");
+        (table["present"] == false).then(|| table["lost"].as_str().expect("a sentence").to_owned())
+    }
+
     /// The bridge of a network.
     pub fn bridge(&self, network: &str) -> String {
         let networks = self.json(&format!("network inspect {network}"));
@@ -117,11 +126,11 @@ impl Lab {
         format!("nb-{}", &id[..12])
     }
 
-    /// The daemon's process id.
+    /// The daemon's process id, when one runs.
     pub fn daemon_pid(&self) -> Option<u32> {
         let file = format!("/run/netebpf/{}/daemon.pid", self.instance);
         let pid = std::fs::read_to_string(file).ok()?.trim().parse().ok()?;
-        std::path::Path::new(&format!("/proc/{pid}")).exists().then_some(pid)
+        (!is_dead(pid)).then_some(pid)
     }
 
     /// Kills the daemon with SIGKILL, and waits until it is gone.

@@ -11,10 +11,12 @@ use crate::{
 };
 use anyhow::{Context as _, Result, ensure};
 use std::{
+    ffi::OsStr,
+    fs,
     io::{BufRead as _, BufReader, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 /// The ways of a packet.
@@ -65,8 +67,8 @@ services:
 const DOCKER_RULES: &str = include_str!("docker.rules");
 
 impl Arm {
-    /// netebpf, on a host of its own.
-    pub(super) fn netebpf(binary: &Path) -> Result<Self> {
+    /// netebpf, on a host of its own, with these settings (`config.toml`) instead of the machine's.
+    pub(super) fn netebpf(binary: &Path, settings: Option<&str>) -> Result<Self> {
         if namespace::path(OURS).exists() {
             down(binary).context("an earlier run was cut short, and what it left does not go")?;
         }
@@ -74,7 +76,16 @@ impl Arm {
         let mut file = tempfile::NamedTempFile::with_suffix(".yaml")?;
         file.write_all(TOPOLOGY.as_bytes())?;
         arm.netebpf = Some(binary.to_owned());
-        let mut up = namespace::inside(OURS, binary);
+        let etc = settings.map(etc_with).transpose()?;
+        let mut up = match &etc {
+            None => namespace::inside(OURS, binary),
+            Some(etc) => {
+                let mut up = namespace::inside(OURS, "unshare");
+                up.args(["--mount", "--propagation", "unchanged", "sh", "-ec", WITH_ETC, "sh"]);
+                up.arg(etc.path()).arg(binary);
+                up
+            }
+        };
         run::output(up.args(["--instance", INSTANCE, "up", "--file"]).arg(file.path()))?;
         for endpoint in ["bench.web", "bench.app"] {
             use_reno(endpoint)?;
@@ -170,15 +181,30 @@ impl Arm {
         use_reno(namespace)
     }
 
+    /// A command in the endpoint `app`.
+    pub(super) fn inside_app(&self, program: impl AsRef<OsStr>) -> Result<Command> {
+        Ok(namespace::inside(self.app.as_ref().context("there is no endpoint")?, program))
+    }
+
+    /// Starts another kind of server at the neighbour.
+    pub(super) fn serve_outside(&mut self, arguments: &[String]) -> Result<()> {
+        self.start(&self.neighbour.clone(), arguments)
+    }
+
     fn serve(&mut self, namespace: &str, listen: &str) -> Result<()> {
+        self.start(namespace, &["server".to_owned(), listen.to_owned()])
+    }
+
+    fn start(&mut self, namespace: &str, arguments: &[String]) -> Result<()> {
         let mut server = namespace::inside(namespace, std::env::current_exe()?);
-        server.args(["load", "server", listen]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        server.arg("load").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = server.spawn().context("cannot start a server")?;
         let output = child.stdout.take().context("a server has no output")?;
         self.servers.push(child);
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
-        ensure!(line.trim() == READY, "the server in {namespace} does not listen on {listen}");
+        let what = arguments.join(" ");
+        ensure!(line.trim() == READY, "the {what} in {namespace} does not listen");
         Ok(())
     }
 }
@@ -188,6 +214,31 @@ impl Arm {
 fn use_reno(namespace: &str) -> Result<()> {
     let mut sysctl = namespace::inside(namespace, "sysctl");
     run::output(sysctl.args(["-q", "-w", "net.ipv4.tcp_congestion_control=reno"])).map(drop)
+}
+
+/// Runs a command with a directory in the place of /etc, in a mount namespace where all else is shared: namespaces and
+/// pins that it makes are there for everybody.
+const WITH_ETC: &str = r#"mount --make-private /; mount --bind "$1" /etc; shift; exec "$@""#;
+
+/// An /etc with settings and nothing else.
+fn etc_with(settings: &str) -> Result<tempfile::TempDir> {
+    let etc = tempfile::tempdir()?;
+    let ours = etc.path().join("netebpf");
+    fs::create_dir(&ours)?;
+    fs::write(ours.join("config.toml"), settings)?;
+    Ok(etc)
+}
+
+/// What a command says of our instance.
+pub(super) fn ask(netebpf: &Path, command: &str) -> Result<serde_json::Value> {
+    let mut asked = namespace::inside(OURS, netebpf);
+    let text = run::output(asked.args(["--instance", INSTANCE, command, "--format", "json"]))?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// Where the maps of our instance are pinned.
+pub(super) fn pinned_maps() -> String {
+    format!("/sys/fs/bpf/netebpf/{INSTANCE}")
 }
 
 /// Brings our instance down.

@@ -3,6 +3,7 @@
 //! **Invariant**: a client prints one number, operations per second, or fails; it never waits longer than
 //! [`PATIENCE`] for an answer.
 
+use super::flows::Servers;
 use anyhow::{Context as _, Result, bail};
 use rustix::{
     net::sockopt,
@@ -30,6 +31,17 @@ pub(crate) struct Load {
 enum End {
     /// Sends each byte back, one connection after the other, until standard input is closed
     Server { listen: SocketAddr },
+    /// Answers datagrams on many ports, until standard input is closed
+    Answers {
+        #[command(flatten)]
+        servers: Servers,
+    },
+    /// Opens so many flows to them and prints how fast
+    Flows {
+        #[command(flatten)]
+        servers: Servers,
+        flows: u32,
+    },
     /// Asks for the given time and prints operations per second
     Client {
         server: SocketAddr,
@@ -57,6 +69,12 @@ impl Load {
         rustix::process::nice(-20).context("cannot take precedence")?;
         match self.end {
             End::Server { listen } => serve(listen),
+            End::Answers { servers } => {
+                servers.answer()?;
+                println!("{READY}");
+                until_input_ends()
+            }
+            End::Flows { servers, flows } => servers.open(flows),
             End::Client { server, metric, milliseconds } => {
                 let time = Duration::from_millis(milliseconds);
                 let rate = match metric {
@@ -84,11 +102,7 @@ fn serve(listen: SocketAddr) -> Result<()> {
     let listener =
         TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
     println!("{READY}");
-    std::thread::spawn(|| {
-        // However the starter ends, its pipe is closed then.
-        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-        std::process::exit(0);
-    });
+    std::thread::spawn(until_input_ends);
     loop {
         let (mut stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
@@ -96,6 +110,12 @@ fn serve(listen: SocketAddr) -> Result<()> {
         // Its end, by FIN or RST, is the end of this client only.
         while stream.read_exact(&mut byte).is_ok() && stream.write_all(&byte).is_ok() {}
     }
+}
+
+/// However the starter ends, its pipe is closed then.
+fn until_input_ends() -> ! {
+    let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    std::process::exit(0)
 }
 
 fn connect(server: SocketAddr) -> Result<TcpStream> {

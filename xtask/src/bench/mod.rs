@@ -5,6 +5,7 @@
 //! one CPU, so that what disturbs the machine disturbs each of them.
 
 mod arms;
+mod flows;
 pub(crate) mod load;
 
 use crate::{build::Build, namespace, run, run::Step, setup::Setup};
@@ -26,6 +27,15 @@ pub(crate) struct Bench {
     /// Fail when a ratio is below this
     #[arg(long)]
     at_least: Option<f64>,
+    /// Instead, open so many UDP flows from one endpoint at once: how fast, what memory they take, whether the first
+    /// still works, and what the daemon does with them
+    #[arg(
+        long,
+        value_name = "N",
+        conflicts_with_all = ["rounds", "milliseconds", "at_least"],
+        value_parser = clap::value_parser!(u32).range(1..=1_500_000),
+    )]
+    flows: Option<u32>,
 }
 
 /// The medians of one thing that was measured, operations per second.
@@ -57,14 +67,17 @@ impl Bench {
     pub(crate) fn run(self) -> Result<()> {
         Setup { tests: true }.run()?;
         let netebpf = Build::default().run()?;
-        let arms = [Arm::netebpf(&netebpf)?, Arm::docker()?, Arm::bare()?];
+        if let Some(flows) = self.flows {
+            return flows::measure(&netebpf, flows);
+        }
+        let arms = [Arm::netebpf(&netebpf, None)?, Arm::docker()?, Arm::bare()?];
         let results = self.measure(&arms)?;
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
         let bridge_netfilter = arms[1].has_bridge_netfilter();
         drop(arms);
         print(&results, bridge_netfilter);
         let lowest = results.iter().map(|result| result.ratio).fold(f64::INFINITY, f64::min);
-        let Self { rounds, milliseconds, at_least } = self;
+        let Self { rounds, milliseconds, at_least, .. } = self;
         let record = Record { kernel, rounds, milliseconds, bridge_netfilter, results };
         let file = run::target_dir().join("bench.json");
         fs::write(&file, serde_json::to_string_pretty(&record)?)

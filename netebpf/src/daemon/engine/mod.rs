@@ -14,7 +14,7 @@ use super::{Error, api::FlowFilter, ports::HeldPorts, process::now};
 use crate::{
     apply::{self, Journal, Mode, Report},
     config::settings::Settings,
-    kernel::{FlowSnapshot, Kernel, NetnsError, Outside, Watch, netns},
+    kernel::{FlowSnapshot, Kernel, Look, NetnsError, Outside, Watch, netns},
     model::{Desired, Namespace, Network, Origin, requests::DEFAULT_NETWORK},
     plan::Action,
     state::{self, Instance, State, StateError},
@@ -321,10 +321,14 @@ impl Engine {
         Ok(self.kernel.remove_flows(|flow| filter.takes(flow)).await?)
     }
 
-    /// Ends the flows whose time is over.
-    pub(super) fn expire_flows(&mut self) -> Result<(), Error> {
-        self.kernel.expire_flows()?;
-        Ok(())
+    /// One look whether all is well with the flows.
+    pub(super) fn look_at_flows(&self) -> Result<Look, Error> {
+        Ok(self.kernel.look_at_flows()?)
+    }
+
+    /// Ends flows whose time is over; whether to go on at once.
+    pub(super) fn expire_flows(&mut self) -> Result<bool, Error> {
+        Ok(self.kernel.expire_flows()?.more)
     }
 
     fn save(&self) -> Result<(), StateError> {

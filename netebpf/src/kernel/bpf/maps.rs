@@ -1,15 +1,17 @@
 //! The maps, as the user side holds them.
 
-use super::{layout, mapping::Mapping};
+use super::{layout, mapping::Mapping, sys};
 use aya::{
     Pod,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, Queue, lpm_trie},
+    maps::{
+        Array, HashMap, IterableMap as _, Map, MapData, MapError, PerCpuArray, Queue, lpm_trie,
+    },
 };
 use netebpf_common::{
     abi::{self, FlowKey, FlowRef, Interface, NetworkRange, Prefix, PublishedPorts, map},
     verdict::{COUNTER_COUNT, Counters},
 };
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, os::fd::AsFd as _, path::Path};
 
 /// A type of the shared layouts, as aya wants it: `Pod` is aya's trait, the type is another crate's, so
 /// neither can be told of the other without this.
@@ -158,6 +160,15 @@ impl Maps {
     /// Makes every place of the table of flows a free one: for a table that was just made.
     pub(crate) fn free_all_flows(&mut self) -> Result<(), MapError> {
         (0..self.flows.len()).try_for_each(|place| self.free_flows.push(place, 0))
+    }
+
+    /// Hands over every entry of the index of flows, marks among them, while programs put in and take out.
+    pub(crate) fn each_index_entry(
+        &self,
+        each: impl FnMut(FlowKey, FlowRef),
+    ) -> Result<(), MapError> {
+        // SAFETY: both are layouts (see `Layout`), and the map was checked to have their sizes.
+        Ok(unsafe { sys::each_entry(self.flow_index.map().fd().as_fd(), each) }?)
     }
 
     /// The counters of a slot, summed over the CPUs.

@@ -1,11 +1,16 @@
-//! What aya does not ask of bpf(2): what a pinned link hangs on, and to take it off there.
+//! What aya does not ask of bpf(2): what a pinned link hangs on, and to take it off there; a hash, many entries at
+//! a time.
 
-use rustix::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::{ffi::CString, io, mem::size_of, os::unix::ffi::OsStrExt, path::Path};
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::{ffi::CString, io, mem::size_of, os::unix::ffi::OsStrExt, path::Path, ptr};
 
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 const BPF_LINK_DETACH: libc::c_long = 34;
+
+/// How many entries of a hash are read at once: more than fall into one of its buckets.
+const BATCH: usize = 4096;
 
 /// # Safety
 ///
@@ -96,4 +101,59 @@ pub(super) fn pinned_link(path: &Path) -> io::Result<LinkFacts> {
     // SAFETY: the kernel writes `length` bytes at most, all of them in `info`.
     unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut get) }?;
     Ok(LinkFacts { ifindex: info.ifindex, program: info.program })
+}
+
+/// Hands over every entry of a hash with keys and values of these types. The kernel goes from bucket to bucket, so
+/// what is there all the while is seen once, whatever comes and goes; key after key, the walk would begin anew
+/// wherever the last key was removed.
+///
+/// # Safety
+///
+/// Of both types every bit pattern must be a value, and their sizes must be those of the map.
+pub(super) unsafe fn each_entry<K: Copy, V: Copy>(
+    map: BorrowedFd<'_>,
+    mut each: impl FnMut(K, V),
+) -> io::Result<()> {
+    #[repr(C)]
+    struct Batch {
+        from: u64,
+        to: u64,
+        keys: u64,
+        values: u64,
+        count: u32,
+        map: u32,
+        flags: [u64; 2],
+    }
+    let (mut keys, mut values) = (Vec::<K>::with_capacity(BATCH), Vec::<V>::with_capacity(BATCH));
+    let (mut from, mut to) = (ptr::null::<u32>(), 0_u32);
+    loop {
+        let mut batch = Batch {
+            from: from as u64,
+            to: &raw mut to as u64,
+            keys: keys.as_mut_ptr() as u64,
+            values: values.as_mut_ptr() as u64,
+            count: BATCH as u32,
+            map: map.as_raw_fd() as u32,
+            flags: [0; 2],
+        };
+        // SAFETY: both vectors have room for `count` of what the map holds, and the place where the walk stands is
+        // a word for hashes.
+        let read = unsafe { bpf(BPF_MAP_LOOKUP_BATCH, &mut batch) };
+        let last = match read {
+            Ok(_) => false,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            Err(error) => return Err(error),
+        };
+        let count = batch.count as usize;
+        // SAFETY: the kernel wrote so many of each; every bit pattern is a value.
+        unsafe {
+            keys.set_len(count);
+            values.set_len(count);
+        }
+        keys.iter().zip(&values).for_each(|(key, value)| each(*key, *value));
+        if last {
+            return Ok(());
+        }
+        from = &raw const to;
+    }
 }

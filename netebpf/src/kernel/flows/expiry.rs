@@ -1,11 +1,21 @@
 //! When a flow's time is over.
 
-use super::{OPENING, Place, remove_entry, remove_marks, retire};
+use super::{OPENING, Place, remove_entry, remove_marks, retire, snapshot::PlainFlow};
 use crate::kernel::{BpfError, bpf::Maps};
-use netebpf_common::abi::{is_live, map};
-use std::collections::BTreeMap;
+use netebpf_common::abi::{Usage, is_live, map};
+use std::{collections::BTreeMap, ops::Range};
 
 const SECOND: u64 = 1_000_000_000;
+
+/// How many places one round looks at, so that it costs the same with a million flows: of a larger table each round
+/// looks at the next share, and a flow lives a few seconds longer.
+const SHARE: u32 = 131_072;
+
+/// How many rounds a pass over the table takes at most.
+const ROUNDS: u32 = 16;
+
+/// How many flows are ended at once: some 40 ms, in which the daemon does nothing else.
+const AT_ONCE: usize = 8192;
 
 /// How long an ended flow's place rests before it gets a new owner.
 const REST: u64 = SECOND;
@@ -16,11 +26,31 @@ pub(crate) struct Retired {
     since: BTreeMap<u32, u64>,
     /// Whether those that an earlier process left were looked for.
     adopted: bool,
+    /// The place that the next round begins with.
+    next: u32,
+    passes: u64,
 }
 
 impl Retired {
+    /// How many times every flow was looked at.
+    pub(super) fn passes(&self) -> u64 {
+        self.passes
+    }
+
     pub(super) fn push(&mut self, place: u32, now: u64) {
         self.since.insert(place, now);
+    }
+
+    /// The places that the next round looks at, of so many.
+    fn share(&self, places: u32) -> Range<u32> {
+        let end = self.next.saturating_add((places / ROUNDS).max(SHARE));
+        self.next..end.min(places)
+    }
+
+    /// The round looked at the places up to this one, of so many.
+    fn looked_up_to(&mut self, end: u32, places: u32) {
+        self.next = if end < places { end } else { 0 };
+        self.passes += u64::from(self.next == 0);
     }
 
     /// Places that an earlier process retired and did not give back. It may have died before it
@@ -45,12 +75,12 @@ impl Retired {
 /// What one round did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Expired {
-    /// Flows that live on.
-    pub live: usize,
     /// Flows that were ended: their time was over, or their endpoint is gone.
     pub ended: usize,
     /// Places that were given back.
     pub freed: usize,
+    /// Whether more may be over already: the next round should not wait.
+    pub more: bool,
 }
 
 /// Whether seven eighths are taken: of the table, or of what one endpoint may have.
@@ -67,21 +97,30 @@ pub(super) fn expire(
     if !retired.adopted {
         retired.adopt(maps, now)?;
     }
-    let flows: Vec<_> =
-        Place::all(maps).filter_map(|place| Some((place.number, place.read()?))).collect();
-    let pressed = is_nearly(flows.len() as u64, maps.flows.len());
+    let places = maps.flows.len();
     let quota = maps.settings().map_err(BpfError::map("read", map::SETTINGS))?.flow_quota;
-    let mut round = Expired { live: flows.len(), ..Expired::default() };
-    for (number, flow) in &flows {
-        let pressed =
-            pressed || maps.usage(flow.owner()).is_some_and(|usage| is_nearly(usage.live(), quota));
-        let over = flow.idle(now) >= flow.lifetime(pressed) || !flow.endpoints_are_there(maps);
-        if over && now.saturating_sub(flow.created) >= OPENING && retire(maps, *number, flow)? {
+    let pressed = is_nearly(live(maps), places);
+    let presses =
+        |owner: u32| maps.usage(owner).is_some_and(|usage| is_nearly(usage.live(), quota));
+    let is_over = |flow: &PlainFlow| {
+        let lifetime = flow.lifetime(pressed || presses(flow.owner()));
+        now.saturating_sub(flow.created) >= OPENING
+            && (flow.idle(now) >= lifetime || !flow.endpoints_are_there(maps))
+    };
+    let share = retired.share(places);
+    let over: Vec<_> = Place::among(maps, share.clone())
+        .filter_map(|place| Some((place.number, place.read().filter(is_over)?)))
+        .take(AT_ONCE)
+        .collect();
+    let last = over.last().filter(|_| over.len() == AT_ONCE);
+    let mut round = Expired { more: last.is_some(), ..Expired::default() };
+    retired.looked_up_to(last.map_or(share.end, |(number, _)| number + 1), places);
+    for (number, flow) in &over {
+        if retire(maps, *number, flow)? {
             retired.push(*number, now);
             round.ended += 1;
         }
     }
-    round.live -= round.ended;
     let rested: Vec<_> = retired
         .since
         .iter()
@@ -102,10 +141,16 @@ pub(super) fn expire(
     Ok(round)
 }
 
+/// How many flows there are, as they are counted.
+fn live(maps: &Maps) -> u64 {
+    let usages = (0..maps.usage.len()).filter_map(|slot| maps.usage(slot));
+    usages.map(Usage::live).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::flows::snapshot::{PlainFlow, PlainWay};
+    use crate::kernel::flows::snapshot::PlainWay;
     use netebpf_common::abi::{FlowKey, Protocol, TcpSeen};
 
     fn flow(protocol: Protocol, seen: [u64; 2], packets: [u64; 2]) -> PlainFlow {
@@ -126,6 +171,23 @@ mod tests {
             original: key,
             reply: key,
             ways: [way(0), way(1)],
+        }
+    }
+
+    #[test]
+    fn every_place_is_looked_at_once_a_pass() {
+        for (places, rounds) in [(1024, 1), (SHARE, 1), (SHARE + 1, 2), (1 << 24, 16)] {
+            let mut retired = Retired::default();
+            let mut end = 0;
+            for round in 0..rounds {
+                assert_eq!(retired.passes(), 0, "{places} places, round {round}");
+                let share = retired.share(places);
+                assert_eq!(share.start, end);
+                end = share.end;
+                retired.looked_up_to(end, places);
+            }
+            assert_eq!((end, retired.passes()), (places, 1));
+            assert_eq!(retired.share(places).start, 0);
         }
     }
 

@@ -1,13 +1,15 @@
-//! Live flows: listing them, ending them, giving their places back.
+//! Live flows: listing them, ending them, giving their places back, looking whether all is well with them.
 //!
 //! **Invariant**: a place goes back to the queue of free places only a second after its flow's
 //! generation was made even and both index entries were seen to lead elsewhere: by then every packet
 //! that had found the flow is done with it. What is in between is marked in the place itself
 //! ([`abi::Flow::retired`]), so that a process that takes over gives back what this one could not.
 
+mod check;
 mod expiry;
 mod snapshot;
 
+pub use check::Suspicion;
 pub use expiry::Expired;
 pub(crate) use expiry::Retired;
 pub use snapshot::{FlowSnapshot, FlowTuple};
@@ -17,13 +19,15 @@ use super::{
     bpf::{Maps, Shared, gone},
 };
 use crate::plan::Link;
+use aya::maps::MapError;
 use netebpf_common::abi::{
     self, Direction, FlowKey, FlowKind, FlowRef, PublishedKey, TcpSeen, WayKind, is_live, map,
 };
 use netebpf_common::datapath::OPENING;
 use snapshot::PlainFlow;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::Range,
     ptr::NonNull,
     time::Duration,
 };
@@ -52,7 +56,11 @@ impl<'a> Place<'a> {
     }
 
     fn all(maps: &'a Maps) -> impl Iterator<Item = Self> {
-        (0..maps.flows.len()).filter_map(move |number| Self::at(maps, number))
+        Self::among(maps, 0..maps.flows.len())
+    }
+
+    fn among(maps: &'a Maps, numbers: Range<u32>) -> impl Iterator<Item = Self> {
+        numbers.filter_map(move |number| Self::at(maps, number))
     }
 
     fn generation(&self) -> u64 {
@@ -184,8 +192,13 @@ fn remove_entry(
 
 /// Removes the marks that a process left which died between setting and removing one.
 fn remove_marks(maps: &mut Maps) -> Result<(), BpfError> {
-    let marked = |key: &Shared<FlowKey>| key.0.protocol & FlowKey::MARK != 0;
-    let marks: Vec<_> = maps.flow_index.keys().flatten().filter(marked).collect();
+    let mut marks = Vec::new();
+    maps.each_index_entry(|key, _| {
+        if key.protocol & FlowKey::MARK != 0 {
+            marks.push(Shared(key));
+        }
+    })
+    .map_err(BpfError::map("read", map::FLOW_INDEX))?;
     let error = BpfError::map("clean up", map::FLOW_INDEX);
     marks.iter().try_for_each(|mark| gone(maps.flow_index.remove(mark))).map_err(error)
 }
@@ -219,7 +232,58 @@ fn retire(maps: &mut Maps, number: u32, flow: &PlainFlow) -> Result<bool, BpfErr
     Ok(ours)
 }
 
+impl check::Table for Maps {
+    fn places(&self) -> u32 {
+        self.flows.len()
+    }
+
+    fn flow(&self, place: u32) -> Option<PlainFlow> {
+        Place::at(self, place)?.read()
+    }
+
+    fn endpoints_are_there(&self, flow: &PlainFlow) -> bool {
+        flow.endpoints_are_there(self)
+    }
+
+    fn each_entry(&self, each: impl FnMut(FlowKey, FlowRef)) -> Result<(), BpfError> {
+        self.each_index_entry(each).map_err(BpfError::map("read", map::FLOW_INDEX))
+    }
+
+    fn entry(&self, key: &FlowKey) -> Result<Option<FlowRef>, BpfError> {
+        match self.flow_index.get(&Shared(*key), 0) {
+            Ok(Shared(entry)) => Ok(Some(entry)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(BpfError::map("read", map::FLOW_INDEX)(error)),
+        }
+    }
+
+    fn slots(&self) -> u32 {
+        self.usage.len()
+    }
+
+    fn counted(&self, slot: u32) -> (u64, u64) {
+        self.usage(slot).map_or((0, 0), |usage| (usage.opened.load(), usage.closed.load()))
+    }
+}
+
+/// What one look at the table of flows found.
+pub struct Look {
+    /// Why all may not be well.
+    pub suspicions: HashSet<Suspicion>,
+    /// How many times every flow was looked at by [`Kernel::expire_flows`] since this process started.
+    pub passes: u64,
+}
+
 impl Kernel {
+    /// Looks whether all is well with the table of flows: one look, see [`Suspicion`].
+    pub fn look_at_flows(&self) -> Result<Look, KernelError> {
+        let suspicions = match self.bpf.maps() {
+            Ok(maps) => check::look(maps)?,
+            Err(_) => HashSet::new(),
+        };
+        Ok(Look { suspicions, passes: self.retired.passes() })
+    }
+
     /// Every live flow.
     pub async fn flows(&self) -> Result<Vec<FlowSnapshot>, KernelError> {
         let names = self.owner_names().await?;
@@ -300,8 +364,8 @@ impl Kernel {
         Ok(ended)
     }
 
-    /// Ends the flows whose time is over, and gives back the places of those that ended before. To be
-    /// called about once a second.
+    /// Ends the flows whose time is over, of as many as one round looks at, and gives back the places of those that
+    /// ended before. To be called about once a second.
     pub fn expire_flows(&mut self) -> Result<Expired, KernelError> {
         let Ok(maps) = self.bpf.maps_mut() else { return Ok(Expired::default()) };
         Ok(expiry::expire(maps, &mut self.retired, now())?)

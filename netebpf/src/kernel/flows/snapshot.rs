@@ -2,14 +2,18 @@
 
 use super::super::bpf::Maps;
 use netebpf_common::{
-    abi::{FlowKey, FlowKind, Protocol, TcpSeen},
+    abi::{Direction, FlowKey, FlowKind, Protocol, TcpSeen},
     datapath::{TcpPhase, lifetime},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 /// One direction, copied.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct PlainWay {
     pub(super) packets: u64,
     pub(super) bytes: u64,
@@ -47,6 +51,14 @@ pub struct FlowTuple {
     pub destination_port: u16,
 }
 
+impl fmt::Display for FlowTuple {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = SocketAddr::new(self.source, self.source_port);
+        let to = SocketAddr::new(self.destination, self.destination_port);
+        write!(f, "{from} -> {to}")
+    }
+}
+
 impl From<FlowKey> for FlowTuple {
     fn from(key: FlowKey) -> Self {
         Self {
@@ -55,6 +67,16 @@ impl From<FlowKey> for FlowTuple {
             destination: key.destination.into(),
             destination_port: u16::from_be_bytes(key.destination_port),
         }
+    }
+}
+
+/// The name of a tuple's protocol.
+pub(super) const fn protocol_name(key: &FlowKey) -> &'static str {
+    match Protocol::from_number(key.protocol) {
+        Some(Protocol::Tcp) => "tcp",
+        Some(Protocol::Udp) => "udp",
+        Some(Protocol::Icmp) => "icmp",
+        None => "unknown",
     }
 }
 
@@ -127,6 +149,14 @@ impl PlainFlow {
         reply.packets > 0
     }
 
+    /// The tuple of a direction.
+    pub(super) const fn key(&self, direction: Direction) -> FlowKey {
+        match direction {
+            Direction::Original => self.original,
+            Direction::Reply => self.reply,
+        }
+    }
+
     /// The slot of the endpoint that it is counted for.
     pub(super) const fn owner(&self) -> u32 {
         let [(owner, _), _] = self.endpoints;
@@ -153,12 +183,6 @@ impl PlainFlow {
             (_, _, true) => "REPLIED",
             (_, _, false) => "UNREPLIED",
         };
-        let protocol = match self.protocol() {
-            Some(Protocol::Tcp) => "tcp",
-            Some(Protocol::Udp) => "udp",
-            Some(Protocol::Icmp) => "icmp",
-            None => "unknown",
-        };
         let kind = match self.kind {
             kind if kind == FlowKind::Published as u32 => "published",
             kind if kind == FlowKind::Hairpin as u32 => "hairpin",
@@ -166,7 +190,7 @@ impl PlainFlow {
         };
         let [_, (peer, _)] = self.endpoints;
         FlowSnapshot {
-            protocol: protocol.to_owned(),
+            protocol: protocol_name(&self.original).to_owned(),
             kind: kind.to_owned(),
             state: state.to_owned(),
             endpoint: names.get(&self.owner()).cloned(),
