@@ -127,7 +127,7 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
     if datagram.key.source != datagram.source || datagram.key.destination != datagram.destination {
         return Err(Verdict::Drop(DropReason::SpoofedAddress));
     }
-    let seen = match conntrack::find(state, host, datagram, &mut new.reply) {
+    let seen = match conntrack::find(state, host, datagram, Some(sender), &mut new.reply) {
         // A source that is outside, from an endpoint.
         Some(seen) if seen.goes(WayKind::Inward) => {
             return Ok(Verdict::Drop(DropReason::SpoofedAddress));
@@ -147,13 +147,14 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
     };
     conntrack::was_awaited(state, host, datagram, &mut new.reply)?;
     let to_endpoint = seen.goes(WayKind::Hairpin);
+    let now = host.now();
     if to_endpoint {
         may_turn(datagram, seen.way().mtu.load() as u32)?;
     } else {
-        follow_route(state, host, datagram, sender, &seen)?;
+        follow_route(state, host, datagram, sender, &seen, now)?;
         may_go_on(datagram, seen.way().mtu.load() as u32)?;
     }
-    translate(packet, state, host, datagram, &seen, new)?;
+    translate(packet, state, host, datagram, &seen, (new, now))?;
     nat::lower_hop_limit(packet, datagram).ok_or(Verdict::Drop(DropReason::Malformed))?;
     if to_endpoint {
         return deliver(packet, &seen, DeliverReason::Hairpin);
@@ -237,7 +238,7 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
     if datagram.destination != datagram.key.destination {
         return Ok(unrelated(state, host, datagram, uplink));
     }
-    let seen = match conntrack::find(state, host, datagram, &mut new.reply) {
+    let seen = match conntrack::find(state, host, datagram, None, &mut new.reply) {
         Some(seen) if seen.goes(WayKind::Inward) => seen,
         // A source of ours, from outside.
         Some(_) => return Ok(Verdict::Drop(DropReason::SpoofedAddress)),
@@ -252,7 +253,8 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
     };
     conntrack::was_awaited(state, host, datagram, &mut new.reply)?;
     let last_hop = may_go_on(datagram, seen.way().mtu.load() as u32);
-    translate(packet, state, host, datagram, &seen, new)?;
+    let now = host.now();
+    translate(packet, state, host, datagram, &seen, (new, now))?;
     if last_hop.is_err() {
         seen.lives_on()?;
         // The host's stack answers; what it quotes is translated back on the way out.
@@ -347,14 +349,15 @@ fn host_sends<P: Packet + ?Sized, S: State, H: Host>(
         return Ok(not_ours);
     }
     let sender = if private { Some(forwarded_for(state, datagram, ingress)?) } else { None };
-    let seen = match (conntrack::find(state, host, datagram, &mut new.reply), sender) {
+    let seen = match (conntrack::find(state, host, datagram, sender, &mut new.reply), sender) {
         (Some(seen), _) if seen.goes(WayKind::Outward) => seen,
         (_, None) => return Ok(not_ours),
         // To a published port of this host, and yet by its routes to somewhere else.
         (Some(_), Some(_)) => return Ok(Verdict::Drop(DropReason::PrivateSource)),
         (None, Some(sender)) => forwarded(state, host, datagram, sender, uplink, new)?,
     };
-    translate(packet, state, host, datagram, &seen, new)?;
+    let now = host.now();
+    translate(packet, state, host, datagram, &seen, (new, now))?;
     seen.lives_on()?;
     Ok(Verdict::Pass(PassReason::Translated))
 }
@@ -579,9 +582,9 @@ fn follow_route<S: State, H: Host>(
     datagram: &Datagram,
     sender: &Interface,
     seen: &Seen,
+    now: u64,
 ) -> Step<()> {
     let way = seen.way();
-    let now = host.now();
     if now.wrapping_sub(way.routed.load()) >= SECOND {
         let destination = seen.flow.key(seen.direction.other()).source;
         let Route::Forward { next_hop, mtu, .. } = host.route_by(&destination, way.ifindex) else {
@@ -613,10 +616,10 @@ fn translate<P: Packet + ?Sized, S: State, H: Host>(
     host: &H,
     datagram: &Datagram,
     seen: &Seen,
-    new: &mut New,
+    (new, now): (&mut New, u64),
 ) -> Step<()> {
     conntrack::remember(state, host, datagram, &mut new.reply);
-    conntrack::observe(state, host, seen, datagram, packet.length());
+    conntrack::observe(state, host, seen, datagram, (packet.length(), now));
     let malformed = Verdict::Drop(DropReason::Malformed);
     nat::change_identification(packet, datagram, seen).ok_or(malformed)?;
     let done = match datagram.kind {

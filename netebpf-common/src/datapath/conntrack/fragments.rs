@@ -7,7 +7,7 @@
 
 use super::{SECOND, Seen, follow};
 use crate::{
-    abi::{FirstFragment, FlowKey, FlowRef, Piece, PieceKey},
+    abi::{FirstFragment, FlowKey, FlowRef, Interface, Piece, PieceKey},
     datapath::{
         Step,
         datagram::{Datagram, Part},
@@ -26,12 +26,13 @@ pub(super) fn find_first<'a, S: State, H: Host>(
     state: &'a S,
     host: &H,
     datagram: &Datagram,
+    sender: Option<&Interface>,
 ) -> Option<Seen<'a>> {
     let first = known(state, host, &datagram.key)?;
     if first.flow == FlowRef::NONE {
         return None;
     }
-    let seen = follow(state, &first.flow)?;
+    let seen = follow(state, &first.flow, sender)?;
     let key = seen.flow.key(seen.direction);
     // As in `find_tuple`, an entry may have become another's while it was read.
     let same = key.source == datagram.source && key.destination == datagram.destination;

@@ -86,18 +86,19 @@ pub const fn identification_of(slot: u32) -> u32 {
     slot.wrapping_mul(0x9e37_79b1)
 }
 
-/// The flow that a packet belongs to. One that was not understood has no tuple to ask for.
+/// The flow that a packet belongs to, and the endpoint that sends it if one does. One that was not understood has no tuple to ask for.
 #[inline(always)]
 pub(super) fn find<'a, S: State, H: Host>(
     state: &'a S,
     host: &H,
     datagram: &Datagram,
+    sender: Option<&Interface>,
     key: &mut FlowKey,
 ) -> Option<Seen<'a>> {
     let found = match datagram.kind {
         Kind::NotUnderstood => None,
-        Kind::LaterFragment => fragments::find_first(state, host, datagram),
-        _ => find_tuple(state, &datagram.key),
+        Kind::LaterFragment => fragments::find_first(state, host, datagram, sender),
+        _ => find_tuple(state, &datagram.key, sender),
     };
     if found.is_none() && matches!(datagram.part, Part::First) {
         fragments::has_no_flow(state, host, datagram, key);
@@ -115,23 +116,31 @@ pub(super) fn find_inverse<'a, S: State>(
     inverse.set_inverse(&datagram.key);
     match datagram.kind {
         Kind::NotUnderstood | Kind::LaterFragment => None,
-        _ => find_tuple(state, inverse),
+        _ => find_tuple(state, inverse, None),
     }
 }
 
 /// One look-up, two array reads.
 #[inline(always)]
-fn find_tuple<'a, S: State>(state: &'a S, key: &FlowKey) -> Option<Seen<'a>> {
-    let seen = follow(state, state.index().get(key)?)?;
+fn find_tuple<'a, S: State>(
+    state: &'a S,
+    key: &FlowKey,
+    sender: Option<&Interface>,
+) -> Option<Seen<'a>> {
+    let seen = follow(state, state.index().get(key)?, sender)?;
     // An entry that is removed while it is read may be another tuple's by now.
     (seen.flow.key(seen.direction) == key).then_some(seen)
 }
 
-/// The flow that an entry leads to, while it lives.
+/// The flow that an entry leads to, while it lives. The endpoint that sends is known to be there.
 #[inline(always)]
-fn follow<'a, S: State>(state: &'a S, entry: &FlowRef) -> Option<Seen<'a>> {
+fn follow<'a, S: State>(
+    state: &'a S,
+    entry: &FlowRef,
+    sender: Option<&Interface>,
+) -> Option<Seen<'a>> {
     let flow = state.flows().get(&entry.slot)?;
-    if flow.generation.load() != entry.generation || !endpoints_are_there(state, flow) {
+    if flow.generation.load() != entry.generation || !endpoints_are_there(state, flow, sender) {
         return None;
     }
     let direction = if entry.direction == 0 { Direction::Original } else { Direction::Reply };
@@ -140,8 +149,11 @@ fn follow<'a, S: State>(state: &'a S, entry: &FlowRef) -> Option<Seen<'a>> {
 
 /// Whether the endpoints of a flow are those that it was opened for, and not others with their addresses.
 #[inline(always)]
-fn endpoints_are_there<S: State>(state: &S, flow: &Flow) -> bool {
+fn endpoints_are_there<S: State>(state: &S, flow: &Flow, sender: Option<&Interface>) -> bool {
     let is_there = |slot: u32, generation: u32| {
+        if sender.is_some_and(|sender| sender.slot == slot && sender.generation == generation) {
+            return true;
+        }
         let usage = state.usage().get(&slot);
         usage.is_some_and(|usage| usage.generation.load() == u64::from(generation))
     };
@@ -185,7 +197,7 @@ fn is_stale<S: State>(state: &S, key: &FlowKey) -> bool {
     let Some(flow) = state.flows().get(&holder.slot) else { return false };
     let generation = flow.generation.load();
     generation > holder.generation
-        || (generation == holder.generation && !endpoints_are_there(state, flow))
+        || (generation == holder.generation && !endpoints_are_there(state, flow, None))
 }
 
 /// Counts a packet, and notes what it says of the connection.
@@ -195,7 +207,7 @@ pub(super) fn observe<S: State, H: Host>(
     host: &H,
     seen: &Seen,
     datagram: &Datagram,
-    bytes: u32,
+    (bytes, now): (u32, u64),
 ) {
     let way = seen.way();
     host.add(&way.packets, 1);
@@ -212,7 +224,6 @@ pub(super) fn observe<S: State, H: Host>(
             host.add(&usage.confirmed, 1);
         }
     }
-    let now = host.now();
     if now.wrapping_sub(way.last_seen.load()) >= SECOND {
         way.last_seen.store(now);
     }
@@ -283,7 +294,7 @@ impl New {
         match open(state, host, &datagram.key, self) {
             Some(reason) => Err(Verdict::Drop(reason)),
             // Ours, or that of another CPU which was first; one that ended at once is no flow.
-            None => find_tuple(state, &datagram.key).ok_or(Verdict::Drop(DropReason::NoFlow)),
+            None => find_tuple(state, &datagram.key, None).ok_or(Verdict::Drop(DropReason::NoFlow)),
         }
     }
 }

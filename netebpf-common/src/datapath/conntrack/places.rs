@@ -114,7 +114,7 @@ fn end_what_is_over<S: State, H: Host>(
         place.generation = flow.generation.load();
         if is_live(place.generation)
             && age(now, flow.created) >= OPENING
-            && (lifetime::is_over(flow, now) || !endpoints_are_there(state, flow))
+            && (lifetime::is_over(flow, now) || !endpoints_are_there(state, flow, None))
         {
             end(state, host, flow, place, mark);
         }
