@@ -150,19 +150,13 @@ impl Usage {
     /// Flows that live.
     #[inline(always)]
     pub fn live(&self) -> u64 {
-        difference(self.opened.load(), self.closed.load())
+        self.opened.load().saturating_sub(self.closed.load())
     }
 
     /// Those of them that are not confirmed.
     #[inline(always)]
     pub fn embryonic(&self) -> u64 {
         let over = self.confirmed.load().wrapping_add(self.lapsed.load());
-        difference(self.opened.load(), over)
+        self.opened.load().saturating_sub(over)
     }
-}
-
-/// Never less than none.
-#[inline(always)]
-const fn difference(more: u64, less: u64) -> u64 {
-    if less > more { 0 } else { more - less }
 }
