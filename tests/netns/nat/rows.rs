@@ -195,10 +195,13 @@ pub(super) fn tuples_are_used_again(lab: &Lab) {
 fn craft(lab: &Lab, endpoint: &str, family: Family, packets: &[Vec<u8>]) {
     let endpoint = lab.endpoint(endpoint);
     let (wire, own) = (Wire::open(&endpoint, "eth0"), endpoint.mac("eth0"));
-    let kind = if family == Family::V4 { ether::IPV4 } else { ether::IPV6 };
     for packet in packets {
-        wire.send(&frame::ethernet(gateway(lab), own, kind, packet));
+        wire.send(&frame::ethernet(gateway(lab), own, ether_type(family), packet));
     }
+}
+
+fn ether_type(family: Family) -> u16 {
+    if family == Family::V4 { ether::IPV4 } else { ether::IPV6 }
 }
 
 pub(super) fn options_and_extension_headers(lab: &Lab) {
@@ -420,7 +423,47 @@ pub(super) fn fragments_of_a_datagram(lab: &Lab) {
 fn two_fragments(family: Family, endpoint: Pair, text: &[u8]) -> [Vec<u8>; 2] {
     let (from, to) = ((endpoint.of(family), 5022), (SERVER.of(family), 7));
     let datagram = frame::udp_datagram(from, to, text);
-    frame::in_two(from.0, to.0, proto::UDP, &datagram, 16)
+    let pieces = frame::in_pieces(from.0, to.0, (proto::UDP, 9), &datagram, 24);
+    pieces.try_into().expect("two")
+}
+
+/// A UDP datagram in many fragments, the last one first.
+fn backwards(from: SocketAddr, to: SocketAddr, identification: u16, text: &[u8]) -> Vec<Vec<u8>> {
+    let datagram = frame::udp_datagram((from.ip(), from.port()), (to.ip(), to.port()), text);
+    let name = (proto::UDP, identification);
+    let mut pieces = frame::in_pieces(from.ip(), to.ip(), name, &datagram, 1400);
+    pieces.reverse();
+    pieces
+}
+
+pub(super) fn fragments_in_reverse(lab: &Lab) {
+    let c1 = lab.endpoint("c1");
+    let (wire, own) = (Wire::open(&lab.lan, "eth0"), lab.lan.mac("eth0"));
+    let text: Vec<u8> = (0..40_000_u32).map(|n| n as u8).collect();
+    let arrives = |socket: &UdpSocket| {
+        let mut bytes = vec![0; 65_536];
+        let (length, _) = socket.recv_from(&mut bytes).expect("it arrives");
+        assert!(bytes[..length] == text, "as it was sent");
+    };
+    both(|family| {
+        let (there, here) = (lab.server.udp(family, 7), c1.udp(family, 5031));
+        let (inside, server) = (C1.port(family, 5031), SERVER.port(family, 7));
+        craft(lab, "c1", family, &backwards(inside, server, 10, &text));
+        arrives(&there);
+        // From outside: to a socket that has asked, and to a published port.
+        here.send_to(b"question", LAN.port(family, 7)).expect("sent");
+        lab.at_lan().wait_for("the question", |seen| seen.contains(b"question"));
+        let published = c1.udp(family, 80);
+        for (socket, port, identification) in [(&here, 5031, 11), (&published, 8080, 12)] {
+            let lan = LAN.port(family, 7);
+            for packet in backwards(lan, HOST.port(family, port), identification, &text) {
+                let to = lab.host.mac("up0");
+                wire.send(&frame::ethernet(to, own, ether_type(family), &packet));
+            }
+            arrives(socket);
+        }
+        lab.at_lan().clear();
+    });
 }
 
 pub(super) fn fragments_out_of_order(lab: &Lab) {

@@ -129,23 +129,32 @@ fn fill_header_checksum(packet: &mut [u8]) {
     packet[10..12].copy_from_slice(&sum.to_be_bytes());
 }
 
-/// A packet in two fragments, the first with `cut` bytes of the payload, a multiple of eight.
-pub fn in_two(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8], cut: usize) -> [Vec<u8>; 2] {
-    let (head, tail) = payload.split_at(cut);
-    let offset = cut as u16 / 8;
-    [(0, true, head), (offset, false, tail)].map(|(offset, more, part)| {
+/// A packet in fragments, each but the last with `cut` bytes of the payload, a multiple of eight.
+pub fn in_pieces(
+    from: IpAddr,
+    to: IpAddr,
+    (protocol, identification): (u8, u16),
+    payload: &[u8],
+    cut: usize,
+) -> Vec<Vec<u8>> {
+    let last = payload.len().div_ceil(cut) - 1;
+    let id = identification.to_be_bytes();
+    let piece = |(n, part): (usize, &[u8])| {
+        let (offset, more) = ((n * cut / 8) as u16, n != last);
         if from.is_ipv4() {
             let mut packet = ip(from, to, protocol, part);
             let word = offset | if more { 0x2000 } else { 0 };
+            packet[4..6].copy_from_slice(&id);
             packet[6..8].copy_from_slice(&word.to_be_bytes());
             fill_header_checksum(&mut packet);
             packet
         } else {
             let [high, low] = (offset << 3 | u16::from(more)).to_be_bytes();
-            let header = [protocol, 0, high, low, 0, 0, 0x12, 0x34];
+            let header = [protocol, 0, high, low, 0, 0, id[0], id[1]];
             ip(from, to, proto::FRAGMENT, &[&header, part].concat())
         }
-    })
+    };
+    payload.chunks(cut).enumerate().map(piece).collect()
 }
 
 /// A UDP packet.

@@ -7,10 +7,6 @@ use netebpf_tests::lab::{
     traffic::{bulk, in_segments},
 };
 
-fn kind(family: Family) -> u16 {
-    if family == Family::V4 { ether::IPV4 } else { ether::IPV6 }
-}
-
 pub(in crate::nat) fn tagged_frames(lab: &Lab) {
     let c1 = lab.endpoint("c1");
     let (wire, own) = (Wire::open(&c1, "eth0"), c1.mac("eth0"));
@@ -22,7 +18,7 @@ pub(in crate::nat) fn tagged_frames(lab: &Lab) {
     ];
     both(|family| {
         let packet = frame::udp((C1.of(family), 5026), (SERVER.of(family), 7), b"tagged");
-        let plain = frame::ethernet(gateway(lab), own, kind(family), &packet);
+        let plain = frame::ethernet(gateway(lab), own, ether_type(family), &packet);
         tags.iter().for_each(|tags| wire.send(&frame::tagged(&plain, tags)));
     });
     lab.settle();
@@ -37,7 +33,7 @@ pub(in crate::nat) fn priority_tags(lab: &Lab) {
         socket.send_to(b"question", LAN.port(family, 7)).expect("sent");
         there.recv_from(&mut [0; 64]).expect("it arrives");
         let answer = frame::udp((LAN.of(family), 7), (HOST.of(family), 5026), b"answer");
-        let plain = frame::ethernet(lab.host.mac("up0"), own, kind(family), &answer);
+        let plain = frame::ethernet(lab.host.mac("up0"), own, ether_type(family), &answer);
         wire.send(&frame::tagged(&plain, &[(ether::VLAN, 5 << 13)]));
         let (_, from) = socket.recv_from(&mut [0; 64]).expect("it arrives");
         assert_eq!(from, LAN.port(family, 7));
@@ -71,7 +67,7 @@ pub(in crate::nat) fn classes(lab: &Lab) {
 
         craft(lab, "c1", family, &packets(own, here)[..1]);
         for packet in packets(here, (HOST.of(family), 5027)) {
-            wire.send(&frame::ethernet(host, lan, kind(family), &packet));
+            wire.send(&frame::ethernet(host, lan, ether_type(family), &packet));
         }
         let arrived = all(LAN.of(family), C1.of(family));
         eventually("all inside", || arrived(&inside));
