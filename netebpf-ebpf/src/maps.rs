@@ -11,7 +11,7 @@ use netebpf_common::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface,
         MAX_SLOTS, Mapping, NetworkRange, Piece, PieceKey, Published, PublishedKey, PublishedPorts,
-        Settings, SocketKey, Usage,
+        Settings, SocketKey, Usage, index_entries,
     },
     verdict::Counters,
 };
@@ -33,7 +33,8 @@ pub static PUBLISHED: HashMap<PublishedKey, Published> =
 #[map]
 pub static PUBLISHED_PORTS: Array<u64> = Array::with_max_entries(PublishedPorts::WORDS, 0);
 #[map]
-pub static FLOW_INDEX: HashMap<FlowKey, FlowRef> = HashMap::with_max_entries(2 * FLOW_CAPACITY, 0);
+pub static FLOW_INDEX: HashMap<FlowKey, FlowRef> =
+    HashMap::with_max_entries(index_entries(FLOW_CAPACITY), 0);
 #[map]
 pub static FLOWS: Array<Flow> = Array::with_max_entries(FLOW_CAPACITY, BPF_F_MMAPABLE);
 #[map]

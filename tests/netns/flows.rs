@@ -14,6 +14,7 @@ netebpf_tests::tests![
     none_for_a_new_endpoint,
     a_client_follows_a_new_endpoint,
     another_address_of_the_uplink,
+    the_table_does_not_fill_without_the_daemon,
 ];
 
 fn flows(lab: &Lab) -> Vec<Value> {
@@ -157,4 +158,22 @@ fn another_address_of_the_uplink() {
         lab.host.ip(&format!("address add {old}/{length} dev up0 nodad"));
         lab.host.ip(&route);
     });
+}
+
+/// With the daemon dead a table full of closed connections makes room for new ones, once those have rested ten seconds.
+fn the_table_does_not_fill_without_the_daemon() {
+    let lab = Lab::bare();
+    lab.settings("flows = {capacity = 1024, quota = 1024}");
+    lab.up_again(&topology(), &[]).ok();
+    let c1 = lab.endpoint("c1");
+    let _echo = lab.server.echo(7);
+    let server = SERVER.port(Family::V4, 7);
+    lab.kill_daemon();
+    // So many that some find no place.
+    let open = |port| c1.connect_from(Some(port), server, moment()).is_ok();
+    let full = (10_000..11_100).find(|port| !open(*port)).expect("there are 1,024 places");
+    assert!(full >= 11_000, "only {} found a place", full - 10_000);
+    for port in [full, 20_000] {
+        eventually("a place", || open(port));
+    }
 }

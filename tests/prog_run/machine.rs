@@ -7,7 +7,7 @@ use aya::{
 };
 use netebpf::kernel::Summed;
 use netebpf_common::{
-    abi::{FlowKey, constant, map, program},
+    abi::{FlowKey, constant, index_entries, map, program},
     testkit::{Hook, Layout, Machine, Seen, Tables},
     verdict::{DeliverReason, PassReason, Verdict, counter_label},
 };
@@ -63,7 +63,7 @@ impl Kernel {
             .map_max_entries(map::FLOWS, crate::maps::PLACES)
             .map_max_entries(map::FREE_FLOWS, crate::maps::PLACES)
             .map_max_entries(map::EMBRYONIC, crate::maps::PLACES)
-            .map_max_entries(map::FLOW_INDEX, 2 * crate::maps::PLACES)
+            .map_max_entries(map::FLOW_INDEX, index_entries(crate::maps::PLACES))
             .override_global(constant::IP_SUMMED, &checksums.summed().ip_summed, true)
             .override_global(constant::ENCAPSULATION, &checksums.summed().encapsulation, true)
             .load(netebpf::kernel::OBJECT)

@@ -138,6 +138,12 @@ impl Direction {
     }
 }
 
+/// How many entries the index of so many flows has: two each, and room for the marks of who is clearing some
+/// ([`FlowKey::MARK`]), without which a full table would stay full.
+pub const fn index_entries(flows: u32) -> u32 {
+    flows.saturating_mul(2).saturating_add(4096)
+}
+
 /// An entry of the index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]

@@ -18,7 +18,7 @@ pub use address::{Address, Mac, Prefix};
 pub use endpoint::Endpoint;
 pub use flow::{
     Direction, FLOW_DEAD, FirstFragment, Flow, FlowKey, FlowKind, FlowRef, Mapping, Piece,
-    PieceKey, Protocol, SocketKey, TcpSeen, Way, WayKind, is_live,
+    PieceKey, Protocol, SocketKey, TcpSeen, Way, WayKind, index_entries, is_live,
 };
 pub use interface::{Interface, InterfaceKind, InterfaceOptions, Usage};
 pub use published::{Published, PublishedKey, PublishedPorts};

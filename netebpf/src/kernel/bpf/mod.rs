@@ -247,7 +247,7 @@ impl Bpf {
             .map_max_entries(map::FLOWS, settings.flow_capacity)
             .map_max_entries(map::FREE_FLOWS, settings.flow_capacity)
             .map_max_entries(map::EMBRYONIC, settings.flow_capacity)
-            .map_max_entries(map::FLOW_INDEX, settings.flow_capacity.saturating_mul(2));
+            .map_max_entries(map::FLOW_INDEX, abi::index_entries(settings.flow_capacity));
         let Summed { ip_summed, encapsulation } = summed();
         loader.override_global(constant::IP_SUMMED, &ip_summed, true);
         loader.override_global(constant::ENCAPSULATION, &encapsulation, true);
