@@ -4,8 +4,8 @@
 //! direction to the object. A flow dies by one store to its generation; an index entry whose generation
 //! is not the object's is a miss, so that half a flow can never be used, whatever is left in the index.
 //!
-//! **Invariant**: a place in the array gets a new owner only after its index entries were removed and a
-//! pause in which every packet that had found it is done with it (see the user side's expiry).
+//! **Invariant**: a place in the array gets a new owner only after its index entries were removed. A packet that had
+//! found it before compares generations again when it has read what it needs.
 
 use super::{Address, Mac, SharedWord, assert_layout};
 

@@ -26,7 +26,7 @@ pub use settings::{NetworkRange, Settings};
 pub use word::SharedWord;
 
 /// The version of all layouts in this module; part of the pin path (`…/vABI/`).
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// How many interfaces the direct-mapped table of interfaces can hold: an interface stands at
 /// `ifindex % INTERFACE_TABLE_SIZE`, so that finding it is an array read and not a look-up. A veth is

@@ -296,7 +296,7 @@ fn unrelated<S: State, H: Host>(
             return Verdict::Drop(DropReason::SpoofedAddress);
         }
     }
-    if is_ahead(state, host, datagram) {
+    if is_ahead(state, host, datagram) && state.network_of(&datagram.source).is_none() {
         Verdict::Keep { goes_on: true }
     } else {
         Verdict::Pass(PassReason::NotOurs)
@@ -599,6 +599,7 @@ fn follow_route<S: State, H: Host>(
                 _ => Verdict::Pass(PassReason::NoUplink),
             });
         };
+        seen.lives_on()?;
         let [high, low] = next_hop.halves();
         way.next_hop[0].store(high);
         way.next_hop[1].store(low);
@@ -618,6 +619,8 @@ fn translate<P: Packet + ?Sized, S: State, H: Host>(
     seen: &Seen,
     (new, now): (&mut New, u64),
 ) -> Step<()> {
+    // What is written from here on must not be another flow's.
+    seen.lives_on()?;
     conntrack::remember(state, host, datagram, &mut new.reply);
     conntrack::observe(state, host, seen, datagram, (packet.length(), now));
     let malformed = Verdict::Drop(DropReason::Malformed);

@@ -43,6 +43,8 @@ pub trait Memo<K, V>: Lookup<K, V> {
 pub trait Queue<V> {
     /// Adds at the end; where there is no room the first one makes it.
     fn push(&self, value: &V);
+    /// Looks at the first one, if there is one.
+    fn peek(&self, first: &mut V) -> bool;
     /// Takes the first one, if there is one.
     fn pop(&self, first: &mut V) -> bool;
 }

@@ -58,7 +58,8 @@ impl Ipv4<'_> {
     /// Whether it is a fragment, or may become some.
     #[inline(always)]
     pub const fn may_be_cut(&self) -> bool {
-        self.0[IDENTIFICATION + 2] & 0x40 == 0
+        let word = u16::from_be_bytes(field::<{ IDENTIFICATION + 2 }, _, _>(self.0));
+        word & 0x7fff != 0x4000
     }
 
     /// Time to live.

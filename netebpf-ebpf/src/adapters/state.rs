@@ -4,7 +4,7 @@ use super::{Query, Room};
 use crate::maps;
 use aya_ebpf::{
     bindings::{BPF_EXIST, BPF_NOEXIST},
-    helpers::generated::bpf_map_pop_elem,
+    helpers::generated::{bpf_map_peek_elem, bpf_map_pop_elem},
     maps::{Array, HashMap, LruHashMap, Queue, lpm_trie::Key},
 };
 use core::ptr;
@@ -95,6 +95,13 @@ impl<V> datapath::Queue<V> for Fifo<V> {
     }
 
     #[inline(always)]
+    fn peek(&self, first: &mut V) -> bool {
+        let map = ptr::from_ref(self.0).cast_mut().cast();
+        // SAFETY: the map is one of values of this type.
+        unsafe { bpf_map_peek_elem(map, ptr::from_mut(first).cast()) == 0 }
+    }
+
+    #[inline(always)]
     fn pop(&self, first: &mut V) -> bool {
         let map = ptr::from_ref(self.0).cast_mut().cast();
         // SAFETY: the map is one of values of this type.
@@ -128,7 +135,7 @@ impl FlowStore for Flows {
     fn fill(&self, slot: u32, write: impl FnOnce(&mut Flow)) {
         if let Some(flow) = maps::FLOWS.get_ptr_mut(slot) {
             // SAFETY: the place was claimed by this CPU alone and is dead: readers that come by a stale
-            // index entry compare generations before they use anything else of it.
+            // index entry compare generations before they use anything of it, and again when they have.
             write(unsafe { &mut *flow });
         }
     }

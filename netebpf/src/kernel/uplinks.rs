@@ -89,12 +89,22 @@ impl Outside {
     ) -> bool {
         let Some(uplink) = uplink else { return self.addresses.contains(&own) };
         if self.down.contains(&uplink) {
-            return true;
+            return !self.leads_elsewhere(uplink, other);
         }
         let led = before.is_some_and(|before| before.leads(uplink, other));
-        self.addresses.contains(&own)
+        // IPv6 addresses come back some time after the uplink does.
+        let came_up = before.is_some_and(|before| before.down.contains(&uplink));
+        let of_its_family = |address: &IpAddr| address.is_ipv6() == own.is_ipv6();
+        let awaited = came_up && !self.addresses.iter().any(of_its_family);
+        (awaited || self.addresses.contains(&own))
             && self.uplinks.contains(&uplink)
             && (!led || self.leads(uplink, other))
+    }
+
+    /// Whether a route leads there by another uplink than this one.
+    fn leads_elsewhere(&self, uplink: u32, to: IpAddr) -> bool {
+        let mut routes = self.routes.iter();
+        routes.any(|(by, net)| by.is_some_and(|by| by != uplink) && net.contains(&to))
     }
 
     /// Whether a route leads there by this uplink.
@@ -264,5 +274,9 @@ mod tests {
         assert!(carries(&again, &now), "its routes are still to come");
         let another = Outside { addresses: BTreeSet::from([ip("2001:db8::2")]), ..outside(&[]) };
         assert!(!carries(&another, &now), "it came up with another address");
+        let bare = Outside { addresses: BTreeSet::from([ip("192.0.2.1")]), ..outside(&[]) };
+        assert!(carries(&bare, &now), "its addresses are still to come");
+        let elsewhere = Outside { routes: outside(&[(Some(3), "::/0")]).routes, ..now.clone() };
+        assert!(!carries(&elsewhere, &before), "another uplink leads there");
     }
 }

@@ -96,6 +96,20 @@ pub(crate) fn cases() -> Vec<Case> {
             .send(back().fragment(9, false))
             .expect(rx(back_seen().fragment(9, false)))
             .flows(1),
+        case("what comes in while the first is on its way in again is not kept once more")
+            .send(out().fragment(9, true))
+            .expect(keep())
+            .send(out().fragment(0, true))
+            .expect(release())
+            .send(out().fragment(18, false))
+            .expect(tx(out_seen().fragment(18, false)))
+            .send(out().fragment(0, true))
+            .expect(tx(out_seen().fragment(0, true)))
+            .send(out().fragment(9, true))
+            .expect(tx(out_seen().fragment(9, true))),
+        case("a fragment that says that it must not be cut is one nevertheless")
+            .send(out().fragment(0, true).network_bytes(6, &[0x60, 0]).only(V4))
+            .expect(tx(out_seen().fragment(0, true).network_bytes(6, &[0x60, 0]))),
         case("also to a published port")
             .given(publish(Udp, 5353, WEB_1, 53))
             .send(udp(WORLD, 40_000, HOST, 5353).payload(&[6; 64]).fragment(9, false))

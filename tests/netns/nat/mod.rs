@@ -148,6 +148,8 @@ rows! {
         netebpf Yes, Linux Yes;
     22 fragments_out_of_order: "… also when a later fragment comes first (REQ-14, out of order)",
         netebpf Yes, Linux Yes;
+    22 fragments_around_the_first: "… and when the first comes in between, many times",
+        netebpf Yes, Linux Yes;
     22 fragments_in_reverse: "… and when there are many of them in reverse, from outside and to a published port as well",
         netebpf Yes, Linux Yes;
     23 identifications: "Fragments of two endpoints with one identification are two packets",

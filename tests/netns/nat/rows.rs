@@ -436,6 +436,36 @@ fn backwards(from: SocketAddr, to: SocketAddr, identification: u16, text: &[u8])
     pieces
 }
 
+pub(super) fn fragments_around_the_first(lab: &Lab) {
+    let kept = || match lab.is_reference() {
+        true => 0,
+        false => lab.counter("c1", "keep/later_fragment"),
+    };
+    both(|family| {
+        let server = lab.server.udp(family, 7);
+        let (from, to) = ((C1.of(family), 5032), (SERVER.of(family), 7));
+        let text = |n: u16| format!("{n:04} in three fragments, the first of them in between");
+        let pieces = |n: u16| {
+            let datagram = frame::udp_datagram(from, to, text(n).as_bytes());
+            let mut pieces = frame::in_pieces(from.0, to.0, (proto::UDP, n), &datagram, 24);
+            pieces.swap(0, 1);
+            pieces
+        };
+        craft(lab, "c1", family, &(100..200).flat_map(pieces).collect::<Vec<_>>());
+        for _ in 100..200 {
+            let mut bytes = [0; 128];
+            let (length, _) = server.recv_from(&mut bytes).expect("it arrives");
+            let arrived = std::str::from_utf8(&bytes[..length]).expect("text");
+            let n = arrived[..4].parse().expect("its number");
+            assert_eq!(arrived, text(n));
+        }
+        // None of them goes round for ever.
+        let before = kept();
+        thread::sleep(moment());
+        assert_eq!(kept(), before);
+    });
+}
+
 pub(super) fn fragments_in_reverse(lab: &Lab) {
     let c1 = lab.endpoint("c1");
     let (wire, own) = (Wire::open(&lab.lan, "eth0"), lab.lan.mac("eth0"));

@@ -139,7 +139,8 @@ pub(in crate::datapath) fn keep<S: State, H: Host>(
     true
 }
 
-/// How many fragments are kept for a first one that is about to come in again. They are no longer.
+/// How many fragments are kept for a first one that is about to come in again. Its flow is remembered before it does:
+/// fragments that come in meanwhile follow it, and nothing is kept for it, and released, once more.
 #[inline(always)]
 pub(in crate::datapath) fn release<S: State, H: Host>(
     state: &S,
@@ -149,6 +150,7 @@ pub(in crate::datapath) fn release<S: State, H: Host>(
 ) -> u64 {
     set_packet(datagram, &mut piece.packet);
     let kept = known(state, host, &piece.packet).map_or(0, |first| first.awaited_by);
-    state.fragments().forget(&piece.packet);
+    let flow = state.index().get(&datagram.key).copied().unwrap_or(FlowRef::NONE);
+    state.fragments().put(&piece.packet, &FirstFragment { flow, seen: host.now(), awaited_by: 0 });
     kept
 }

@@ -210,14 +210,14 @@ pub(super) fn observe<S: State, H: Host>(
     (bytes, now): (u32, u64),
 ) {
     let way = seen.way();
-    host.add(&way.packets, 1);
-    host.add(&way.bytes, u64::from(bytes));
     match datagram.kind {
-        // An error says nothing about the flow being alive, and ends nothing (RFC 5508 REQ-6 c).
+        // An error says nothing about the flow being alive, is no answer, and ends nothing (RFC 5508 REQ-6 c).
         Kind::Error { .. } | Kind::NotUnderstood => return,
         Kind::Transport(Protocol::Tcp) => tcp::observe(seen, &datagram.segment, datagram.detail),
         Kind::Transport(_) | Kind::LaterFragment => {}
     }
+    host.add(&way.packets, 1);
+    host.add(&way.bytes, u64::from(bytes));
     if seen.flow.confirmed.load() == 0 && confirms(seen, datagram) {
         seen.flow.confirmed.store(1);
         if let Some(usage) = state.usage().get(&seen.flow.owner) {
@@ -230,7 +230,7 @@ pub(super) fn observe<S: State, H: Host>(
 }
 
 /// Whether who opened the flow goes on after having been answered, which a flood does not: its packets have sources of
-/// their own each, where nobody hears the answer.
+/// their own each, where nobody hears the answer. What comes from outside without numbers shows nothing of the kind.
 #[inline(always)]
 fn confirms(seen: &Seen, datagram: &Datagram) -> bool {
     let answered = seen.flow.way(Direction::Reply).packets.load() != 0;
@@ -240,7 +240,7 @@ fn confirms(seen: &Seen, datagram: &Datagram) -> bool {
             Kind::Transport(Protocol::Tcp) => {
                 tcp::confirms(seen, &datagram.segment, datagram.detail)
             }
-            _ => true,
+            _ => !seen.goes(WayKind::Inward),
         }
 }
 

@@ -3,7 +3,8 @@
 //! Flows are ended by the user side when their time is over. It may not be running, and a flood is faster: so who opens
 //! a flow makes room for it where there is none, of what is over or was never confirmed.
 //!
-//! **Invariant**: nobody loses a confirmed flow that is not over, and nobody loses any flow to another owner that has
+//! **Invariant**: nobody loses a confirmed flow that is not over (for one that is closed anyway: ten seconds, see
+//! [`super::lifetime`]), and nobody loses any flow to another owner that has
 //! fewer unconfirmed ones than it may have.
 //!
 //! A place may get its next flow at once, while a packet on another CPU is still being translated by the one before:
@@ -14,7 +15,7 @@ use super::{
     lifetime::{self, age},
 };
 use crate::{
-    abi::{Flow, FlowKey, FlowRef, Settings, Usage, is_live},
+    abi::{Direction, Flow, FlowKey, FlowRef, Settings, Usage, is_live},
     datapath::{
         host::Host,
         nat::below,
@@ -25,6 +26,9 @@ use crate::{
 
 /// How many places are looked at for a flow that is over, and how many unconfirmed flows for one that makes room.
 const LOOKS: u32 = 8;
+
+/// How long ago the last packet of a flow that is going on may be, in nanoseconds.
+const BUSY: u64 = 2 * SECOND;
 
 /// How long a program may take to open a flow, in nanoseconds: a younger one is not ended, because the program that opens
 /// it may still be about to take everything back itself.
@@ -49,6 +53,9 @@ pub(super) fn claim<S: State, H: Host>(
             return Some(DropReason::FlowQuota);
         }
     }
+    if usage.embryonic() >= u64::from(settings.embryonic_quota) / 4 {
+        pass_over(state, oldest);
+    }
     if is_full(usage, settings) && !end_oldest_embryonic(state, host, settings, oldest, mark) {
         return Some(DropReason::EmbryonicQuota);
     }
@@ -66,6 +73,40 @@ fn is_full(usage: &Usage, settings: &Settings) -> bool {
     usage.embryonic() >= u64::from(settings.embryonic_quota)
 }
 
+/// Takes flows that are confirmed or gone out of the front of the queue, before an owner has too many others: they would
+/// have to be passed over then, and a few looks at a time are no match for a queue of them.
+#[inline(always)]
+fn pass_over<S: State>(state: &S, oldest: &mut FlowRef) {
+    let stands = |entry: &FlowRef| {
+        state.flows().get(&entry.slot).is_some_and(|flow| is_embryonic(flow, entry))
+    };
+    let mut looks = 0;
+    while looks < LOOKS && state.embryonic().peek(oldest) && !stands(oldest) {
+        looks += 1;
+        // Another CPU may have taken that one meanwhile, and this is the next.
+        if state.embryonic().pop(oldest) && stands(oldest) {
+            state.embryonic().push(oldest);
+            return;
+        }
+    }
+}
+
+/// Whether an entry of the queue still stands for an unconfirmed flow.
+#[inline(always)]
+fn is_embryonic(flow: &Flow, entry: &FlowRef) -> bool {
+    flow.generation.load() == entry.generation && flow.confirmed.load() == 0
+}
+
+/// Whether who opened a flow has gone on with it for some seconds, and just did: from outside, without numbers, that
+/// confirms nothing, and yet it is not the first to go.
+#[inline(always)]
+fn is_busy(flow: &Flow, now: u64) -> bool {
+    let [original, reply] = [Direction::Original, Direction::Reply].map(|way| flow.way(way));
+    reply.packets.load() != 0
+        && age(now, flow.created) > BUSY
+        && age(now, original.last_seen.load()) <= BUSY
+}
+
 /// Ends the oldest unconfirmed flow of an owner that has too many: mostly the one that wants another.
 #[inline(always)]
 fn end_oldest_embryonic<S: State, H: Host>(
@@ -75,6 +116,7 @@ fn end_oldest_embryonic<S: State, H: Host>(
     oldest: &mut FlowRef,
     mark: &mut FlowKey,
 ) -> bool {
+    let now = host.now();
     let mut looks = 0;
     while looks < LOOKS {
         looks += 1;
@@ -82,11 +124,11 @@ fn end_oldest_embryonic<S: State, H: Host>(
             return false;
         }
         let Some(flow) = state.flows().get(&oldest.slot) else { continue };
-        if flow.generation.load() != oldest.generation || flow.confirmed.load() != 0 {
+        if !is_embryonic(flow, oldest) {
             continue;
         }
         let Some(usage) = state.usage().get(&flow.owner) else { continue };
-        if !is_full(usage, settings) {
+        if !is_full(usage, settings) || is_busy(flow, now) {
             state.embryonic().push(oldest);
         } else if end(state, host, flow, oldest, mark) {
             return true;

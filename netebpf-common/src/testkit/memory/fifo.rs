@@ -24,6 +24,10 @@ impl<V: Copy> Queue<V> for Fifo<V> {
         values.push_back(*value);
     }
 
+    fn peek(&self, first: &mut V) -> bool {
+        self.values.borrow().front().map(|value| *first = *value).is_some()
+    }
+
     fn pop(&self, first: &mut V) -> bool {
         let popped = self.values.borrow_mut().pop_front();
         popped.map(|value| *first = value).is_some()

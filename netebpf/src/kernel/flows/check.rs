@@ -3,7 +3,7 @@
 //!
 //! **Invariant**: changes nothing, and is right while packets flow. A program that is just opening a flow has done one
 //! step and not the next, so a single look only suspects; what is still so at another look, with no other flow in its
-//! place, is a finding. Nobody else's process ends flows meanwhile: a look is one turn of the daemon that does.
+//! place, is a finding. No other process ends flows meanwhile: a look is one turn of the daemon that does.
 
 use super::{
     super::BpfError,
@@ -285,7 +285,6 @@ mod tests {
         };
         PlainFlow {
             generation: GENERATION,
-            confirmed: true,
             created: 0,
             kind: 1,
             endpoints: [(1, 1); 2],

@@ -164,7 +164,6 @@ mod tests {
         PlainFlow {
             uplink: Some(2),
             generation: 1,
-            confirmed: true,
             created: SECOND,
             kind: 1,
             endpoints: [(1, 1); 2],

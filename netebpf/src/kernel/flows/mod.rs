@@ -1,9 +1,9 @@
 //! Live flows: listing them, ending them, giving their places back, looking whether all is well with them.
 //!
-//! **Invariant**: a place goes back to the queue of free places only a second after its flow's
-//! generation was made even and both index entries were seen to lead elsewhere: by then every packet
-//! that had found the flow is done with it. What is in between is marked in the place itself
-//! ([`abi::Flow::retired`]), so that a process that takes over gives back what this one could not.
+//! **Invariant**: a place of a flow that ended here goes back to the queue of free places only a second after its
+//! generation was made even and both index entries were seen to lead elsewhere. What is in between is marked in the
+//! place itself ([`abi::Flow::retired`]), so that a process that takes over gives back what this one could not. Programs
+//! end flows, too, and give their places back at once: who holds the marks of a flow's tuples may.
 
 mod check;
 mod expiry;
@@ -74,6 +74,12 @@ impl<'a> Place<'a> {
         unsafe { &self.flow.as_ref().generation }.store(generation.wrapping_add(1));
     }
 
+    /// See [`abi::Flow::confirmed`].
+    fn confirmed(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { &self.flow.as_ref().confirmed }.load() != 0
+    }
+
     fn retired(&self) -> bool {
         // SAFETY: only the user side reads and writes this field, and this process is its only one.
         unsafe { (&raw const (*self.flow.as_ptr()).retired).read_volatile() == 1 }
@@ -106,9 +112,8 @@ impl<'a> Place<'a> {
         let flow = self.flow.as_ptr();
         // SAFETY: the mapping lives; volatile reads of integers and byte arrays may see a new owner's
         // writes, which the second look finds out.
-        let (confirmed, created, kind, endpoints, original, reply) = unsafe {
+        let (created, kind, endpoints, original, reply) = unsafe {
             (
-                (*flow).confirmed.load() != 0,
                 (&raw const (*flow).created).read_volatile(),
                 (&raw const (*flow).kind).read_volatile(),
                 [
@@ -149,18 +154,28 @@ impl<'a> Place<'a> {
             }
         };
         let uplink = out(Direction::Original).or(out(Direction::Reply));
-        let plain = PlainFlow {
-            generation,
-            confirmed,
-            created,
-            kind,
-            endpoints,
-            original,
-            reply,
-            ways,
-            uplink,
-        };
+        let plain =
+            PlainFlow { generation, created, kind, endpoints, original, reply, ways, uplink };
         (self.generation() == generation).then_some(plain)
+    }
+}
+
+/// Marks a tuple as being cleared; `false` where somebody else is about to.
+fn set_mark(
+    maps: &mut Maps,
+    mark: Shared<FlowKey>,
+    place: u32,
+    generation: u64,
+) -> Result<bool, MapError> {
+    let entry = Shared(FlowRef { generation, slot: place, direction: 0 });
+    match maps.flow_index.insert(mark, entry, BPF_NOEXIST) {
+        Ok(()) => Ok(true),
+        Err(MapError::SyscallError(error))
+            if error.io_error.kind() == std::io::ErrorKind::AlreadyExists =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -176,8 +191,7 @@ fn remove_entry(
 ) -> Result<(), BpfError> {
     let error = BpfError::map("clean up", map::FLOW_INDEX);
     let mark = Shared(key.mark());
-    let entry = Shared(FlowRef { generation, slot: place, direction: 0 });
-    if maps.flow_index.insert(mark, entry, BPF_NOEXIST).is_err() {
+    if !set_mark(maps, mark, place, generation).map_err(&error)? {
         return Ok(());
     }
     let removed = match maps.flow_index.get(&Shared(*key), 0) {
@@ -208,8 +222,7 @@ fn remove_marks(maps: &mut Maps) -> Result<(), BpfError> {
 fn retire(maps: &mut Maps, number: u32, flow: &PlainFlow) -> Result<bool, BpfError> {
     let error = BpfError::map("clean up", map::FLOW_INDEX);
     let mark = Shared(flow.original.mark());
-    let entry = Shared(FlowRef { generation: flow.generation, slot: number, direction: 0 });
-    if maps.flow_index.insert(mark, entry, BPF_NOEXIST).is_err() {
+    if !set_mark(maps, mark, number, flow.generation).map_err(&error)? {
         return Ok(false);
     }
     let ours = Place::at(maps, number).filter(|place| place.generation() == flow.generation);
@@ -220,7 +233,7 @@ fn retire(maps: &mut Maps, number: u32, flow: &PlainFlow) -> Result<bool, BpfErr
         place.set_retired(true);
         if let Some(usage) = maps.usage(flow.owner()) {
             usage.closed.add(1);
-            usage.lapsed.add(u64::from(!flow.confirmed));
+            usage.lapsed.add(u64::from(!place.confirmed()));
         }
     }
     let ours = ours.is_some();

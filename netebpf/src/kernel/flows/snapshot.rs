@@ -32,8 +32,6 @@ pub(super) struct PlainFlow {
     pub(super) original: FlowKey,
     pub(super) reply: FlowKey,
     pub(super) ways: [PlainWay; 2],
-    /// Whether who opened it went on after having been answered.
-    pub(super) confirmed: bool,
     /// The interface that it leaves by; none when it goes from endpoint to endpoint.
     pub(super) uplink: Option<u32>,
 }
