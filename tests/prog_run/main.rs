@@ -7,6 +7,7 @@
 //! to itself); a VLAN tag beside the frame; checksums still to be finished by hardware. The namespace
 //! tests show those.
 
+mod any_bytes;
 mod machine;
 mod maps;
 mod sizes;

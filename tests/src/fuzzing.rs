@@ -12,22 +12,84 @@ use netebpf_common::{
     },
     verdict::{DeliverReason, PassReason, Verdict},
 };
+use std::{fs, path::Path};
 
 /// A sequence of frames at any hooks, over tables in which entries vanish and insertions fail.
 ///
 /// The first byte says how often something goes wrong: never for 0, else at every so many-th step. Then
 /// come the frames: a byte that chooses the hook, two with the length, low byte first, and the bytes.
 pub fn pipeline(input: &[u8]) {
-    let Some((&often, mut rest)) = input.split_first() else { return };
+    let Some((&often, rest)) = input.split_first() else { return };
     let mut machine = busy_machine();
     if often != 0 {
         go_wrong(&machine, u32::from(often));
     }
-    while let [hook, low, high, frames @ ..] = rest {
+    for (hook, frame) in frames(rest) {
+        send_any(&mut machine, hook, frame, often != 0);
+    }
+}
+
+/// The frames of an input behind its first byte, and where each is met.
+pub fn frames(mut rest: &[u8]) -> impl Iterator<Item = (Hook, &[u8])> {
+    std::iter::from_fn(move || {
+        let [hook, low, high, frames @ ..] = rest else { return None };
         let length = usize::from(u16::from_le_bytes([*low, *high])).min(frames.len()).min(4096);
         let (frame, others) = frames.split_at(length);
         rest = others;
-        send_any(&mut machine, any_hook(*hook), frame, often != 0);
+        Some((any_hook(*hook), frame))
+    })
+}
+
+/// The corpus of a target, file by file, and so many inputs made from it by a generator that always begins the same
+/// way.
+///
+/// # Panics
+///
+/// Where there is no corpus.
+pub fn inputs(target: &str, made: usize) -> impl Iterator<Item = Vec<u8>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let mut paths: Vec<_> =
+        fs::read_dir(&directory).expect("a corpus").flatten().map(|file| file.path()).collect();
+    paths.sort();
+    let corpus: Vec<Vec<u8>> =
+        paths.iter().map(|path| fs::read(path).expect("a file of the corpus")).collect();
+    assert!(!corpus.is_empty(), "no corpus for {target}");
+    let mut chance = Chance(0x6e65_7462);
+    let others: Vec<_> = (0..made).map(|_| mutated(&corpus, &mut chance)).collect();
+    corpus.into_iter().chain(others)
+}
+
+/// An input of the corpus with some bytes changed, cut, doubled, or followed by another's.
+fn mutated(corpus: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
+    let mut input = corpus[chance.below(corpus.len())].clone();
+    for _ in 0..=chance.below(6) {
+        let at = chance.below(input.len() + 1);
+        match chance.below(6) {
+            0 => input.truncate(at),
+            1 => input.insert(at, chance.next() as u8),
+            2 if at < input.len() => drop(input.remove(at)),
+            3 => input.extend(corpus[chance.below(corpus.len())].iter().skip(1)),
+            4 if at < input.len() => input[at] ^= 1 << chance.below(8),
+            _ if at < input.len() => input[at] = chance.next() as u8,
+            _ => {}
+        }
+    }
+    input
+}
+
+/// xorshift64 (Marsaglia 2003).
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
     }
 }
 
@@ -46,8 +108,8 @@ pub fn topology(input: &[u8]) {
     }
 }
 
-/// A machine with published ports, few places for flows, and nothing wrong with it yet.
-pub fn busy_machine() -> Memory {
+/// Published ports, and few places for flows.
+pub fn busy() -> Layout {
     let mut layout = Layout::default();
     let givens: [Given; 4] = [
         publish(Protocol::Tcp, 8080, WEB_1, 80),
@@ -56,8 +118,13 @@ pub fn busy_machine() -> Memory {
         capacity(8),
     ];
     givens.iter().for_each(|given| layout.change(given));
+    layout
+}
+
+/// A machine of that kind, with nothing wrong with it yet.
+pub fn busy_machine() -> Memory {
     let mut machine = Memory::default();
-    machine.arrange(&layout).expect("memory can be anything");
+    machine.arrange(&busy()).expect("memory can be anything");
     machine
 }
 
