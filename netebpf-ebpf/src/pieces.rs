@@ -52,7 +52,9 @@ fn keep(skb: *mut __sk_buff, scratch: &mut Scratch) -> bool {
     loaded == 0 && maps::PIECES.insert(key, &*piece, 0).is_ok()
 }
 
-/// Lets a first fragment come in again, and what is kept behind it: each a copy of the frame, written over.
+/// Lets a first fragment come in again, and what is kept behind it: each a copy of the frame, written over. A sum over
+/// the frame that the kernel may have follows, but for the Ethernet addresses, which it does not cover here: where a
+/// piece came by another router the kernel finds the sum wrong, says so once in its log, and sums up by itself.
 #[inline(never)]
 fn release(skb: *mut __sk_buff, scratch: &mut Scratch) {
     let host = KernelHost::new(skb.cast());

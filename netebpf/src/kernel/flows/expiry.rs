@@ -15,7 +15,7 @@ const SHARE: u32 = 131_072;
 const ROUNDS: u32 = 16;
 
 /// How many flows are ended at once: some 40 ms, in which the daemon does nothing else.
-const AT_ONCE: usize = 8192;
+pub(super) const AT_ONCE: usize = 8192;
 
 /// How long an ended flow's place rests before it gets a new owner.
 const REST: u64 = SECOND;

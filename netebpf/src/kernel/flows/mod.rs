@@ -10,6 +10,7 @@ mod expiry;
 mod snapshot;
 
 pub use check::Suspicion;
+use expiry::AT_ONCE;
 pub use expiry::Expired;
 pub(crate) use expiry::Retired;
 pub use snapshot::{FlowSnapshot, FlowTuple};
@@ -361,18 +362,23 @@ impl Kernel {
         // Flows that are just being opened are as old as they have to be after this.
         tokio::time::sleep(Duration::from_nanos(OPENING)).await;
         let now = now();
-        let maps = self.bpf.maps_mut()?;
-        let chosen: Vec<_> = Place::all(maps)
-            .filter_map(|place| Some((place.number, place.read()?)))
-            .filter(|(_, flow)| now.saturating_sub(flow.created) >= OPENING)
-            .filter(|(_, flow)| matches(flow))
-            .collect();
+        let places = self.flow_capacity();
         let mut ended = 0;
-        for (number, flow) in &chosen {
-            if retire(maps, *number, flow)? {
-                self.retired.push(*number, now);
-                ended += 1;
+        for first in (0..places).step_by(AT_ONCE) {
+            let share = first..places.min(first + AT_ONCE as u32);
+            let maps = self.bpf.maps_mut()?;
+            let chosen: Vec<_> = Place::among(maps, share)
+                .filter_map(|place| Some((place.number, place.read()?)))
+                .filter(|(_, flow)| now.saturating_sub(flow.created) >= OPENING)
+                .filter(|(_, flow)| matches(flow))
+                .collect();
+            for (number, flow) in &chosen {
+                if retire(maps, *number, flow)? {
+                    self.retired.push(*number, now);
+                    ended += 1;
+                }
             }
+            tokio::task::yield_now().await;
         }
         Ok(ended)
     }
