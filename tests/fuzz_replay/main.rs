@@ -17,7 +17,8 @@ fn topology() {
 }
 
 fn replay(target: &str, entry: fn(&[u8]), made: usize) {
-    for (n, input) in fuzzing::inputs(target, made).enumerate() {
+    let corpus = fuzzing::corpus(target).expect("the sources");
+    for (n, input) in fuzzing::inputs(&corpus, made).enumerate() {
         let run = std::panic::catch_unwind(|| entry(&input));
         assert!(run.is_ok(), "{target}, input {n}: {input:02x?}");
     }

@@ -12,7 +12,10 @@ use netebpf_common::{
     },
     verdict::{DeliverReason, PassReason, Verdict},
 };
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// A sequence of frames at any hooks, over tables in which entries vanish and insertions fail.
 ///
@@ -40,20 +43,24 @@ pub fn frames(mut rest: &[u8]) -> impl Iterator<Item = (Hook, &[u8])> {
     })
 }
 
-/// The corpus of a target, file by file, and so many inputs made from it by a generator that always begins the same
-/// way.
+/// Where the corpus of a target is, if the sources are on this machine.
+pub fn corpus(target: &str) -> Option<PathBuf> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
+    sources.exists().then(|| sources.join("fuzz/corpus").join(target))
+}
+
+/// A corpus, file by file, and so many inputs made from it by a generator that always begins the same way.
 ///
 /// # Panics
 ///
 /// Where there is no corpus.
-pub fn inputs(target: &str, made: usize) -> impl Iterator<Item = Vec<u8>> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+pub fn inputs(directory: &Path, made: usize) -> impl Iterator<Item = Vec<u8>> + use<> {
     let mut paths: Vec<_> =
-        fs::read_dir(&directory).expect("a corpus").flatten().map(|file| file.path()).collect();
+        fs::read_dir(directory).expect("a corpus").flatten().map(|file| file.path()).collect();
     paths.sort();
     let corpus: Vec<Vec<u8>> =
         paths.iter().map(|path| fs::read(path).expect("a file of the corpus")).collect();
-    assert!(!corpus.is_empty(), "no corpus for {target}");
+    assert!(!corpus.is_empty(), "nothing in {}", directory.display());
     let mut chance = Chance(0x6e65_7462);
     let others: Vec<_> = (0..made).map(|_| mutated(&corpus, &mut chance)).collect();
     corpus.into_iter().chain(others)
