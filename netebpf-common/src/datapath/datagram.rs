@@ -3,10 +3,16 @@
 //! **Invariant**: reading changes nothing. What is not translated by us is [`Kind::NotUnderstood`], a
 //! value and not an error; only a header that contradicts itself is a [`Fault`].
 
-use super::{family::Family, family::FamilyId, packet::Packet};
+use super::{
+    family::{Family, FamilyId, V4, V6},
+    packet::Packet,
+};
 use crate::{
     abi::{Address, FlowKey, Protocol},
-    wire::{icmp, protocol, tcp, udp},
+    wire::{
+        ethernet::{self, Ethernet, ether_type},
+        icmp, protocol, tcp, udp,
+    },
 };
 
 /// No header that is translated begins farther into the frame, so that a program can bound every offset
@@ -196,9 +202,58 @@ impl Datagram {
     }
 }
 
+/// Reads the packet of an IPv4 or IPv6 frame.
+#[inline(always)]
+pub(super) fn understand<P: Packet + ?Sized>(
+    packet: &mut P,
+    frame: &Ethernet,
+    datagram: &mut Datagram,
+) -> Result<(), Fault> {
+    understand_network(packet, frame, datagram)?;
+    understand_transport(packet, datagram)
+}
+
+/// The same, but for what [`understand_transport`] reads.
+#[inline(always)]
+pub(super) fn understand_network<P: Packet + ?Sized>(
+    packet: &mut P,
+    frame: &Ethernet,
+    datagram: &mut Datagram,
+) -> Result<(), Fault> {
+    match frame.ether_type {
+        ether_type::IPV4 => read_network::<V4, P>(packet, ethernet::LENGTH, datagram),
+        ether_type::IPV6 => read_network::<V6, P>(packet, ethernet::LENGTH, datagram),
+        _ => Err(Fault::Malformed),
+    }
+}
+
+/// Reads the transport header, or what stands in its place.
+#[inline(always)]
+pub(super) fn understand_transport<P: Packet + ?Sized>(
+    packet: &mut P,
+    datagram: &mut Datagram,
+) -> Result<(), Fault> {
+    match datagram.family {
+        FamilyId::V4 => read_transport::<V4, P>(packet, datagram),
+        FamilyId::V6 => read_transport::<V6, P>(packet, datagram),
+    }
+}
+
+/// The source address, and the protocol or first extension header, of the packet of an IPv4 or IPv6 frame.
+#[inline(always)]
+pub(super) fn source<P: Packet + ?Sized>(
+    packet: &mut P,
+    frame: &Ethernet,
+) -> Option<(Address, u8)> {
+    match frame.ether_type {
+        ether_type::IPV4 => V4::source(packet, ethernet::LENGTH),
+        _ => V6::source(packet, ethernet::LENGTH),
+    }
+}
+
 /// Reads the packet whose network header stands at `at`, but for what [`read_transport`] reads.
 #[inline(always)]
-pub(super) fn read_network<F: Family, P: Packet + ?Sized>(
+fn read_network<F: Family, P: Packet + ?Sized>(
     packet: &mut P,
     at: usize,
     datagram: &mut Datagram,
@@ -232,7 +287,7 @@ pub(super) fn read_network<F: Family, P: Packet + ?Sized>(
 
 /// Reads the transport header: ports, what kind of packet it is, and how long its segments will be.
 #[inline(always)]
-pub(super) fn read_transport<F: Family, P: Packet + ?Sized>(
+fn read_transport<F: Family, P: Packet + ?Sized>(
     packet: &mut P,
     datagram: &mut Datagram,
 ) -> Result<(), Fault> {

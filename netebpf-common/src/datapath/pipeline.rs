@@ -14,7 +14,6 @@ use super::{
     FamilyId, Step,
     conntrack::{self, New, SECOND, Seen},
     datagram::{self, Datagram, Fault, Kind},
-    family::{Family as _, V4, V6},
     guard,
     host::{Host, Route},
     isolation, nat,
@@ -83,7 +82,7 @@ fn endpoint_sends<P: Packet + ?Sized, S: State, H: Host>(
     let malformed = |Fault::Malformed| Verdict::Drop(DropReason::Malformed);
     match frame.ether_type {
         ether_type::IPV4 | ether_type::IPV6 => {
-            understand_network(packet, &frame, datagram).map_err(malformed)?;
+            datagram::understand_network(packet, &frame, datagram).map_err(malformed)?;
         }
         ether_type::ARP => {
             guard::arp(packet, ethernet::LENGTH, sender)?;
@@ -95,7 +94,7 @@ fn endpoint_sends<P: Packet + ?Sized, S: State, H: Host>(
     let neighbour = isolation::is_neighbour(sender, datagram);
     // Nothing of a TCP header matters to the guard or the shortcut.
     if !(neighbour && datagram.protocol == protocol::TCP) {
-        understand_transport(packet, datagram).map_err(malformed)?;
+        datagram::understand_transport(packet, datagram).map_err(malformed)?;
     }
     let datagram = &*datagram;
     guard::datagram(packet, datagram, sender)?;
@@ -230,7 +229,7 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
         return Ok(not_ours);
     }
     let Scratch { datagram, new } = scratch;
-    if understand(packet, &frame, datagram).is_err() {
+    if datagram::understand(packet, &frame, datagram).is_err() {
         return Ok(not_ours);
     }
     let datagram = &*datagram;
@@ -336,10 +335,10 @@ fn host_sends<P: Packet + ?Sized, S: State, H: Host>(
         return Ok(not_ours);
     }
     let Scratch { datagram, new } = scratch;
-    if understand(packet, &frame, datagram).is_err() {
+    if datagram::understand(packet, &frame, datagram).is_err() {
         // The stack looks at the network header only and forwards what is broken behind it.
-        let private =
-            source(packet, &frame).is_some_and(|(source, _)| state.network_of(&source).is_some());
+        let private = datagram::source(packet, &frame)
+            .is_some_and(|(source, _)| state.network_of(&source).is_some());
         return Ok(if private { Verdict::Drop(DropReason::PrivateSource) } else { not_ours });
     }
     let datagram = &*datagram;
@@ -371,17 +370,9 @@ fn is_hosts_own<P: Packet + ?Sized>(packet: &mut P, frame: &Ethernet, uplink: &I
         ether_type::IPV6 => uplink.v6,
         _ => return true,
     };
-    source(packet, frame).is_some_and(|(source, protocol)| {
+    datagram::source(packet, frame).is_some_and(|(source, protocol)| {
         source == own && matches!(protocol, protocol::TCP | protocol::UDP)
     })
-}
-
-#[inline(always)]
-fn source<P: Packet + ?Sized>(packet: &mut P, frame: &Ethernet) -> Option<(Address, u8)> {
-    match frame.ether_type {
-        ether_type::IPV4 => V4::source(packet, ethernet::LENGTH),
-        _ => V6::source(packet, ethernet::LENGTH),
-    }
 }
 
 /// The endpoint that a packet with a private source is of. It came in by the bridge of that endpoint's
@@ -452,7 +443,7 @@ pub fn to_network<P: Packet + ?Sized, S: State>(
         _ => return Verdict::Drop(DropReason::NotPublished),
     }
     let Scratch { datagram, new } = scratch;
-    if understand(packet, &frame, datagram).is_err() {
+    if datagram::understand(packet, &frame, datagram).is_err() {
         return Verdict::Drop(DropReason::Malformed);
     }
     // It was translated already, so it is the inverse of what the endpoint sends.
@@ -519,40 +510,6 @@ fn own_address(interface: &Interface, family: FamilyId) -> Address {
 #[inline(always)]
 fn frame<P: Packet + ?Sized>(packet: &mut P) -> Option<Ethernet> {
     packet.window::<{ ethernet::LENGTH }>(0).map(|bytes| Ethernet::read(bytes))
-}
-
-#[inline(always)]
-fn understand<P: Packet + ?Sized>(
-    packet: &mut P,
-    frame: &Ethernet,
-    datagram: &mut Datagram,
-) -> Result<(), Fault> {
-    understand_network(packet, frame, datagram)?;
-    understand_transport(packet, datagram)
-}
-
-#[inline(always)]
-fn understand_network<P: Packet + ?Sized>(
-    packet: &mut P,
-    frame: &Ethernet,
-    datagram: &mut Datagram,
-) -> Result<(), Fault> {
-    match frame.ether_type {
-        ether_type::IPV4 => datagram::read_network::<V4, P>(packet, ethernet::LENGTH, datagram),
-        ether_type::IPV6 => datagram::read_network::<V6, P>(packet, ethernet::LENGTH, datagram),
-        _ => Err(Fault::Malformed),
-    }
-}
-
-#[inline(always)]
-fn understand_transport<P: Packet + ?Sized>(
-    packet: &mut P,
-    datagram: &mut Datagram,
-) -> Result<(), Fault> {
-    match datagram.family {
-        FamilyId::V4 => datagram::read_transport::<V4, P>(packet, datagram),
-        FamilyId::V6 => datagram::read_transport::<V6, P>(packet, datagram),
-    }
 }
 
 /// A packet at its last hop, or longer than its way allows, is the kernel's to answer.

@@ -86,7 +86,8 @@ pub const fn identification_of(slot: u32) -> u32 {
     slot.wrapping_mul(0x9e37_79b1)
 }
 
-/// The flow that a packet belongs to, and the endpoint that sends it if one does. One that was not understood has no tuple to ask for.
+/// The flow that a packet belongs to, of the endpoint that sends it, if one does. One that was not understood has no
+/// tuple to ask for.
 #[inline(always)]
 pub(super) fn find<'a, S: State, H: Host>(
     state: &'a S,
@@ -369,15 +370,14 @@ impl WayTo {
 }
 
 /// Opens a flow in the place that was claimed for it, whose first packet comes as `original` and whose reply comes as
-/// [`New::reply`], with another port where that one is taken. Answers with a reason when there is none then; else there is one, this or, of two
-/// CPUs at once, the other's. A function of its own in the programs,
-/// with a frame of its own: the room on the stack that it takes is not its caller's.
+/// [`New::reply`], with another port where that one is taken. Answers with a reason when there is none then; else there
+/// is one, this or, of two CPUs at once, the other's. A function of its own in the programs, with a frame of its own:
+/// the room on the stack that it takes is not its caller's.
 ///
-/// The order is the point. The reply tuple goes into the index first: that reserves the outside tuple,
-/// atomically, and nothing can find the flow by it yet, because the entry's generation is not the
-/// object's. Then the object is written, then its generation makes it live, then the original tuple
-/// makes it known; that insertion takes a
-/// lock, which orders all that was stored before it. Two CPUs with the same first packet race at the last step only, and the loser takes
+/// The order is the point. The reply tuple goes into the index first: that reserves the outside tuple, atomically, and
+/// nothing can find the flow by it yet, because the entry's generation is not the object's. Then the object is written,
+/// then its generation makes it live, then the original tuple makes it known; that insertion takes a lock, which orders
+/// all that was stored before it. Two CPUs with the same first packet race at the last step only, and the loser takes
 /// everything back and uses the winner's.
 #[inline(never)]
 fn open<S: State, H: Host>(
