@@ -9,15 +9,13 @@ use aya_ebpf::{
 };
 use netebpf_common::{
     abi::{
-        Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface,
-        MAX_SLOTS, Mapping, NetworkRange, Piece, PieceKey, Published, PublishedKey, PublishedPorts,
-        Settings, SocketKey, Usage, index_entries,
+        Address, Endpoint, FLOW_CAPACITY, FirstFragment, Flow, FlowKey, FlowRef,
+        INTERFACE_TABLE_SIZE, Interface, MAX_SLOTS, Mapping, NetworkRange, NextHop, Piece,
+        PieceKey, Published, PublishedKey, PublishedPorts, RecentFlow, Settings, SocketKey, Usage,
+        index_entries,
     },
     verdict::Counters,
 };
-
-/// Places for flows.
-const FLOW_CAPACITY: u32 = 131_072;
 
 #[map]
 pub static INTERFACES: Array<Interface> = Array::with_max_entries(INTERFACE_TABLE_SIZE, 0);
@@ -53,6 +51,15 @@ pub static PIECE: PerCpuArray<Piece> = PerCpuArray::with_max_entries(1, 0);
 /// As many sockets as can be without a port of their own at once.
 #[map]
 pub static MAPPINGS: LruHashMap<SocketKey, Mapping> = LruHashMap::with_max_entries(16_384, 0);
+/// Where each CPU found flows: an entry of the index is two cache lines and a call away. One value, and not one a place:
+/// each value of such a map is a pointer away.
+#[map]
+pub static RECENT_FLOWS: PerCpuArray<[RecentFlow; RecentFlow::PLACES as usize]> =
+    PerCpuArray::with_max_entries(1, 0);
+/// What each CPU remembers of routes.
+#[map]
+pub static NEXT_HOPS: PerCpuArray<[NextHop; NextHop::PLACES as usize]> =
+    PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]

@@ -10,7 +10,8 @@ use aya::{
 use netebpf_common::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, Mapping, NetworkRange,
-        Protocol, Published, PublishedKey, PublishedPorts, Settings, SocketKey, Way, is_live, map,
+        NextHop, Protocol, Published, PublishedKey, PublishedPorts, Settings, SocketKey, Way,
+        is_live, map,
     },
     testkit::{Layout, Row, Tables},
     verdict::{COUNTER_COUNT, Counters},
@@ -44,6 +45,9 @@ impl Plain for Settings {}
 // SAFETY: the types with the private trait are `repr(C)` without hidden padding, of integers and bytes.
 unsafe impl<T: Plain> Pod for Shared<T> {}
 
+/// All that a CPU remembers of routes.
+type NextHops = [u64; size_of::<NextHop>() / 8 * NextHop::PLACES as usize];
+
 /// Handles.
 pub(crate) struct Maps {
     interfaces: Array<MapData, Shared<Interface>>,
@@ -61,16 +65,15 @@ pub(crate) struct Maps {
     /// Flows opened, closed, confirmed and lapsed, and the owner's generation.
     usage: Array<MapData, [u64; 5]>,
     counters: PerCpuArray<MapData, Counters>,
+    next_hops: PerCpuArray<MapData, NextHops>,
     arranged: Option<Layout>,
 }
 
 /// Where a flow has times in it.
-const TIMES: [usize; 5] = [
+const TIMES: [usize; 3] = [
     offset_of!(Flow, created),
     offset_of!(Flow, ways) + offset_of!(Way, last_seen),
-    offset_of!(Flow, ways) + offset_of!(Way, routed),
     offset_of!(Flow, ways) + size_of::<Way>() + offset_of!(Way, last_seen),
-    offset_of!(Flow, ways) + size_of::<Way>() + offset_of!(Way, routed),
 ];
 
 type Outcome<T> = Result<T, String>;
@@ -98,6 +101,7 @@ impl Maps {
             settings: take(map::SETTINGS)?.try_into().map_err(said)?,
             usage: take(map::USAGE)?.try_into().map_err(said)?,
             counters: take(map::COUNTERS)?.try_into().map_err(said)?,
+            next_hops: take("NEXT_HOPS")?.try_into().map_err(said)?,
             arranged: None,
         })
     }
@@ -116,6 +120,7 @@ impl Maps {
         for key in keys {
             self.mappings.remove(&key).map_err(said)?;
         }
+        self.forget_routes()?;
         while self.embryonic.pop(0).is_ok() {}
         for slot in 0..PLACES {
             self.flows.set(slot, [0; FLOW_BYTES], 0).map_err(said)?;
@@ -136,6 +141,13 @@ impl Maps {
             self.usage.set(*slot, [0; 5], 0).map_err(said)?;
         }
         Ok(())
+    }
+
+    /// The next packet to anywhere asks the kernel for its route.
+    fn forget_routes(&mut self) -> Outcome<()> {
+        let cpus = aya::util::nr_cpus().map_err(|(what, error)| format!("{what}: {error}"))?;
+        let nothing = PerCpuValues::try_from(vec![[0; size_of::<NextHops>() / 8]; cpus]);
+        self.next_hops.set(0, nothing.map_err(said)?, 0).map_err(said)
     }
 
     /// Makes them as the layout says; flows stay.
@@ -206,6 +218,7 @@ impl Maps {
             let mapping = Mapping { seen: earlier(mapping.seen), ..mapping };
             self.mappings.insert(key, Shared(mapping), 0).map_err(said)?;
         }
+        self.forget_routes()?;
         Ok(())
     }
 

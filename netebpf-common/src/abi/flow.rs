@@ -70,6 +70,19 @@ impl FlowKey {
         self.protocol = protocol as u32 | Self::FRAGMENT;
     }
 
+    /// A number that spreads tuples, no more: it keeps nobody from finding two with the same.
+    #[inline(always)]
+    pub const fn spread(&self) -> u32 {
+        let ([a, b], [c, d]) = (self.source.halves(), self.destination.halves());
+        let [source, destination] =
+            [u16::from_ne_bytes(self.source_port), u16::from_ne_bytes(self.destination_port)];
+        let ports = (source as u64) << 32 | (destination as u64) << 16 | self.protocol as u64;
+        let addresses = (a ^ b).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ c ^ d;
+        let mixed = (addresses.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ ports)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 32) as u32
+    }
+
     /// The key under which a tuple is marked, see [`FlowKey::MARK`]. Field by field: of a whole key LLVM
     /// makes a call that copies it a byte at a time.
     #[inline(always)]
@@ -160,6 +173,50 @@ assert_layout!(FlowRef, size 16, align 8);
 impl FlowRef {
     /// No flow's.
     pub const NONE: Self = Self { generation: FLOW_DEAD, slot: 0, direction: 0 };
+}
+
+/// Where a CPU found the flow of a packet, a [`FlowRef`] that changes in place. It may lead to any flow, or to none:
+/// who follows it compares tuple and generation.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct RecentFlow {
+    /// See [`FlowRef::generation`].
+    pub generation: SharedWord,
+    /// The slot in the upper half. In the lower the direction, and what [`FlowKey::spread`] has beyond the place: it
+    /// saves looking at a flow that is another's.
+    pub place: SharedWord,
+}
+assert_layout!(RecentFlow, size 16, align 8);
+
+impl RecentFlow {
+    /// How many a CPU remembers.
+    pub const PLACES: u32 = 1024;
+
+    #[inline(always)]
+    const fn beyond_place(spread: u32) -> u32 {
+        spread & !(Self::PLACES - 1)
+    }
+
+    /// Where the flow of a tuple that is spread so may be.
+    #[inline(always)]
+    pub fn entry(&self, spread: u32) -> FlowRef {
+        let place = self.place.load();
+        let (slot, rest) = ((place >> 32) as u32, place as u32);
+        let same = rest & !1 == Self::beyond_place(spread);
+        FlowRef {
+            generation: if same { self.generation.load() } else { FLOW_DEAD },
+            slot,
+            direction: rest & 1,
+        }
+    }
+
+    /// Replaces it.
+    #[inline(always)]
+    pub fn set(&self, spread: u32, entry: &FlowRef, direction: Direction) {
+        let rest = Self::beyond_place(spread) | direction as u32;
+        self.generation.store(entry.generation);
+        self.place.store(u64::from(entry.slot) << 32 | u64::from(rest));
+    }
 }
 
 /// What is known of the first fragment of a packet.
@@ -272,7 +329,7 @@ impl TcpSeen {
 
 /// From where to where the packets of one direction go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
+#[repr(u16)]
 pub enum WayKind {
     /// From an endpoint out of an uplink.
     Outward = 0,
@@ -282,7 +339,7 @@ pub enum WayKind {
     Hairpin = 2,
 }
 
-/// One direction of a flow: its ready-made translation, where its packets go, what was seen of it.
+/// One direction of a flow: its ready-made translation, where its packets go, what was seen of it. One cache line.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Way {
@@ -293,18 +350,11 @@ pub struct Way {
     /// When the last of them came, nanoseconds of the flow clock (monotonic, coarse); written once a
     /// second at most, so that a busy flow's cache line stays clean.
     pub last_seen: SharedWord,
-    /// When `next_hop` was last asked for, nanoseconds of the flow clock; 0 for never.
-    pub routed: SharedWord,
     /// [`TcpSeen`] of this direction.
     pub tcp_seen: SharedWord,
     /// TCP, of what an endpoint sends: the sequence number that it goes on with, and in the lower half the last that
     /// it acknowledged. 0 of what comes from outside.
     pub sequence: SharedWord,
-    /// The longest IP packet, in bytes, that this way takes; 0 while unknown.
-    pub mtu: SharedWord,
-    /// Outward: the next hop's address as two words in memory order. Written only when the route
-    /// changes; a packet that reads half of each address is lost like any packet of a changing route.
-    pub next_hop: [SharedWord; 2],
     /// To an endpoint: the host-side veth. Outward: the uplink.
     pub ifindex: u32,
     /// What the change of addresses adds to a checksum (one's complement, network byte order).
@@ -316,9 +366,11 @@ pub struct Way {
     /// To an endpoint: its gateway's Ethernet address.
     pub gateway_mac: Mac,
     /// A [`WayKind`].
-    pub kind: u32,
+    pub kind: u16,
+    /// To an endpoint: the longest IP packet, in bytes, that it takes.
+    pub mtu: u16,
 }
-assert_layout!(Way, size 96, align 8);
+assert_layout!(Way, size 64, align 8);
 
 /// The generation of a place without a flow. A live flow's generation is odd.
 pub const FLOW_DEAD: u64 = 0;
@@ -360,7 +412,7 @@ pub struct Flow {
     /// Both ways, indexed by [`Direction`].
     pub ways: [Way; 2],
 }
-assert_layout!(Flow, size 320, align 8);
+assert_layout!(Flow, size 256, align 8);
 
 impl Flow {
     /// The tuple of a direction.

@@ -10,6 +10,7 @@ mod address;
 mod endpoint;
 mod flow;
 mod interface;
+mod next_hop;
 mod published;
 mod settings;
 mod word;
@@ -18,15 +19,16 @@ pub use address::{Address, Mac, Prefix};
 pub use endpoint::Endpoint;
 pub use flow::{
     Direction, FLOW_DEAD, FirstFragment, Flow, FlowKey, FlowKind, FlowRef, Mapping, Piece,
-    PieceKey, Protocol, SocketKey, TcpSeen, Way, WayKind, index_entries, is_live,
+    PieceKey, Protocol, RecentFlow, SocketKey, TcpSeen, Way, WayKind, index_entries, is_live,
 };
 pub use interface::{Interface, InterfaceKind, InterfaceOptions, Usage};
+pub use next_hop::NextHop;
 pub use published::{Published, PublishedKey, PublishedPorts};
-pub use settings::{NetworkRange, Settings};
+pub use settings::{FLOW_CAPACITY, NetworkRange, Settings};
 pub use word::SharedWord;
 
 /// The version of all layouts in this module; part of the pin path (`…/vABI/`).
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// How many interfaces the direct-mapped table of interfaces can hold: an interface stands at
 /// `ifindex % INTERFACE_TABLE_SIZE`, so that finding it is an array read and not a look-up. A veth is

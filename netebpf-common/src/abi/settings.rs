@@ -20,6 +20,10 @@ pub struct Settings {
 }
 assert_layout!(Settings, size 16, align 4);
 
+/// How many flows there are unless somebody says otherwise: as many as have an index ([`super::index_entries`]) of 2^18
+/// entries. For one more the kernel makes twice the buckets.
+pub const FLOW_CAPACITY: u32 = 129_024;
+
 impl Default for Settings {
     /// Linux's own ephemeral ports, half of the table for any one endpoint, an eighth for what nobody has confirmed:
     /// fewer than there are ports to one destination.
@@ -27,9 +31,9 @@ impl Default for Settings {
         Self {
             snat_first: 32_768,
             snat_last: 60_999,
-            flow_quota: 65_536,
-            embryonic_quota: 16_384,
-            flow_capacity: 131_072,
+            flow_quota: FLOW_CAPACITY / 2,
+            embryonic_quota: FLOW_CAPACITY / 8,
+            flow_capacity: FLOW_CAPACITY,
         }
     }
 }

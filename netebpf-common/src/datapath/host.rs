@@ -1,7 +1,7 @@
 //! The host around the packet: clock, chance, routes and sockets.
 
 use super::datagram::Datagram;
-use crate::abi::{Address, FlowKey, SharedWord};
+use crate::abi::{Address, FlowKey, NextHop, SharedWord};
 
 /// Where a packet goes on, as the host's routes have it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -10,8 +10,6 @@ pub enum Route {
     Forward {
         /// The interface.
         ifindex: u32,
-        /// The next hop: a gateway, or the destination itself.
-        next_hop: Address,
         /// The longest IP packet, in bytes, on this route.
         mtu: u32,
     },
@@ -31,8 +29,9 @@ pub trait Host {
     fn random(&self) -> u32;
     /// The route of a packet that came in by an interface.
     fn route(&mut self, datagram: &Datagram, ingress: u32) -> Route;
-    /// The route to an address by a given interface.
-    fn route_by(&mut self, destination: &Address, egress: u32) -> Route;
+    /// The next hop to an address by a given interface: writes all of it but the address that was asked for, and when.
+    /// Answers whether there is one.
+    fn next_hop(&mut self, destination: &Address, egress: u32, hop: &NextHop) -> bool;
     /// Whether a socket of the host would receive a packet with this tuple.
     fn socket_receives(&mut self, tuple: &FlowKey) -> bool;
 }

@@ -14,6 +14,7 @@ mod guard;
 mod host;
 mod isolation;
 mod nat;
+mod next_hop;
 mod packet;
 pub mod pipeline;
 mod shortcut;

@@ -12,17 +12,17 @@
 
 use super::{
     FamilyId, Step,
-    conntrack::{self, New, SECOND, Seen},
+    conntrack::{self, New, Seen},
     datagram::{self, Datagram, Fault, Kind},
     guard,
     host::{Host, Route},
-    isolation, nat,
+    isolation, nat, next_hop,
     packet::Packet,
     shortcut,
     table::{Lookup as _, State},
 };
 use crate::{
-    abi::{Address, Interface, InterfaceKind, InterfaceOptions, PieceKey, WayKind},
+    abi::{Address, Interface, InterfaceKind, InterfaceOptions, NextHop, PieceKey, WayKind},
     verdict::{DeliverReason, DropReason, PassReason, Verdict},
     wire::{
         ethernet::{self, Ethernet, ether_type},
@@ -145,24 +145,21 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
         }
     };
     conntrack::was_awaited(state, host, datagram, &mut new.reply)?;
-    let to_endpoint = seen.goes(WayKind::Hairpin);
     let now = host.now();
-    if to_endpoint {
-        may_turn(datagram, seen.way().mtu.load() as u32)?;
+    let hop = if seen.goes(WayKind::Hairpin) {
+        may_turn(datagram, seen.way().mtu.into())?;
+        None
     } else {
-        follow_route(state, host, datagram, sender, &seen, now)?;
-        may_go_on(datagram, seen.way().mtu.load() as u32)?;
-    }
+        let hop = follow_route(state, host, datagram, sender, &seen, now)?;
+        may_go_on(datagram, hop.mtu())?;
+        Some(hop)
+    };
     translate(packet, state, host, datagram, &seen, (new, now))?;
     nat::lower_hop_limit(packet, datagram).ok_or(Verdict::Drop(DropReason::Malformed))?;
-    if to_endpoint {
-        return deliver(packet, &seen, DeliverReason::Hairpin);
-    }
-    let [high, low] = &seen.way().next_hop;
-    let next_hop = Address::from_halves([high.load(), low.load()]);
+    let Some(hop) = hop else { return deliver(packet, &seen, DeliverReason::Hairpin) };
     let ifindex = seen.way().ifindex;
     seen.lives_on()?;
-    Ok(Verdict::Forward { ifindex, next_hop })
+    Ok(Verdict::Forward { ifindex, next_hop: hop.address() })
 }
 
 /// Prepares the flow of an endpoint's packet to the outside, if its route leads there.
@@ -251,7 +248,7 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
         }
     };
     conntrack::was_awaited(state, host, datagram, &mut new.reply)?;
-    let last_hop = may_go_on(datagram, seen.way().mtu.load() as u32);
+    let last_hop = may_go_on(datagram, seen.way().mtu.into());
     let now = host.now();
     translate(packet, state, host, datagram, &seen, (new, now))?;
     if last_hop.is_err() {
@@ -531,39 +528,31 @@ fn may_turn(datagram: &Datagram, mtu: u32) -> Step<()> {
     may_go_on(datagram, mtu).map_err(|_| Verdict::Drop(DropReason::Unanswerable))
 }
 
-/// Asks for the next hop of a way out again, when what is known of it is a second old.
+/// Where the packets of a flow go on out of its uplink.
 #[inline(always)]
-fn follow_route<S: State, H: Host>(
-    state: &S,
+fn follow_route<'a, S: State, H: Host>(
+    state: &'a S,
     host: &mut H,
     datagram: &Datagram,
     sender: &Interface,
     seen: &Seen,
     now: u64,
-) -> Step<()> {
-    let way = seen.way();
-    if now.wrapping_sub(way.routed.load()) >= SECOND {
-        let destination = seen.flow.key(seen.direction.other()).source;
-        let Route::Forward { next_hop, mtu, .. } = host.route_by(&destination, way.ifindex) else {
-            // The stack may know another way. By an uplink the packet meets us again; by any other interface it
-            // would leave untranslated.
-            return Err(match host.route(datagram, sender.gateway_ifindex) {
-                Route::Forward { ifindex, .. }
-                    if interface(state, ifindex, InterfaceKind::Uplink).is_none() =>
-                {
-                    Verdict::Drop(DropReason::NotAnUplink)
-                }
-                _ => Verdict::Pass(PassReason::NoUplink),
-            });
-        };
-        seen.lives_on()?;
-        let [high, low] = next_hop.halves();
-        way.next_hop[0].store(high);
-        way.next_hop[1].store(low);
-        way.mtu.store(u64::from(mtu));
-        way.routed.store(now);
+) -> Step<&'a NextHop> {
+    let egress = seen.way().ifindex;
+    let destination = &seen.flow.key(seen.direction.other()).source;
+    if let Some(hop) = next_hop::find(state, host, destination, egress, now) {
+        return Ok(hop);
     }
-    Ok(())
+    // The stack may know another way. By an uplink the packet meets us again; by any other interface it would leave
+    // untranslated.
+    Err(match host.route(datagram, sender.gateway_ifindex) {
+        Route::Forward { ifindex, .. }
+            if interface(state, ifindex, InterfaceKind::Uplink).is_none() =>
+        {
+            Verdict::Drop(DropReason::NotAnUplink)
+        }
+        _ => Verdict::Pass(PassReason::NoUplink),
+    })
 }
 
 /// Rewrites a packet of a flow and counts it.

@@ -2,7 +2,7 @@
 
 use crate::abi::{
     Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, Mapping, NetworkRange,
-    Published, PublishedKey, Settings, SocketKey, Usage,
+    NextHop, Published, PublishedKey, RecentFlow, Settings, SocketKey, Usage,
 };
 
 /// What became of an insertion.
@@ -73,12 +73,16 @@ pub trait State {
     fn published_ports(&self) -> &impl Lookup<u32, u64>;
     /// The index of flows.
     fn index(&self) -> &impl Table<FlowKey, FlowRef>;
+    /// Where this CPU found a flow, at a place below [`RecentFlow::PLACES`].
+    fn recent_flow(&self, place: u32) -> Option<&RecentFlow>;
     /// The flows.
     fn flows(&self) -> &impl FlowStore;
     /// Flows in the order in which they were opened; those that are confirmed or gone since are passed over.
     fn embryonic(&self) -> &impl Queue<FlowRef>;
     /// First fragments.
     fn fragments(&self) -> &impl Memo<FlowKey, FirstFragment>;
+    /// What this CPU remembers at a place below [`NextHop::PLACES`].
+    fn next_hop(&self, place: u32) -> Option<&NextHop>;
     /// Ports that sockets have to the outside.
     fn mappings(&self) -> &impl Memo<SocketKey, Mapping>;
     /// What the owner of a slot uses.

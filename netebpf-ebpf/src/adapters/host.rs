@@ -19,7 +19,7 @@ use core::{
     mem,
 };
 use netebpf_common::{
-    abi::{Address, FlowKey, Protocol, SharedWord},
+    abi::{Address, FlowKey, NextHop, Protocol, SharedWord},
     datapath::{Datagram, Host, Route},
 };
 
@@ -47,35 +47,14 @@ impl KernelHost {
         Self { context }
     }
 
+    /// With a length, the kernel reports the route's MTU instead of comparing the device's; one byte is never too long.
     #[inline(always)]
-    fn lookup(&mut self, query: &mut bpf_fib_lookup, flags: u32) -> Route {
-        // With a length, the kernel reports the route's MTU instead of comparing the device's; one byte
-        // is never too long.
+    fn lookup(&mut self, query: &mut bpf_fib_lookup, flags: u32) -> u32 {
         query.__bindgen_anon_1.tot_len = 1;
-        let flags = flags | BPF_FIB_LOOKUP_SKIP_NEIGH;
         // SAFETY: the context and the query are valid, and the query's size is passed.
-        let result = unsafe {
-            fib_lookup(self.context, query, mem::size_of::<bpf_fib_lookup>() as i32, flags)
-        };
-        match result as u32 {
-            BPF_FIB_LKUP_RET_SUCCESS => {}
-            // A local or broadcast address, or no route at all: the stack knows which.
-            BPF_FIB_LKUP_RET_NOT_FWDED => return Route::Host,
-            _ => return Route::None,
+        unsafe {
+            fib_lookup(self.context, query, mem::size_of::<bpf_fib_lookup>() as i32, flags) as u32
         }
-        // SAFETY: every bit pattern is an address; the kernel left the next hop's in the destination's
-        // place, and its family, which for IPv4 over IPv6 next hops (RFC 5549) is not the packet's.
-        let (next_hop, mtu) = unsafe {
-            let next_hop = if query.family == AF_INET {
-                Address::v4(query.__bindgen_anon_4.ipv4_dst.to_ne_bytes())
-            } else {
-                Address::from_halves(mem::transmute::<[u32; 4], [u64; 2]>(
-                    query.__bindgen_anon_4.ipv6_dst,
-                ))
-            };
-            (next_hop, query.__bindgen_anon_1.mtu_result)
-        };
-        Route::Forward { ifindex: query.ifindex, next_hop, mtu: u32::from(mtu) }
     }
 }
 
@@ -131,20 +110,44 @@ impl Host for KernelHost {
         if query.family == AF_INET {
             query.__bindgen_anon_2.tos = datagram.traffic_class;
         }
-        self.lookup(query, 0)
+        match self.lookup(query, BPF_FIB_LOOKUP_SKIP_NEIGH) {
+            BPF_FIB_LKUP_RET_SUCCESS => {
+                // SAFETY: every bit pattern is a number.
+                let mtu = unsafe { query.__bindgen_anon_1.mtu_result };
+                Route::Forward { ifindex: query.ifindex, mtu: u32::from(mtu) }
+            }
+            // A local or broadcast address, or no route at all: the stack knows which.
+            BPF_FIB_LKUP_RET_NOT_FWDED => Route::Host,
+            _ => Route::None,
+        }
     }
 
     #[inline(always)]
-    fn route_by(&mut self, destination: &Address, egress: u32) -> Route {
+    fn next_hop(&mut self, destination: &Address, egress: u32, hop: &NextHop) -> bool {
         // No source: both families' "unspecified" is all zero in the last four bytes.
-        let Some(Query { route: query, .. }) = Room::query() else { return Route::None };
+        let Some(Query { route: query, .. }) = Room::query() else { return false };
         ask(query, &Address::NONE, destination, egress);
-        match self.lookup(query, BPF_FIB_LOOKUP_OUTPUT) {
-            Route::Forward { ifindex, next_hop, mtu } if ifindex == egress => {
-                Route::Forward { ifindex, next_hop, mtu }
-            }
-            _ => Route::None,
+        let flags = BPF_FIB_LOOKUP_OUTPUT | BPF_FIB_LOOKUP_SKIP_NEIGH;
+        if self.lookup(query, flags) != BPF_FIB_LKUP_RET_SUCCESS || query.ifindex != egress {
+            return false;
         }
+        // SAFETY: every bit pattern is an address; the kernel left the next hop's in the destination's
+        // place, and its family, which for IPv4 over IPv6 next hops (RFC 5549) is not the packet's.
+        let (address, mtu) = unsafe {
+            let address = if query.family == AF_INET {
+                Address::v4(query.__bindgen_anon_4.ipv4_dst.to_ne_bytes())
+            } else {
+                Address::from_halves(mem::transmute::<[u32; 4], [u64; 2]>(
+                    query.__bindgen_anon_4.ipv6_dst,
+                ))
+            };
+            (address, query.__bindgen_anon_1.mtu_result)
+        };
+        hop.link.store(u64::from(egress) << 32 | u64::from(mtu));
+        let [high, low] = address.halves();
+        hop.address[0].store(high);
+        hop.address[1].store(low);
+        true
     }
 
     #[inline(always)]

@@ -11,7 +11,8 @@ use core::ptr;
 use netebpf_common::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface,
-        Mapping, NetworkRange, Published, PublishedKey, Settings, SocketKey, Usage,
+        Mapping, NetworkRange, NextHop, Published, PublishedKey, RecentFlow, Settings, SocketKey,
+        Usage,
     },
     datapath::{self, FlowStore, Insertion, Lookup, Memo, State, Table},
 };
@@ -191,6 +192,16 @@ impl State for Maps {
     #[inline(always)]
     fn fragments(&self) -> &impl Memo<FlowKey, FirstFragment> {
         &const { Lru(&maps::FRAGMENTS) }
+    }
+
+    #[inline(always)]
+    fn recent_flow(&self, place: u32) -> Option<&RecentFlow> {
+        maps::RECENT_FLOWS.get(0)?.get(place as usize)
+    }
+
+    #[inline(always)]
+    fn next_hop(&self, place: u32) -> Option<&NextHop> {
+        maps::NEXT_HOPS.get(0)?.get(place as usize)
     }
 
     #[inline(always)]

@@ -5,7 +5,7 @@
 //!
 //! **Invariant**: no fragment is translated but by the flow of its own packet's first one.
 
-use super::{SECOND, Seen, follow};
+use super::{SECOND, Seen, endpoints_are_there, follow};
 use crate::{
     abi::{FirstFragment, FlowKey, FlowRef, Interface, Piece, PieceKey},
     datapath::{
@@ -32,11 +32,11 @@ pub(super) fn find_first<'a, S: State, H: Host>(
     if first.flow == FlowRef::NONE {
         return None;
     }
-    let seen = follow(state, &first.flow, sender)?;
+    let seen = follow(state, &first.flow)?;
     let key = seen.flow.key(seen.direction);
     // As in `find_tuple`, an entry may have become another's while it was read.
     let same = key.source == datagram.source && key.destination == datagram.destination;
-    same.then_some(seen)
+    (same && endpoints_are_there(state, seen.flow, sender)).then_some(seen)
 }
 
 /// What is known of a packet's first fragment, and not too old.

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     abi::{
         Address, Direction, Endpoint, Flow, FlowKey, FlowKind, FlowRef, Interface, Mac, Mapping,
-        PieceKey, Protocol, PublishedKey, SocketKey, Way, WayKind,
+        PieceKey, Protocol, PublishedKey, RecentFlow, SocketKey, Way, WayKind, is_live,
     },
     verdict::{DropReason, Verdict},
 };
@@ -75,7 +75,7 @@ impl<'a> Seen<'a> {
     /// Whether the packet goes this kind of way.
     #[inline(always)]
     pub(super) fn goes(&self, kind: WayKind) -> bool {
-        self.way().kind == kind as u32
+        self.way().kind == kind as u16
     }
 }
 
@@ -121,31 +121,56 @@ pub(super) fn find_inverse<'a, S: State>(
     }
 }
 
-/// One look-up, two array reads.
+/// One look-up, two array reads; and no look-up where this CPU found the same flow not long ago. The endpoint that sends
+/// is known to be there.
 #[inline(always)]
 fn find_tuple<'a, S: State>(
     state: &'a S,
     key: &FlowKey,
     sender: Option<&Interface>,
 ) -> Option<Seen<'a>> {
-    let seen = follow(state, state.index().get(key)?, sender)?;
-    // An entry that is removed while it is read may be another tuple's by now.
-    (seen.flow.key(seen.direction) == key).then_some(seen)
+    let spread = key.spread();
+    let recent = state.recent_flow(spread % RecentFlow::PLACES)?;
+    if let Some(seen) = of_tuple(state, &recent.entry(spread), key, sender) {
+        return Some(seen);
+    }
+    let entry = state.index().get(key)?;
+    let seen = of_tuple(state, entry, key, sender)?;
+    recent.set(spread, entry, seen.direction);
+    // What answers this packet comes next, mostly to the same CPU.
+    let back = seen.direction.other();
+    let spread = seen.flow.key(back).spread();
+    state.recent_flow(spread % RecentFlow::PLACES)?.set(spread, entry, back);
+    Some(seen)
 }
 
-/// The flow that an entry leads to, while it lives. The endpoint that sends is known to be there.
+/// The flow that an entry leads to, if it has this tuple: an entry that is removed while it is read may be another's by
+/// now. That of a flow whose endpoint is gone gives way to another flow's.
 #[inline(always)]
-fn follow<'a, S: State>(
+fn of_tuple<'a, S: State>(
     state: &'a S,
     entry: &FlowRef,
+    key: &FlowKey,
     sender: Option<&Interface>,
 ) -> Option<Seen<'a>> {
+    follow(state, entry).filter(|seen| {
+        seen.flow.key(seen.direction) == key && endpoints_are_there(state, seen.flow, sender)
+    })
+}
+
+/// The flow that an entry leads to, while it lives.
+#[inline(always)]
+fn follow<'a, S: State>(state: &'a S, entry: &FlowRef) -> Option<Seen<'a>> {
+    let generation = entry.generation;
+    if !is_live(generation) {
+        return None;
+    }
     let flow = state.flows().get(&entry.slot)?;
-    if flow.generation.load() != entry.generation || !endpoints_are_there(state, flow, sender) {
+    if flow.generation.load() != generation {
         return None;
     }
     let direction = if entry.direction == 0 { Direction::Original } else { Direction::Reply };
-    Some(Seen { flow, direction, generation: entry.generation })
+    Some(Seen { flow, direction, generation })
 }
 
 /// Whether the endpoints of a flow are those that it was opened for, and not others with their addresses.
@@ -348,7 +373,7 @@ impl Party {
 pub(super) struct WayTo {
     kind: WayKind,
     ifindex: u32,
-    mtu: u32,
+    mtu: u16,
     mac: Mac,
     gateway_mac: Mac,
 }
@@ -365,7 +390,8 @@ impl WayTo {
     #[inline(always)]
     pub(super) const fn endpoint(to: &Endpoint, kind: WayKind) -> Self {
         let Endpoint { ifindex, mtu, mac, gateway_mac, .. } = *to;
-        Self { kind, ifindex, mtu, mac, gateway_mac }
+        // A device's is at most as long as an IP packet can be.
+        Self { kind, ifindex, mtu: mtu as u16, mac, gateway_mac }
     }
 }
 
@@ -459,14 +485,13 @@ fn write_way(way: &mut Way, to: &WayTo, arrives: &FlowKey, other: &FlowKey, now:
     way.packets.store(0);
     way.bytes.store(0);
     way.last_seen.store(now);
-    way.routed.store(0);
     way.tcp_seen.store(0);
     way.sequence.store(0);
     way.address_change = binding.addresses.to_bytes();
     way.port_change = binding.ports.to_bytes();
-    way.kind = to.kind as u32;
+    way.kind = to.kind as u16;
     way.ifindex = to.ifindex;
-    way.mtu.store(u64::from(to.mtu));
+    way.mtu = to.mtu;
     way.mac = to.mac;
     way.gateway_mac = to.gateway_mac;
 }

@@ -123,7 +123,7 @@ impl Row {
                 way.packets.load(),
                 way.bytes.load(),
                 way.tcp_seen.load(),
-                way.mtu.load(),
+                way.mtu.into(),
                 way.ifindex.into(),
                 way.kind.into(),
             ]

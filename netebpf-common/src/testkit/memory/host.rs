@@ -1,7 +1,7 @@
 //! The host around the packet, as the topology has it.
 
 use crate::{
-    abi::{Address, FlowKey, SharedWord},
+    abi::{Address, FlowKey, NextHop, SharedWord},
     datapath::{Datagram, FamilyId, Host, Route},
     testkit::{
         case::WayOut,
@@ -28,25 +28,28 @@ pub struct MemoryHost {
 impl Default for MemoryHost {
     fn default() -> Self {
         let now = 1_000_000_000_000;
-        Self { now, seed: 1, mtu: MTU, way_out: WayOut::Router, sockets: HashSet::new() }
+        let (way_out, sockets) = (WayOut::Router, HashSet::new());
+        Self { now, seed: 1, mtu: MTU, way_out, sockets }
     }
 }
 
 impl MemoryHost {
-    fn to(&self, destination: &Address) -> Route {
+    /// The route, and the next hop on it.
+    fn to(&self, destination: &Address) -> (Route, Address) {
         let family = if destination.is_mapped() { FamilyId::V4 } else { FamilyId::V6 };
         let host = HOST.address(family);
         let same = |other: Address, v4: usize, v6: usize| match family {
             FamilyId::V4 => other.octets()[12..12 + v4] == destination.octets()[12..12 + v4],
             FamilyId::V6 => other.octets()[..v6] == destination.octets()[..v6],
         };
-        let by = |ifindex, next_hop, mtu| Route::Forward { ifindex, next_hop, mtu };
+        let nowhere = |route| (route, Address::NONE);
+        let by = |ifindex, next_hop, mtu| (Route::Forward { ifindex, mtu }, next_hop);
         if *destination == host {
-            return Route::Host;
+            return nowhere(Route::Host);
         }
         for site in SITES {
             if *destination == site.gateway.address(family) {
-                return Route::Host;
+                return nowhere(Route::Host);
             }
             if same(site.gateway.address(family), 3, 8) {
                 return by(site.bridge, *destination, MTU);
@@ -57,10 +60,10 @@ impl MemoryHost {
         }
         match self.way_out {
             WayOut::Router => by(UPLINK, ROUTER.address(family), self.mtu),
-            WayOut::Unreachable => Route::None,
+            WayOut::Unreachable => nowhere(Route::None),
             WayOut::Elsewhere => by(DB.bridge, *destination, MTU),
             // The kernel gives one answer for both.
-            WayOut::Unknown => Route::Host,
+            WayOut::Unknown => nowhere(Route::Host),
         }
     }
 }
@@ -81,16 +84,19 @@ impl Host for MemoryHost {
     }
 
     fn route(&mut self, datagram: &Datagram, _ingress: u32) -> Route {
-        self.to(&datagram.destination)
+        self.to(&datagram.destination).0
     }
 
-    fn route_by(&mut self, destination: &Address, egress: u32) -> Route {
-        match self.to(destination) {
-            Route::Forward { ifindex, next_hop, mtu } if ifindex == egress => {
-                Route::Forward { ifindex, next_hop, mtu }
-            }
-            _ => Route::None,
+    fn next_hop(&mut self, destination: &Address, egress: u32, hop: &NextHop) -> bool {
+        let (Route::Forward { ifindex, mtu }, address) = self.to(destination) else { return false };
+        if ifindex != egress {
+            return false;
         }
+        hop.link.store(u64::from(ifindex) << 32 | u64::from(mtu));
+        let [high, low] = address.halves();
+        hop.address[0].store(high);
+        hop.address[1].store(low);
+        true
     }
 
     fn socket_receives(&mut self, tuple: &FlowKey) -> bool {

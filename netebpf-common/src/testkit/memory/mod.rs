@@ -18,7 +18,7 @@ pub use host::MemoryHost;
 use crate::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, Mapping, NetworkRange,
-        Published, PublishedKey, Settings, SocketKey, Usage, is_live,
+        NextHop, Published, PublishedKey, RecentFlow, Settings, SocketKey, Usage, is_live,
     },
     datapath::{FlowStore, Lookup, Memo, Queue, State, Table},
 };
@@ -40,6 +40,8 @@ pub struct MemoryState {
     embryonic: Fifo<FlowRef>,
     fragments: Hash<FlowKey, FirstFragment>,
     mappings: Hash<SocketKey, Mapping>,
+    next_hops: Vec<NextHop>,
+    recent_flows: Vec<RecentFlow>,
     usage: Hash<u32, Usage>,
     settings: Hash<u32, Settings>,
 }
@@ -58,6 +60,8 @@ impl MemoryState {
             embryonic: Fifo::new(places as usize),
             fragments: Hash::new(TableName::Fragments, chaos),
             mappings: Hash::new(TableName::Mappings, chaos),
+            next_hops: (0..NextHop::PLACES).map(|_| NextHop::default()).collect(),
+            recent_flows: (0..RecentFlow::PLACES).map(|_| RecentFlow::default()).collect(),
             usage: Hash::new(TableName::Usage, chaos),
             settings: Hash::new(TableName::Settings, chaos),
         };
@@ -256,6 +260,14 @@ impl State for MemoryState {
 
     fn fragments(&self) -> &impl Memo<FlowKey, FirstFragment> {
         &self.fragments
+    }
+
+    fn recent_flow(&self, place: u32) -> Option<&RecentFlow> {
+        self.recent_flows.get(place as usize)
+    }
+
+    fn next_hop(&self, place: u32) -> Option<&NextHop> {
+        self.next_hops.get(place as usize)
     }
 
     fn mappings(&self) -> &impl Memo<SocketKey, Mapping> {

@@ -150,7 +150,7 @@ impl<'a> Place<'a> {
             unsafe {
                 let way = &raw const (*flow).ways[direction as usize];
                 let kind = (&raw const (*way).kind).read_volatile();
-                (kind == WayKind::Outward as u32)
+                (kind == WayKind::Outward as u16)
                     .then(|| (&raw const (*way).ifindex).read_volatile())
             }
         };
