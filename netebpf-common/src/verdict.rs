@@ -16,6 +16,8 @@ pub enum Verdict {
     Pass(PassReason),
     /// It ends here.
     Drop(DropReason),
+    /// It ends here, and who sent it is told so.
+    Answer(DropReason),
     /// Into an endpoint: straight to the peer of this host-side veth.
     Deliver {
         /// The host-side veth.
@@ -184,7 +186,7 @@ impl Verdict {
             Self::Forward { .. } => FORWARD,
             Self::Keep { .. } => KEPT[0].0,
             Self::Release => KEPT[1].0,
-            Self::Drop(reason) => *reason as u32,
+            Self::Drop(reason) | Self::Answer(reason) => *reason as u32,
         }
     }
 }

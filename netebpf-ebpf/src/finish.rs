@@ -57,7 +57,10 @@ pub fn tc(verdict: Verdict, skb: *mut __sk_buff, counters: &mut Counters) -> i32
     let counter = counter(&verdict);
     let code = match verdict {
         Verdict::Pass(_) | Verdict::Keep { goes_on: true } => TC_ACT_UNSPEC,
-        Verdict::Drop(_) | Verdict::Keep { goes_on: false } | Verdict::Release => TC_ACT_SHOT,
+        Verdict::Drop(_)
+        | Verdict::Answer(_)
+        | Verdict::Keep { goes_on: false }
+        | Verdict::Release => TC_ACT_SHOT,
         Verdict::Deliver { ifindex, .. } => deliver(skb, ifindex),
         Verdict::Forward { ifindex, next_hop } => {
             set_translated(skb);
@@ -178,7 +181,7 @@ pub fn xdp(verdict: Verdict, context: *mut xdp_md, counters: &mut Counters) -> u
         Verdict::Pass(_) | Verdict::Forward { .. } | Verdict::Keep { .. } | Verdict::Release => {
             return xdp_action::XDP_PASS;
         }
-        Verdict::Drop(_) => xdp_action::XDP_DROP,
+        Verdict::Drop(_) | Verdict::Answer(_) => xdp_action::XDP_DROP,
     };
     count(counters, counter);
     #[cfg(feature = "packet-log")]

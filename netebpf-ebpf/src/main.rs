@@ -9,6 +9,7 @@
 #![allow(internal_features)]
 
 mod adapters;
+mod answers;
 mod finish;
 mod maps;
 mod pieces;

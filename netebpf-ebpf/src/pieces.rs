@@ -1,7 +1,7 @@
 //! Later fragments that come before their first are kept, and come in again behind it.
 
 use crate::{
-    adapters::{KernelHost, Maps},
+    adapters::{KernelHost, Maps, bounded},
     maps,
 };
 use aya_ebpf::{
@@ -10,7 +10,7 @@ use aya_ebpf::{
         bpf_clone_redirect, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
     },
 };
-use core::{arch::asm, hint, ptr};
+use core::{hint, ptr};
 use netebpf_common::{
     abi::Piece,
     datapath::pipeline::{self, Scratch},
@@ -47,7 +47,12 @@ fn keep(skb: *mut __sk_buff, scratch: &mut Scratch) -> bool {
     piece.length = u64::from(length);
     // SAFETY: the frame has this many bytes, and the room more.
     let loaded = unsafe {
-        bpf_skb_load_bytes(skb.cast(), 0, ptr::from_mut(&mut piece.frame).cast(), bounded(length))
+        bpf_skb_load_bytes(
+            skb.cast(),
+            0,
+            ptr::from_mut(&mut piece.frame).cast(),
+            bounded::<{ Piece::LONGEST }>(length),
+        )
     };
     loaded == 0 && maps::PIECES.insert(key, &*piece, 0).is_ok()
 }
@@ -78,7 +83,7 @@ fn release(skb: *mut __sk_buff, scratch: &mut Scratch) {
                         skb,
                         0,
                         frame,
-                        bounded(length),
+                        bounded::<{ Piece::LONGEST }>(length),
                         u64::from(BPF_F_RECOMPUTE_CSUM),
                     ) == 0
                 {
@@ -89,17 +94,4 @@ fn release(skb: *mut __sk_buff, scratch: &mut Scratch) {
         }
         number += 1;
     }
-}
-
-/// The length of a frame, in bounds that the verifier sees and LLVM does not: it knows that a frame is never empty,
-/// nor longer than [`Piece::LONGEST`].
-#[inline(always)]
-fn bounded(length: u32) -> u32 {
-    let mut bounded = u64::from(length - 1);
-    // SAFETY: one instruction on one register.
-    unsafe {
-        asm!("{0} &= {mask}", inlateout(reg) bounded, mask = const Piece::LONGEST - 1,
-            options(pure, nomem, nostack, preserves_flags));
-    }
-    bounded as u32 + 1
 }

@@ -5,6 +5,7 @@
 use netebpf_common::verdict::{COUNTER_COUNT, counter_label};
 use std::collections::BTreeSet;
 
+mod answers;
 mod race;
 mod table;
 

@@ -9,11 +9,14 @@ use netebpf_tests::lab::{
     traffic::{self, ask, say},
 };
 
+use std::time::Duration;
+
 netebpf_tests::tests![
     reaches_the_outside,
     by_a_fixed_address,
     a_taken_port_is_exchanged,
     errors_come_back,
+    exhaustion_is_answered,
     one_hop_more,
     path_mtu,
     a_binding_is_nobody_elses,
@@ -124,6 +127,41 @@ fn errors_come_back() {
         }
         assert_eq!(c1.refused(SERVER.port(family, 9)), std::io::ErrorKind::ConnectionRefused);
     });
+}
+
+/// Who has as many flows as it may have is told so, at once; what it has goes on.
+fn exhaustion_is_answered() {
+    let lab = Lab::up(&topology());
+    lab.run("down").ok();
+    lab.settings("flows = {quota = 4, embryonic_quota = 4}");
+    lab.up_again(&topology(), &[]).ok();
+    let (c1, c2) = (lab.endpoint("c1"), lab.endpoint("c2"));
+    let _echo = lab.server.echo(7);
+    let connect = |family| c1.connect(SERVER.port(family, 7)).expect("connected");
+    let mut open: Vec<_> =
+        [Family::V4, Family::V6].into_iter().flat_map(|f| [connect(f), connect(f)]).collect();
+    open.iter_mut().for_each(|stream| say(stream, b"before").expect("answered"));
+    both(|family| {
+        let (kind, errno) = match family {
+            Family::V4 => ((3, 13), libc::EHOSTUNREACH),
+            Family::V6 => ((1, 1), libc::EACCES),
+        };
+        let server = SERVER.port(family, 7);
+        let error = c1.connect(server).expect_err("one too many");
+        assert_eq!(error.raw_os_error(), Some(errno), "{error}");
+        let probes = [c1.datagram(server), c1.ping(server.ip()), c1.datagram(server).payload(3000)];
+        for probe in probes {
+            // Not twice in one tick.
+            std::thread::sleep(Duration::from_millis(20));
+            let answer = probe.send();
+            let Answer::Error(error) = answer else { panic!("{answer:?}") };
+            assert_eq!((error.kind, error.errno), (kind, errno));
+            assert_eq!(error.from, Some(FRONT.of(family)), "in the gateway's name");
+        }
+        c2.ask_both(server);
+    });
+    open.iter_mut().for_each(|stream| say(stream, b"after").expect("answered"));
+    assert!(lab.counter("c1", "drop/flow_quota") >= 8);
 }
 
 /// The gateway first, then as from anywhere.

@@ -62,8 +62,8 @@ pub(crate) struct Maps {
     free_flows: Queue<MapData, u32>,
     settings: Array<MapData, Shared<Settings>>,
     embryonic: Queue<MapData, Shared<FlowRef>>,
-    /// Flows opened, closed, confirmed and lapsed, and the owner's generation.
-    usage: Array<MapData, [u64; 5]>,
+    /// Flows opened, closed, confirmed and lapsed, the owner's generation, and when it was last answered.
+    usage: Array<MapData, [u64; 6]>,
     counters: PerCpuArray<MapData, Counters>,
     next_hops: PerCpuArray<MapData, NextHops>,
     arranged: Option<Layout>,
@@ -138,7 +138,7 @@ impl Maps {
             self.published_ports.set(word, 0, 0).map_err(said)?;
         }
         for slot in old.owners.keys() {
-            self.usage.set(*slot, [0; 5], 0).map_err(said)?;
+            self.usage.set(*slot, [0; 6], 0).map_err(said)?;
         }
         Ok(())
     }
@@ -263,7 +263,7 @@ impl Maps {
             }
         }
         for slot in layout.owners.keys() {
-            let [counts @ .., _] = self.usage.get(slot, 0).map_err(said)?;
+            let [counts @ .., _, _] = self.usage.get(slot, 0).map_err(said)?;
             if counts[0] != 0 {
                 tables.usage.push((*slot, counts));
             }

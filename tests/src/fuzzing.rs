@@ -168,7 +168,7 @@ pub fn send_any(machine: &mut Memory, hook: Hook, frame: &[u8], vanished: bool) 
     let mut bytes = frame.to_vec();
     let verdict = machine.verdict(hook, &mut bytes, 0);
     match verdict {
-        Verdict::Pass(PassReason::Translated) | Verdict::Drop(_) => {}
+        Verdict::Pass(PassReason::Translated) | Verdict::Drop(_) | Verdict::Answer(_) => {}
         Verdict::Pass(_)
         | Verdict::Keep { .. }
         | Verdict::Release

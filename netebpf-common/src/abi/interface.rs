@@ -143,8 +143,10 @@ pub struct Usage {
     pub lapsed: SharedWord,
     /// The owner's generation: a flow that carries another one belongs to an endpoint that is gone.
     pub generation: SharedWord,
+    /// When the owner was last told that there is no room for its packet, nanoseconds of the flow clock.
+    pub answered: SharedWord,
 }
-assert_layout!(Usage, size 40, align 8);
+assert_layout!(Usage, size 48, align 8);
 
 impl Usage {
     /// Flows that live.

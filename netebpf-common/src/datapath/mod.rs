@@ -7,6 +7,7 @@
 //!
 //! [`pipeline`] is the whole way of a packet and the place to begin reading.
 
+mod answer;
 mod conntrack;
 mod datagram;
 mod family;

@@ -10,8 +10,9 @@
 //! **Invariant**: nothing with a source of ours leaves an uplink untranslated, and nothing enters a
 //! network unless it is of a flow or of the host's own making.
 
+pub use super::answer::{Frame, QUOTED};
 use super::{
-    FamilyId, Step,
+    FamilyId, Step, answer,
     conntrack::{self, New, Seen},
     datagram::{self, Datagram, Fault, Kind},
     guard,
@@ -141,7 +142,8 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
                 }
                 None => masquerade(state, host, datagram, sender, new)?,
             }
-            new.open(state, host, datagram)?
+            new.open(state, host, datagram)
+                .map_err(|verdict| answer::or_drop(state, host, sender, verdict))?
         }
     };
     conntrack::was_awaited(state, host, datagram, &mut new.reply)?;
@@ -478,6 +480,27 @@ pub fn release<'a, S: State, H: Host>(
     let Scratch { datagram, new } = scratch;
     let kept = conntrack::release(state, host, datagram, &mut new.piece);
     (&mut new.piece, kept)
+}
+
+/// How many bytes of a packet, from its network header on, are quoted in the answer that [`Verdict::Answer`] was said of.
+/// `None` when there can be none.
+#[inline(always)]
+pub fn quoted(scratch: &Scratch) -> Option<u32> {
+    answer::quoted(&scratch.datagram).map(|length| length as u32)
+}
+
+/// Writes that answer around what is quoted, see [`Frame`]: where it begins, and how long it is, in bytes.
+#[inline(always)]
+pub fn answer<S: State>(
+    state: &S,
+    scratch: &Scratch,
+    ifindex: u32,
+    frame: &mut Frame,
+) -> Option<(usize, u32)> {
+    let sender = interface(state, ifindex, InterfaceKind::Endpoint)?;
+    let gateway = interface(state, sender.gateway_ifindex, InterfaceKind::Gateway)?;
+    let (start, length) = answer::write(&scratch.datagram, sender, gateway, frame)?;
+    Some((start, length as u32))
 }
 
 /// The interface at an index, if it is what we take it for.

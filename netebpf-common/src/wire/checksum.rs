@@ -71,6 +71,17 @@ impl Change {
     }
 }
 
+/// The sum of the words from an offset on, of at most `MOST` bytes.
+#[inline(always)]
+pub fn sum<const MOST: usize, const N: usize>(bytes: &[u8; N], at: usize, length: usize) -> u32 {
+    let (mut sum, mut done) = (0, 0);
+    while done < MOST && done < length {
+        sum += u32::from(u16::from_ne_bytes([bytes[at + done], bytes[at + done + 1]]));
+        done += 2;
+    }
+    sum
+}
+
 /// Folds the carries of a one's complement sum back in.
 #[inline(always)]
 pub const fn fold(sum: u32) -> u16 {

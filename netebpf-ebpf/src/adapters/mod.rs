@@ -9,6 +9,6 @@ mod room;
 mod state;
 
 pub use host::{KernelHost, Query};
-pub use packet::{TcPacket, XdpPacket};
+pub use packet::{TcPacket, XdpPacket, bounded};
 pub use room::Room;
 pub use state::Maps;

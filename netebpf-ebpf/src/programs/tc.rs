@@ -2,6 +2,7 @@
 
 use crate::{
     adapters::{Maps, TcPacket},
+    answers,
     finish::{self, Handover},
     pieces,
 };
@@ -29,6 +30,9 @@ pub fn endpoint_ingress(context: TcContext) -> i32 {
     let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
     let verdict = pipeline::from_endpoint(&mut packet, &Maps, &mut host, scratch, ifindex);
     let verdict = pieces::settle(verdict, skb, scratch);
+    if let Verdict::Answer(_) = verdict {
+        answers::send(skb, scratch);
+    }
     finish::tc(verdict, skb, counters)
 }
 

@@ -275,6 +275,18 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// The answer to a frame, right after [`Verdict::Answer`] was said of it.
+    pub fn answer(&self, hook: Hook, frame: &[u8]) -> Option<Vec<u8>> {
+        let quoted = pipeline::quoted(&self.scratch)? as usize;
+        let mut answer = [0; size_of::<pipeline::Frame>()];
+        answer[pipeline::QUOTED..][..quoted].copy_from_slice(&frame[14..][..quoted]);
+        let (start, length) =
+            pipeline::answer(&*self.state, &self.scratch, hook.ifindex(), &mut answer)?;
+        Some(answer[start..][..length as usize].to_vec())
+    }
+}
+
 impl Machine for Memory {
     fn arrange(&mut self, layout: &Layout) -> Result<(), String> {
         let state = &self.state;
