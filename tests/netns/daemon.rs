@@ -4,12 +4,12 @@ use netebpf_tests::lab::{
     Family, Lab, Ns, both, eventually,
     family::{HOST, SERVER},
     patience, topology,
-    traffic::{ask, expect_pattern, send_pattern},
+    traffic::{ask, expect_pattern, say, send_pattern},
 };
 use serde_json::Value;
 use std::{
-    io,
-    net::{Shutdown, SocketAddr, TcpListener},
+    io::{self, Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         atomic::{AtomicBool, Ordering},
         mpsc,
@@ -22,6 +22,7 @@ netebpf_tests::tests![
     killed_between_datagrams,
     dead_and_still_forwarding,
     adopted_as_it_was,
+    started_while_the_uplink_is_down,
     services_live_on,
     a_port_lost_meanwhile,
     damaged_records,
@@ -135,9 +136,87 @@ fn adopted_as_it_was() {
     assert!(lab.daemon_pid().is_some());
     assert_eq!((lab.pins(), lab.host.links()), (pins, links));
     for stream in &mut streams {
-        netebpf_tests::lab::traffic::say(stream, b"still here").expect("answered");
+        say(stream, b"still here").expect("answered");
     }
     assert_eq!(echo.clients().len(), 2);
+}
+
+/// A TCP connection to what listens on a port of the server: the client's end and the server's.
+fn connection(client: &Ns, server: &Ns, port: u16, to: SocketAddr) -> [TcpStream; 2] {
+    let any = SocketAddr::new(Family::V6.any(), port);
+    let listener = server.run(|| TcpListener::bind(any)).expect("a free TCP port");
+    let ours = client.connect(to).expect("connected");
+    let (theirs, _) = listener.accept().expect("connected");
+    theirs.set_read_timeout(Some(patience())).expect("a time limit");
+    [ours, theirs]
+}
+
+/// What a new daemon finds down was an uplink before, and stays one: connections go on when it comes up, from the same
+/// address and port outside, and published ports are reachable at once.
+fn started_while_the_uplink_is_down() {
+    let published = topology().ports("c1", &["8080:80", "8080:80/udp", "8081:81"]);
+    let lab = Lab::bare();
+    // A second address: published ports answer there, and IPv6's is gone while the interface is down.
+    let second = SocketAddr::new("2001:db8:1::52".parse().expect("an address"), 8080);
+    let add_second =
+        || lab.host.ip(&format!("-6 address replace {}/64 dev up0 nodad", second.ip()));
+    add_second();
+    lab.up_again(&published, &[]).ok();
+    let c1 = lab.endpoint("c1");
+    let (outside, _inside) = (lab.server.echo(7), c1.echo(80));
+    // Each by who speaks first. Of what comes from outside no flow is opened for a masqueraded connection, and of what
+    // c1 says none for one to its port.
+    let mut connections = Vec::new();
+    both(|family| {
+        let [ours, theirs] = connection(&c1, &lab.server, 5001, SERVER.port(family, 5001));
+        connections.push([theirs, ours]);
+        let inward = || connection(&lab.lan, &c1, 81, HOST.port(family, 8081));
+        let [theirs, ours] = inward();
+        connections.extend([inward(), [ours, theirs]]);
+    });
+    let sockets = [Family::V4, Family::V6].map(|family| (family, c1.udp(family, 0)));
+    let seen_from = || {
+        drop(outside.clients());
+        for (family, socket) in &sockets {
+            ask(socket, SERVER.port(*family, 7), b"who am I").expect("answered");
+        }
+        outside.clients()
+    };
+    let before = (seen_from(), lab.pins(), lab.json("status")["uplinks"].clone());
+
+    let restart = || {
+        lab.kill_daemon();
+        let said = lab.up_again(&published, &[]).ok();
+        assert!(said.contains("nothing to change"), "{said}");
+    };
+    let mut all_goes_on = || {
+        for [first, _] in &mut connections {
+            first.write_all(b"still here").expect("sent");
+        }
+        both(|family| lab.lan.ask_both(HOST.port(family, 8080)));
+        lab.lan.ask_both(second);
+        for [first, second] in &mut connections {
+            second.read_exact(&mut [0; 10]).expect("it arrives");
+            second.write_all(b"so am I").expect("sent");
+            first.read_exact(&mut [0; 7]).expect("it arrives");
+        }
+        assert_eq!((seen_from(), lab.pins(), lab.json("status")["uplinks"].clone()), before);
+    };
+    all_goes_on();
+    println!("— the cable —");
+    lab.segment.ip("link set to-host down");
+    restart();
+    lab.segment.ip("link set to-host up");
+    all_goes_on();
+    println!("— the interface —");
+    lab.host.ip("link set up0 down");
+    restart();
+    // One that found the uplink down may be killed, too.
+    restart();
+    lab.uplink_comes_up("up0");
+    add_second();
+    all_goes_on();
+    lab.host.ip(&format!("-6 address del {}/64 dev up0", second.ip()));
 }
 
 /// A service's process survives its daemon, and the next one knows it.

@@ -136,6 +136,16 @@ impl Kernel {
         Ok(())
     }
 
+    /// Those that are remembered.
+    pub fn remembered_uplinks(&self) -> &[Uplink] {
+        &self.uplinks
+    }
+
+    /// Takes over what the process before remembered: one of them may be down.
+    pub fn recall_uplinks(&mut self, uplinks: Vec<Uplink>) {
+        self.uplinks = uplinks;
+    }
+
     /// What flows to the outside stand on. Read twice, for what is changed while it is read may be missing
     /// from a list.
     pub async fn outside(&self, choice: &UplinkChoice) -> Result<Outside, KernelError> {

@@ -3,6 +3,7 @@
 use crate::kernel::Hook;
 use ipnet::IpNet;
 use netebpf_common::abi::{self, Address, Interface, Mac, NetworkRange, Prefix};
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -39,13 +40,14 @@ pub struct Link {
 }
 
 /// An interface to the outside.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Uplink {
     /// Its name.
     pub name: String,
     /// Its index.
     pub index: u32,
     /// Its Ethernet address.
+    #[serde(with = "MacBytes")]
     pub mac: Mac,
     /// The longest IP packet, in bytes.
     pub mtu: u32,
@@ -62,6 +64,11 @@ pub struct Uplink {
     /// A VLAN that stands on it, by name.
     pub vlan: Option<String>,
 }
+
+/// An Ethernet address as it is written down: whatever an interface has, also what no station may have.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Mac")]
+struct MacBytes([u8; 6]);
 
 /// What stands in the maps.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

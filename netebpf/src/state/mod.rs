@@ -12,7 +12,10 @@ pub use instance::{Instance, InstanceNameError};
 pub use lock::{Lock, LockError};
 pub use store::{Loaded, Recovered, StateError, load, save, save_runtime};
 
-use crate::model::{Desired, Endpoint};
+use crate::{
+    model::{Desired, Endpoint},
+    plan::Uplink,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -34,6 +37,9 @@ pub struct Runtime {
     /// The interfaces that those belong to, by their indices, as they were called then.
     #[serde(default)]
     pub interfaces: BTreeMap<u32, String>,
+    /// The uplinks when they were looked at last: the kernel takes addresses and routes away from one that goes down.
+    #[serde(default)]
+    pub uplinks: Vec<Uplink>,
     /// What runs, or ran, in each endpoint, by the endpoint's name.
     #[serde(default)]
     pub processes: BTreeMap<String, Process>,

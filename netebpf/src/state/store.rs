@@ -225,7 +225,11 @@ fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{Exit, Process, Runtime};
+    use crate::{
+        plan::Uplink,
+        state::{Exit, Process, Runtime},
+    };
+    use netebpf_common::abi::Mac;
 
     fn sample() -> Runtime {
         let mut state = Runtime::default();
@@ -242,6 +246,18 @@ mod tests {
                 exit: Some(Exit { code: Some(3), at: 2 }),
             },
         );
+        state.uplinks.push(Uplink {
+            name: "eth0".to_owned(),
+            index: 2,
+            mac: Mac([0; 6]),
+            mtu: 1500,
+            kind: None,
+            v4: Some([192, 0, 2, 1].into()),
+            v6: None,
+            addresses: [[192, 0, 2, 1].into()].into(),
+            default_route: true,
+            vlan: None,
+        });
         state
     }
 

@@ -85,6 +85,7 @@ impl Engine {
     ) -> Result<(Self, Vec<String>), Error> {
         let loaded = state::load(instance)?;
         let mut kernel = Kernel::open(instance)?;
+        kernel.recall_uplinks(loaded.state.runtime.uplinks.clone());
         kernel.configure(abi::Settings {
             snat_first: settings.snat_ports.0,
             snat_last: settings.snat_ports.1,
@@ -129,6 +130,9 @@ impl Engine {
             Ok(line) => warnings.extend(line),
             Err(error) => warnings.push(error.to_string()),
         }
+        if let Err(error) = engine.write_uplinks() {
+            warnings.push(error.to_string());
+        }
         match engine.adopt().await {
             Ok(lines) => warnings.extend(lines),
             Err(error) => warnings.push(error.to_string()),
@@ -153,6 +157,7 @@ impl Engine {
         }
         let reconciled = self.reconcile().await;
         let ended = self.end_stranded_flows().await?;
+        self.write_uplinks()?;
         let mut changes = reconciled?;
         changes.extend(ended);
         if !changes.is_empty() {
@@ -258,6 +263,7 @@ impl Engine {
         let mut changes = self.stop_what_goes(previous).await;
         changes.extend(self.reconcile().await?);
         changes.extend(self.start_what_comes(previous).await?);
+        self.write_uplinks()?;
         self.save()?;
         Ok(changes)
     }
@@ -271,6 +277,17 @@ impl Engine {
         self.follow_names().await?;
         self.kernel.remember_uplinks(&desired.uplinks).await?;
         Ok(summary(report))
+    }
+
+    /// Writes the uplinks down, for a daemon that starts while one is down. Not between [`Engine::reconcile`] and
+    /// [`Engine::end_stranded_flows`]: a disk takes its time, and the two should see the same host.
+    fn write_uplinks(&mut self) -> Result<(), StateError> {
+        let uplinks = self.kernel.remembered_uplinks();
+        if self.state.runtime.uplinks == uplinks {
+            return Ok(());
+        }
+        self.state.runtime.uplinks = uplinks.to_vec();
+        state::save_runtime(&self.instance, &self.state)
     }
 
     /// What is written down of interfaces goes by their names: those that it is of are known by their indices from
