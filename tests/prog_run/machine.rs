@@ -53,6 +53,8 @@ pub(crate) struct Kernel {
     maps: Maps,
     world: World,
     outside: Outside,
+    /// Whether each packet's flow is looked up in the index.
+    pub(crate) forgetful: bool,
 }
 
 impl Kernel {
@@ -84,7 +86,7 @@ impl Kernel {
                 tc.load().map_err(said)?;
             }
         }
-        let mut kernel = Self { object, maps, world, outside };
+        let mut kernel = Self { object, maps, world, outside, forgetful: false };
         kernel.reset()?;
         Ok(kernel)
     }
@@ -220,6 +222,9 @@ impl Machine for Kernel {
     }
 
     fn send(&mut self, hook: Hook, frame: &[u8], segment_size: u32) -> Result<Seen, String> {
+        if self.forgetful {
+            self.maps.forget_flows()?;
+        }
         // A frame that is still to be cut never comes by XDP.
         if hook == Hook::FromOutside && self.outside == Outside::Xdp && segment_size == 0 {
             self.run_xdp(hook, frame)

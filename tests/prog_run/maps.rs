@@ -10,8 +10,8 @@ use aya::{
 use netebpf_common::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, Mapping, NetworkRange,
-        NextHop, Protocol, Published, PublishedKey, PublishedPorts, Settings, SocketKey, Way,
-        is_live, map,
+        NextHop, Protocol, Published, PublishedKey, PublishedPorts, RecentFlow, Settings,
+        SocketKey, Way, is_live, map,
     },
     testkit::{Layout, Row, Tables},
     verdict::{COUNTER_COUNT, Counters},
@@ -48,6 +48,13 @@ unsafe impl<T: Plain> Pod for Shared<T> {}
 /// All that a CPU remembers of routes.
 type NextHops = [u64; size_of::<NextHop>() / 8 * NextHop::PLACES as usize];
 
+/// All that a CPU remembers of flows.
+type RecentFlows = [u64; size_of::<RecentFlow>() / 8 * RecentFlow::PLACES as usize];
+
+fn cpus() -> Outcome<usize> {
+    aya::util::nr_cpus().map_err(|(what, error)| format!("{what}: {error}"))
+}
+
 /// Handles.
 pub(crate) struct Maps {
     interfaces: Array<MapData, Shared<Interface>>,
@@ -66,6 +73,7 @@ pub(crate) struct Maps {
     usage: Array<MapData, [u64; 6]>,
     counters: PerCpuArray<MapData, Counters>,
     next_hops: PerCpuArray<MapData, NextHops>,
+    recent_flows: PerCpuArray<MapData, RecentFlows>,
     arranged: Option<Layout>,
 }
 
@@ -102,6 +110,7 @@ impl Maps {
             usage: take(map::USAGE)?.try_into().map_err(said)?,
             counters: take(map::COUNTERS)?.try_into().map_err(said)?,
             next_hops: take("NEXT_HOPS")?.try_into().map_err(said)?,
+            recent_flows: take("RECENT_FLOWS")?.try_into().map_err(said)?,
             arranged: None,
         })
     }
@@ -121,6 +130,7 @@ impl Maps {
             self.mappings.remove(&key).map_err(said)?;
         }
         self.forget_routes()?;
+        self.forget_flows()?;
         while self.embryonic.pop(0).is_ok() {}
         for slot in 0..PLACES {
             self.flows.set(slot, [0; FLOW_BYTES], 0).map_err(said)?;
@@ -145,9 +155,16 @@ impl Maps {
 
     /// The next packet to anywhere asks the kernel for its route.
     fn forget_routes(&mut self) -> Outcome<()> {
-        let cpus = aya::util::nr_cpus().map_err(|(what, error)| format!("{what}: {error}"))?;
-        let nothing = PerCpuValues::try_from(vec![[0; size_of::<NextHops>() / 8]; cpus]);
-        self.next_hops.set(0, nothing.map_err(said)?, 0).map_err(said)
+        let nothing = vec![[0; size_of::<NextHops>() / 8]; cpus()?];
+        let nothing = PerCpuValues::try_from(nothing).map_err(said)?;
+        self.next_hops.set(0, nothing, 0).map_err(said)
+    }
+
+    /// The next packet of any flow finds it in the index.
+    pub(crate) fn forget_flows(&mut self) -> Outcome<()> {
+        let nothing = vec![[0; size_of::<RecentFlows>() / 8]; cpus()?];
+        let nothing = PerCpuValues::try_from(nothing).map_err(said)?;
+        self.recent_flows.set(0, nothing, 0).map_err(said)
     }
 
     /// Makes them as the layout says; flows stay.
@@ -218,8 +235,13 @@ impl Maps {
             let mapping = Mapping { seen: earlier(mapping.seen), ..mapping };
             self.mappings.insert(key, Shared(mapping), 0).map_err(said)?;
         }
-        self.forget_routes()?;
-        Ok(())
+        let hops: PerCpuValues<NextHops> = self.next_hops.get(&0, 0).map_err(said)?;
+        let mut hops = hops.to_vec();
+        for hop in hops.iter_mut().flat_map(|hops| hops.chunks_mut(size_of::<NextHop>() / 8)) {
+            let asked = &mut hop[offset_of!(NextHop, asked) / 8];
+            *asked = earlier(*asked);
+        }
+        self.next_hops.set(0, PerCpuValues::try_from(hops).map_err(said)?, 0).map_err(said)
     }
 
     /// Ends the flow with this tuple; its index entries stay.

@@ -7,8 +7,8 @@ use netebpf_common::{
     datapath::FamilyId,
     testkit::{
         DB, ENDPOINTS, Fate, Given, HOST, Hook, INNER, Layout, Machine, Memory, Operation, SITES,
-        Site, Station, TableName, UPLINK, WEB, WEB_1, WEB_2, capacity, into_network, place_of,
-        publish, to_outside_from, veth,
+        Site, Station, TableName, UPLINK, WEB, WEB_1, WEB_2, capacity, checksums_are_right,
+        into_network, place_of, publish, to_outside_from, veth,
     },
     verdict::{DeliverReason, PassReason, Verdict},
 };
@@ -168,7 +168,12 @@ pub fn send_any(machine: &mut Memory, hook: Hook, frame: &[u8], vanished: bool) 
     let mut bytes = frame.to_vec();
     let verdict = machine.verdict(hook, &mut bytes, 0);
     match verdict {
-        Verdict::Pass(PassReason::Translated) | Verdict::Drop(_) | Verdict::Answer(_) => {}
+        Verdict::Pass(PassReason::Translated) | Verdict::Drop(_) => {}
+        Verdict::Answer(_) => {
+            let answer = machine.answer(hook, frame).expect("one that was promised");
+            let right = checksums_are_right(&answer) || !checksums_are_right(frame);
+            assert!(right, "{hook}: answered with {answer:02x?}");
+        }
         Verdict::Pass(_)
         | Verdict::Keep { .. }
         | Verdict::Release

@@ -80,7 +80,8 @@ impl FlowKey {
         let addresses = (a ^ b).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ c ^ d;
         let mixed = (addresses.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ ports)
             .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> 32) as u32
+        // Of a product the upper bits depend on all of the factor, the others on what is below them.
+        ((mixed ^ mixed >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
     }
 
     /// The key under which a tuple is marked, see [`FlowKey::MARK`]. Field by field: of a whole key LLVM
@@ -192,9 +193,15 @@ impl RecentFlow {
     /// How many a CPU remembers.
     pub const PLACES: u32 = 1024;
 
+    /// The place of a tuple that is spread so.
+    #[inline(always)]
+    pub const fn place_of(spread: u32) -> u32 {
+        spread / (u32::MAX / Self::PLACES + 1)
+    }
+
     #[inline(always)]
     const fn beyond_place(spread: u32) -> u32 {
-        spread & !(Self::PLACES - 1)
+        spread.wrapping_mul(Self::PLACES)
     }
 
     /// Where the flow of a tuple that is spread so may be.
@@ -431,6 +438,33 @@ impl Flow {
         match direction {
             Direction::Original => original,
             Direction::Reply => reply,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// What one client has to one server, one socket to many servers, and many endpoints with one port.
+    #[test]
+    fn tuples_are_spread() {
+        let key = |source: [u8; 4], port: u16, destination: [u8; 4]| FlowKey {
+            source: Address::v4(source),
+            destination: Address::v4(destination),
+            source_port: port.to_be_bytes(),
+            destination_port: 443_u16.to_be_bytes(),
+            protocol: Protocol::Tcp as u32,
+        };
+        let (client, server) = ([172, 18, 0, 3], [198, 51, 100, 1]);
+        let ports = (0..500).map(|n| key(client, 32_768 + 2 * n, server));
+        let servers = (0..500_u16).map(|n| key(client, 5000, [10, 9, (n >> 8) as u8, n as u8]));
+        let clients = (0..500_u16).map(|n| key([10, 9, (n >> 8) as u8, n as u8], 5000, server));
+        for keys in [ports.collect::<Vec<_>>(), servers.collect(), clients.collect()] {
+            let places = keys.iter().map(|key| RecentFlow::place_of(key.spread()));
+            let places: HashSet<_> = places.collect();
+            assert!(places.len() > 300, "{}", places.len());
         }
     }
 }

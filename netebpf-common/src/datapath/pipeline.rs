@@ -143,7 +143,7 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
                 None => masquerade(state, host, datagram, sender, new)?,
             }
             new.open(state, host, datagram)
-                .map_err(|verdict| answer::or_drop(state, host, sender, verdict))?
+                .map_err(|verdict| answer::or_drop(state, host, datagram, sender, verdict))?
         }
     };
     conntrack::was_awaited(state, host, datagram, &mut new.reply)?;
@@ -562,8 +562,8 @@ fn follow_route<'a, S: State, H: Host>(
     now: u64,
 ) -> Step<&'a NextHop> {
     let egress = seen.way().ifindex;
-    let destination = &seen.flow.key(seen.direction.other()).source;
-    if let Some(hop) = next_hop::find(state, host, destination, egress, now) {
+    // The packet's own, which is the flow's: that may be another's by now, and a next hop is for everybody.
+    if let Some(hop) = next_hop::find(state, host, &datagram.destination, egress, now) {
         return Ok(hop);
     }
     // The stack may know another way. By an uplink the packet meets us again; by any other interface it would leave

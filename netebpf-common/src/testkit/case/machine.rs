@@ -199,6 +199,7 @@ pub struct Memory {
     pub chaos: Rc<Chaos>,
     arranged: Option<Layout>,
     scratch: pipeline::Scratch,
+    cpu: usize,
 }
 
 impl Default for Memory {
@@ -206,7 +207,7 @@ impl Default for Memory {
         let chaos = Rc::new(Chaos::default());
         let state = Rc::new(MemoryState::new(Layout::default().places as u32, &chaos));
         let (host, scratch) = (MemoryHost::default(), pipeline::Scratch::new());
-        let mut memory = Self { state, host, chaos, arranged: None, scratch };
+        let mut memory = Self { state, host, chaos, arranged: None, scratch, cpu: 0 };
         memory.arrange(&Layout::default()).expect("memory can be anything");
         memory
     }
@@ -242,12 +243,14 @@ impl Memory {
             chaos: Rc::clone(&self.chaos),
             arranged: self.arranged.clone(),
             scratch: pipeline::Scratch::new(),
+            cpu: 1 - self.cpu,
         }
     }
 
     /// The verdict on a frame, which is changed in place.
     pub fn verdict(&mut self, hook: Hook, frame: &mut [u8], segment_size: u32) -> Verdict {
         let mut packet = Segmented { bytes: frame, size: segment_size };
+        let before = self.state.run_on(self.cpu);
         let (packet, state, host) = (&mut packet, &*self.state, &mut self.host);
         // One for all packets, as in the kernel: what an earlier one left must not matter.
         let (scratch, ifindex) = (&mut self.scratch, hook.ifindex());
@@ -262,7 +265,7 @@ impl Memory {
             }
         };
         // What is kept is noted; nothing comes in again by itself.
-        match verdict {
+        let verdict = match verdict {
             Verdict::Keep { goes_on } if pipeline::keep(state, host, scratch).is_none() => {
                 Verdict::not_kept(goes_on)
             }
@@ -271,7 +274,9 @@ impl Memory {
                 verdict
             }
             _ => verdict,
-        }
+        };
+        state.run_on(before);
+        verdict
     }
 }
 

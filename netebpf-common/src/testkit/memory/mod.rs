@@ -24,7 +24,7 @@ use crate::{
 };
 use fifo::Fifo;
 use flows::Flows;
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 use table::Hash;
 
 /// Every table.
@@ -40,13 +40,36 @@ pub struct MemoryState {
     embryonic: Fifo<FlowRef>,
     fragments: Hash<FlowKey, FirstFragment>,
     mappings: Hash<SocketKey, Mapping>,
-    next_hops: Vec<NextHop>,
-    recent_flows: Vec<RecentFlow>,
+    /// What each CPU remembers.
+    memories: [CpuMemory; 2],
+    /// The CPU that runs.
+    cpu: Cell<usize>,
     usage: Hash<u32, Usage>,
     settings: Hash<u32, Settings>,
 }
 
+/// What one CPU remembers.
+#[derive(Debug)]
+struct CpuMemory {
+    recent_flows: Vec<RecentFlow>,
+    next_hops: Vec<NextHop>,
+}
+
+impl CpuMemory {
+    fn new() -> Self {
+        Self {
+            recent_flows: (0..RecentFlow::PLACES).map(|_| RecentFlow::default()).collect(),
+            next_hops: (0..NextHop::PLACES).map(|_| NextHop::default()).collect(),
+        }
+    }
+}
+
 impl MemoryState {
+    /// Goes on as another CPU; which one it was before.
+    pub fn run_on(&self, cpu: usize) -> usize {
+        self.cpu.replace(cpu)
+    }
+
     /// Empty tables with room for so many flows.
     pub fn new(places: u32, chaos: &Rc<Chaos>) -> Self {
         let state = Self {
@@ -60,8 +83,8 @@ impl MemoryState {
             embryonic: Fifo::new(places as usize),
             fragments: Hash::new(TableName::Fragments, chaos),
             mappings: Hash::new(TableName::Mappings, chaos),
-            next_hops: (0..NextHop::PLACES).map(|_| NextHop::default()).collect(),
-            recent_flows: (0..RecentFlow::PLACES).map(|_| RecentFlow::default()).collect(),
+            memories: [CpuMemory::new(), CpuMemory::new()],
+            cpu: Cell::new(0),
             usage: Hash::new(TableName::Usage, chaos),
             settings: Hash::new(TableName::Settings, chaos),
         };
@@ -263,11 +286,11 @@ impl State for MemoryState {
     }
 
     fn recent_flow(&self, place: u32) -> Option<&RecentFlow> {
-        self.recent_flows.get(place as usize)
+        self.memories[self.cpu.get()].recent_flows.get(place as usize)
     }
 
     fn next_hop(&self, place: u32) -> Option<&NextHop> {
-        self.next_hops.get(place as usize)
+        self.memories[self.cpu.get()].next_hops.get(place as usize)
     }
 
     fn mappings(&self) -> &impl Memo<SocketKey, Mapping> {
