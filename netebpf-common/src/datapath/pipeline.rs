@@ -419,9 +419,10 @@ fn forwarded<'a, S: State, H: Host>(
 /// What the host's stack sends into a network. `ingress` is the interface that it came in by, 0 for the
 /// host's own.
 #[inline(always)]
-pub fn to_network<P: Packet + ?Sized, S: State>(
+pub fn to_network<P: Packet + ?Sized, S: State, H: Host>(
     packet: &mut P,
     state: &S,
+    host: &H,
     scratch: &mut Scratch,
     ifindex: u32,
     ingress: u32,
@@ -441,13 +442,21 @@ pub fn to_network<P: Packet + ?Sized, S: State>(
         ether_type::ARP => return Verdict::Pass(PassReason::Neighbours),
         _ => return Verdict::Drop(DropReason::NotPublished),
     }
+    // Only what came in by an uplink was translated.
+    if interface(state, ingress, InterfaceKind::Uplink).is_none() {
+        return Verdict::Drop(DropReason::NotPublished);
+    }
     let Scratch { datagram, new } = scratch;
     if datagram::understand(packet, &frame, datagram).is_err() {
         return Verdict::Drop(DropReason::Malformed);
     }
-    // It was translated already, so it is the inverse of what the endpoint sends.
-    match conntrack::find_inverse(state, datagram, &mut new.reply) {
-        Some(seen) if seen.goes(WayKind::Outward) => Verdict::Pass(PassReason::KnownFlow),
+    // It was translated already, so it is the inverse of what the endpoint sends; and the stack may have cut it.
+    let (inverse, key) = (&mut new.reply, &mut new.piece.packet);
+    match conntrack::find_inverse(state, host, datagram, inverse, key) {
+        Some(seen) if seen.goes(WayKind::Outward) => {
+            conntrack::remember(state, host, datagram, inverse, key);
+            Verdict::Pass(PassReason::KnownFlow)
+        }
         _ => Verdict::Drop(DropReason::NotPublished),
     }
 }
@@ -590,7 +599,7 @@ fn translate<P: Packet + ?Sized, S: State, H: Host>(
 ) -> Step<()> {
     // What is written from here on must not be another flow's.
     seen.lives_on()?;
-    conntrack::remember(state, host, datagram, &mut new.reply);
+    conntrack::remember(state, host, datagram, &datagram.key, &mut new.reply);
     conntrack::observe(state, host, seen, datagram, (packet.length(), now));
     let malformed = Verdict::Drop(DropReason::Malformed);
     nat::change_identification(packet, datagram, seen).ok_or(malformed)?;

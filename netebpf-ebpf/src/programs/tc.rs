@@ -94,7 +94,7 @@ pub fn gateway_egress(context: TcContext) -> i32 {
     let Some(slot) = finish::slot(ifindex) else { return TC_ACT_UNSPEC };
     let Some(counters) = finish::counters(slot) else { return TC_ACT_SHOT };
     let mut packet = TcPacket::new(skb);
-    let Some((scratch, _)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
-    let verdict = pipeline::to_network(&mut packet, &Maps, scratch, ifindex, ingress);
+    let Some((scratch, host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
+    let verdict = pipeline::to_network(&mut packet, &Maps, &host, scratch, ifindex, ingress);
     finish::tc(verdict, skb, counters)
 }

@@ -152,6 +152,8 @@ rows! {
         netebpf Yes, Linux Yes;
     22 fragments_in_reverse: "… and when there are many of them in reverse, from outside and to a published port as well",
         netebpf Yes, Linux Yes;
+    22 cut_for_an_endpoint: "… and when the host cuts them, for an endpoint whose MTU is smaller (IPv4)",
+        netebpf Yes, Linux Yes;
     23 identifications: "Fragments of two endpoints with one identification are two packets",
         netebpf Yes, Linux Yes;
     24 options_and_extension_headers: "IPv4 options and IPv6 extension headers are stepped over",

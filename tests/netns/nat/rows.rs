@@ -507,6 +507,29 @@ pub(super) fn fragments_out_of_order(lab: &Lab) {
     });
 }
 
+pub(super) fn cut_for_an_endpoint(lab: &Lab) {
+    let c1 = lab.endpoint("c1");
+    if lab.is_reference() {
+        for (ns, link) in [(&lab.host, "br-front"), (&lab.host, "to-c1"), (&c1, "eth0")] {
+            ns.ip(&format!("link set {link} mtu 1280"));
+        }
+    } else {
+        lab.up_again(&super::published().mtu("front", 1280), &[]).ok();
+    }
+    // What they send may be cut on its way.
+    for ns in [&lab.lan, &lab.server] {
+        ns.sysctl("net/ipv4/ip_no_pmtu_disc", "1");
+    }
+    let _echoes = (c1.echo(80), lab.server.echo(7));
+    // Cut by the host only, and by the sender first: the pieces that are too long are cut again.
+    for payload in [1400, 4000, 20_000] {
+        let published = lab.lan.datagram(HOST.port(Family::V4, 8080)).payload(payload);
+        assert_eq!(published.send(), Answer::Reply, "{payload} bytes to a published port");
+        let asked = c1.datagram(SERVER.port(Family::V4, 7)).payload(payload);
+        assert_eq!(asked.send(), Answer::Reply, "{payload} bytes in answer");
+    }
+}
+
 pub(super) fn identifications(lab: &Lab) {
     // Put together of what belongs to two, a datagram has one.
     lab.wrong_checksums_are_sent();

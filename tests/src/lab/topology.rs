@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fmt};
 pub struct Topology {
     ports: BTreeMap<&'static str, Vec<String>>,
     commands: BTreeMap<&'static str, String>,
+    mtus: BTreeMap<&'static str, u32>,
 }
 
 /// The usual one: nothing published, nothing running.
@@ -22,6 +23,13 @@ impl Topology {
         self
     }
 
+    /// Gives a network another MTU than the uplink's.
+    #[must_use]
+    pub fn mtu(mut self, network: &'static str, bytes: u32) -> Self {
+        self.mtus.insert(network, bytes);
+        self
+    }
+
     /// Runs a command in an endpoint.
     #[must_use]
     pub fn command(mut self, endpoint: &'static str, command: &[&str]) -> Self {
@@ -32,7 +40,20 @@ impl Topology {
 
 impl fmt::Display for Topology {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(NETWORKS)?;
+        f.write_str("name: lab\nnetworks:\n")?;
+        for (name, second, internal) in NETWORKS {
+            writeln!(f, "  {name}:")?;
+            writeln!(f, "    internal: {internal}")?;
+            writeln!(f, "    enable_ipv6: true")?;
+            if let Some(mtu) = self.mtus.get(name) {
+                writeln!(f, "    driver_opts: {{com.docker.network.driver.mtu: {mtu}}}")?;
+            }
+            writeln!(f, "    ipam:")?;
+            writeln!(f, "      config:")?;
+            writeln!(f, "        - {{subnet: 10.{second}.0.0/24, gateway: 10.{second}.0.1}}")?;
+            writeln!(f, "        - {{subnet: \"fd{second}::/64\", gateway: \"fd{second}::1\"}}")?;
+        }
+        writeln!(f, "services:")?;
         for (name, network, second, host) in ENDPOINTS {
             writeln!(f, "  {name}:")?;
             writeln!(f, "    networks:")?;
@@ -50,29 +71,8 @@ impl fmt::Display for Topology {
     }
 }
 
-const NETWORKS: &str = r#"name: lab
-networks:
-  front:
-    enable_ipv6: true
-    ipam:
-      config:
-        - {subnet: 10.10.0.0/24, gateway: 10.10.0.1}
-        - {subnet: "fd10::/64", gateway: "fd10::1"}
-  back:
-    enable_ipv6: true
-    ipam:
-      config:
-        - {subnet: 10.20.0.0/24, gateway: 10.20.0.1}
-        - {subnet: "fd20::/64", gateway: "fd20::1"}
-  inner:
-    internal: true
-    enable_ipv6: true
-    ipam:
-      config:
-        - {subnet: 10.30.0.0/24, gateway: 10.30.0.1}
-        - {subnet: "fd30::/64", gateway: "fd30::1"}
-services:
-"#;
+const NETWORKS: [(&str, u8, bool); 3] =
+    [("front", 10, false), ("back", 20, false), ("inner", 30, true)];
 
 const ENDPOINTS: [(&str, &str, u8, u8); 5] = [
     ("c1", "front", 10, 11),

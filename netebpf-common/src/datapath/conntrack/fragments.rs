@@ -3,7 +3,7 @@
 //! A later one that comes before its first is kept by the programs; when the first has come, and is of a flow, it and
 //! what is kept come in again, in order.
 //!
-//! **Invariant**: no fragment is translated but by the flow of its own packet's first one.
+//! **Invariant**: no fragment is translated, or let into a network, but by the flow of its own packet's first one.
 
 use super::{SECOND, Seen, endpoints_are_there, follow};
 use crate::{
@@ -20,12 +20,13 @@ use crate::{
 /// How long a first fragment speaks for the later ones, and they wait for it: the time that Linux gives to reassembly.
 const REASSEMBLY: u64 = 30 * SECOND;
 
-/// The flow that the first fragment of a packet belongs to.
+/// The flow that the first fragment of a packet belongs to, if it has the addresses of this tuple.
 #[inline(always)]
 pub(super) fn find_first<'a, S: State, H: Host>(
     state: &'a S,
     host: &H,
     datagram: &Datagram,
+    tuple: &FlowKey,
     sender: Option<&Interface>,
 ) -> Option<Seen<'a>> {
     let first = known(state, host, &datagram.key)?;
@@ -35,7 +36,7 @@ pub(super) fn find_first<'a, S: State, H: Host>(
     let seen = follow(state, &first.flow)?;
     let key = seen.flow.key(seen.direction);
     // As in `find_tuple`, an entry may have become another's while it was read.
-    let same = key.source == datagram.source && key.destination == datagram.destination;
+    let same = key.source == tuple.source && key.destination == tuple.destination;
     (same && endpoints_are_there(state, seen.flow, sender)).then_some(seen)
 }
 
@@ -74,18 +75,19 @@ pub(super) fn has_no_flow<S: State, H: Host>(
     }
 }
 
-/// Remembers the flow of a first fragment, for the later ones.
+/// Remembers the flow of a first fragment, which was found by this tuple, for the later ones.
 #[inline(always)]
 pub(in crate::datapath) fn remember<S: State, H: Host>(
     state: &S,
     host: &H,
     datagram: &Datagram,
+    tuple: &FlowKey,
     key: &mut FlowKey,
 ) {
     if !matches!(datagram.part, Part::First) {
         return;
     }
-    if let Some(flow) = state.index().get(&datagram.key) {
+    if let Some(flow) = state.index().get(tuple) {
         set_packet(datagram, key);
         state.fragments().put(key, &FirstFragment { flow: *flow, seen: host.now(), awaited_by: 0 });
     }

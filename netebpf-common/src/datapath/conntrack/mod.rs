@@ -96,29 +96,41 @@ pub(super) fn find<'a, S: State, H: Host>(
     sender: Option<&Interface>,
     key: &mut FlowKey,
 ) -> Option<Seen<'a>> {
+    find_by(state, host, datagram, &datagram.key, sender, key)
+}
+
+/// The flow that a packet the other way would belong to.
+#[inline(always)]
+pub(super) fn find_inverse<'a, S: State, H: Host>(
+    state: &'a S,
+    host: &H,
+    datagram: &Datagram,
+    inverse: &mut FlowKey,
+    key: &mut FlowKey,
+) -> Option<Seen<'a>> {
+    inverse.set_inverse(&datagram.key);
+    find_by(state, host, datagram, inverse, None, key)
+}
+
+/// The flow with this tuple; a later fragment has the addresses of it only.
+#[inline(always)]
+fn find_by<'a, S: State, H: Host>(
+    state: &'a S,
+    host: &H,
+    datagram: &Datagram,
+    tuple: &FlowKey,
+    sender: Option<&Interface>,
+    key: &mut FlowKey,
+) -> Option<Seen<'a>> {
     let found = match datagram.kind {
         Kind::NotUnderstood => None,
-        Kind::LaterFragment => fragments::find_first(state, host, datagram, sender),
-        _ => find_tuple(state, &datagram.key, sender),
+        Kind::LaterFragment => fragments::find_first(state, host, datagram, tuple, sender),
+        _ => find_tuple(state, tuple, sender),
     };
     if found.is_none() && matches!(datagram.part, Part::First) {
         fragments::has_no_flow(state, host, datagram, key);
     }
     found
-}
-
-/// The flow that a packet the other way would belong to.
-#[inline(always)]
-pub(super) fn find_inverse<'a, S: State>(
-    state: &'a S,
-    datagram: &Datagram,
-    inverse: &mut FlowKey,
-) -> Option<Seen<'a>> {
-    inverse.set_inverse(&datagram.key);
-    match datagram.kind {
-        Kind::NotUnderstood | Kind::LaterFragment => None,
-        _ => find_tuple(state, inverse, None),
-    }
 }
 
 /// One look-up, two array reads; and no look-up where this CPU found the same flow not long ago. The endpoint that sends

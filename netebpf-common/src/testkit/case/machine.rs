@@ -261,7 +261,7 @@ impl Memory {
                 pipeline::to_outside(packet, state, host, scratch, ifindex, ingress)
             }
             Hook::IntoNetwork { ingress, .. } => {
-                pipeline::to_network(packet, state, scratch, ifindex, ingress)
+                pipeline::to_network(packet, state, host, scratch, ifindex, ingress)
             }
         };
         // What is kept is noted; nothing comes in again by itself.
