@@ -11,7 +11,7 @@ use aya_ebpf::{
     },
 };
 use netebpf_common::{
-    datapath::pipeline::{self, Scratch},
+    datapath::scratch::{self, Scratch},
     wire::ethernet,
 };
 
@@ -27,16 +27,16 @@ pub fn send(skb: *mut __sk_buff, scratch: &Scratch) {
         return;
     };
     let Some(frame) = room.first_chunk_mut() else { return };
-    let Some(quoted) = pipeline::quoted(scratch) else { return };
+    let Some(quoted) = scratch::quoted(scratch) else { return };
     let from = ethernet::LENGTH as u32;
-    let to = frame[pipeline::QUOTED..].as_mut_ptr().cast();
+    let to = frame[scratch::QUOTED..].as_mut_ptr().cast();
     // SAFETY: the context is valid as long as the program runs, and so much is quoted at most as there is room for.
     unsafe {
         let ifindex = (*skb).ifindex;
         if bpf_skb_load_bytes(skb.cast(), from, to, bounded::<MOST>(quoted)) != 0 {
             return;
         }
-        let Some((start, length)) = pipeline::answer(&Maps, scratch, ifindex, frame) else {
+        let Some((start, length)) = scratch::answer(&Maps, scratch, ifindex, frame) else {
             return;
         };
         let answer = room.as_ptr().add(start).cast();

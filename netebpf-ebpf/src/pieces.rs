@@ -13,7 +13,7 @@ use aya_ebpf::{
 use core::{hint, ptr};
 use netebpf_common::{
     abi::Piece,
-    datapath::pipeline::{self, Scratch},
+    datapath::scratch::{self, Scratch},
     verdict::Verdict,
 };
 
@@ -39,7 +39,7 @@ fn keep(skb: *mut __sk_buff, scratch: &mut Scratch) -> bool {
         return false;
     }
     let host = KernelHost::new(skb.cast());
-    let Some(key) = pipeline::keep(&Maps, &host, scratch) else { return false };
+    let Some(key) = scratch::keep(&Maps, &host, scratch) else { return false };
     // SAFETY: this CPU's own, and nobody else takes it.
     let Some(piece) = maps::PIECE.get_ptr_mut(0).map(|piece| unsafe { &mut *piece }) else {
         return false;
@@ -63,7 +63,7 @@ fn keep(skb: *mut __sk_buff, scratch: &mut Scratch) -> bool {
 #[inline(never)]
 fn release(skb: *mut __sk_buff, scratch: &mut Scratch) {
     let host = KernelHost::new(skb.cast());
-    let (key, kept) = pipeline::release(&Maps, &host, scratch);
+    let (key, kept) = scratch::release(&Maps, &host, scratch);
     // SAFETY: the context is valid as long as the program runs.
     let ifindex = unsafe { (*skb).ifindex };
     // SAFETY: as above. Whatever fails, fragments are lost as they may be anywhere on their way.

@@ -21,6 +21,15 @@ impl NextHop {
     /// How many a CPU remembers.
     pub const PLACES: u32 = 256;
 
+    /// Replaces what the kernel said.
+    #[inline(always)]
+    pub fn set(&self, ifindex: u32, mtu: u32, address: &Address) {
+        self.link.store(u64::from(ifindex) << 32 | u64::from(mtu));
+        let [high, low] = address.halves();
+        self.address[0].store(high);
+        self.address[1].store(low);
+    }
+
     /// The interface.
     #[inline(always)]
     pub fn ifindex(&self) -> u32 {

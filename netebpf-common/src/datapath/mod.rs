@@ -18,6 +18,7 @@ mod nat;
 mod next_hop;
 mod packet;
 pub mod pipeline;
+pub mod scratch;
 mod shortcut;
 mod table;
 

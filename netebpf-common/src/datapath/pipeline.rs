@@ -10,7 +10,6 @@
 //! **Invariant**: nothing with a source of ours leaves an uplink untranslated, and nothing enters a
 //! network unless it is of a flow or of the host's own making.
 
-pub use super::answer::{Frame, QUOTED};
 use super::{
     FamilyId, Step, answer,
     conntrack::{self, New, Seen},
@@ -19,37 +18,18 @@ use super::{
     host::{Host, Route},
     isolation, nat, next_hop,
     packet::Packet,
+    scratch::Scratch,
     shortcut,
     table::{Lookup as _, State},
 };
 use crate::{
-    abi::{Address, Interface, InterfaceKind, InterfaceOptions, NextHop, PieceKey, WayKind},
+    abi::{Address, Interface, InterfaceKind, InterfaceOptions, NextHop, WayKind},
     verdict::{DeliverReason, DropReason, PassReason, Verdict},
     wire::{
         ethernet::{self, Ethernet, ether_type},
         protocol,
     },
 };
-
-/// Room to work in, which a program's stack of 512 bytes has not.
-#[derive(Clone, Copy, Debug)]
-pub struct Scratch {
-    datagram: Datagram,
-    new: New,
-}
-
-impl Scratch {
-    /// Empty.
-    pub const fn new() -> Self {
-        Self { datagram: Datagram::new(), new: New::NONE }
-    }
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 /// What an endpoint sends.
 #[inline(always)]
@@ -467,54 +447,13 @@ fn is_ahead<S: State, H: Host>(state: &S, host: &H, datagram: &Datagram) -> bool
     matches!(datagram.kind, Kind::LaterFragment) && conntrack::is_awaited(state, host, datagram)
 }
 
-/// Finds a place for a fragment that [`Verdict::Keep`] was said of, to be asked right after it. `None` when there is none.
-#[inline(always)]
-pub fn keep<'a, S: State, H: Host>(
-    state: &S,
-    host: &H,
-    scratch: &'a mut Scratch,
-) -> Option<&'a PieceKey> {
-    let Scratch { datagram, new } = scratch;
-    conntrack::keep(state, host, datagram, &mut new.piece).then_some(&new.piece)
-}
-
-/// Where the fragments are kept that wait for a first one of which [`Verdict::Release`] was said, to be asked right after
-/// it: their key but for its number, and how many there are.
-#[inline(always)]
-pub fn release<'a, S: State, H: Host>(
-    state: &S,
-    host: &H,
-    scratch: &'a mut Scratch,
-) -> (&'a mut PieceKey, u64) {
-    let Scratch { datagram, new } = scratch;
-    let kept = conntrack::release(state, host, datagram, &mut new.piece);
-    (&mut new.piece, kept)
-}
-
-/// How many bytes of a packet, from its network header on, are quoted in the answer that [`Verdict::Answer`] was said of.
-/// `None` when there can be none.
-#[inline(always)]
-pub fn quoted(scratch: &Scratch) -> Option<u32> {
-    answer::quoted(&scratch.datagram).map(|length| length as u32)
-}
-
-/// Writes that answer around what is quoted, see [`Frame`]: where it begins, and how long it is, in bytes.
-#[inline(always)]
-pub fn answer<S: State>(
-    state: &S,
-    scratch: &Scratch,
-    ifindex: u32,
-    frame: &mut Frame,
-) -> Option<(usize, u32)> {
-    let sender = interface(state, ifindex, InterfaceKind::Endpoint)?;
-    let gateway = interface(state, sender.gateway_ifindex, InterfaceKind::Gateway)?;
-    let (start, length) = answer::write(&scratch.datagram, sender, gateway, frame)?;
-    Some((start, length as u32))
-}
-
 /// The interface at an index, if it is what we take it for.
 #[inline(always)]
-fn interface<S: State>(state: &S, ifindex: u32, kind: InterfaceKind) -> Option<&Interface> {
+pub(super) fn interface<S: State>(
+    state: &S,
+    ifindex: u32,
+    kind: InterfaceKind,
+) -> Option<&Interface> {
     state.interface(ifindex).filter(|interface| interface.is(kind))
 }
 

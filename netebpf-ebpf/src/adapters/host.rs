@@ -143,10 +143,7 @@ impl Host for KernelHost {
             };
             (address, query.__bindgen_anon_1.mtu_result)
         };
-        hop.link.store(u64::from(egress) << 32 | u64::from(mtu));
-        let [high, low] = address.halves();
-        hop.address[0].store(high);
-        hop.address[1].store(low);
+        hop.set(egress, u32::from(mtu), &address);
         true
     }
 

@@ -2,7 +2,7 @@
 
 use super::Query;
 use crate::maps;
-use netebpf_common::datapath::pipeline::Scratch;
+use netebpf_common::datapath::scratch::Scratch;
 
 /// All that one packet needs, in one place: a second map would be a second page of memory to find, and that takes
 /// as long as a look-up.

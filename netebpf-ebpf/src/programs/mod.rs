@@ -5,7 +5,7 @@ mod xdp;
 
 use crate::adapters::{KernelHost, Room};
 use core::ffi::c_void;
-use netebpf_common::datapath::pipeline::Scratch;
+use netebpf_common::datapath::scratch::Scratch;
 
 /// This CPU's room to work in, and the host to ask. Never `None`: the verifier does not know that.
 #[inline(always)]

@@ -7,7 +7,10 @@ use crate::{
         Address, Direction, Flow, FlowKey, InterfaceKind, Protocol, PublishedPorts, SharedWord,
         TcpSeen,
     },
-    datapath::{FamilyId, TcpPhase, pipeline},
+    datapath::{
+        FamilyId, TcpPhase, pipeline,
+        scratch::{self, Scratch},
+    },
     testkit::{
         memory::{Chaos, MemoryHost, MemoryState},
         station::{Site, Station, UPLINK},
@@ -198,7 +201,7 @@ pub struct Memory {
     /// What may happen in between.
     pub chaos: Rc<Chaos>,
     arranged: Option<Layout>,
-    scratch: pipeline::Scratch,
+    scratch: Scratch,
     cpu: usize,
 }
 
@@ -206,7 +209,7 @@ impl Default for Memory {
     fn default() -> Self {
         let chaos = Rc::new(Chaos::default());
         let state = Rc::new(MemoryState::new(Layout::default().places as u32, &chaos));
-        let (host, scratch) = (MemoryHost::default(), pipeline::Scratch::new());
+        let (host, scratch) = (MemoryHost::default(), Scratch::new());
         let mut memory = Self { state, host, chaos, arranged: None, scratch, cpu: 0 };
         memory.arrange(&Layout::default()).expect("memory can be anything");
         memory
@@ -242,7 +245,7 @@ impl Memory {
             host: self.host.clone(),
             chaos: Rc::clone(&self.chaos),
             arranged: self.arranged.clone(),
-            scratch: pipeline::Scratch::new(),
+            scratch: Scratch::new(),
             cpu: 1 - self.cpu,
         }
     }
@@ -266,11 +269,11 @@ impl Memory {
         };
         // What is kept is noted; nothing comes in again by itself.
         let verdict = match verdict {
-            Verdict::Keep { goes_on } if pipeline::keep(state, host, scratch).is_none() => {
+            Verdict::Keep { goes_on } if scratch::keep(state, host, scratch).is_none() => {
                 Verdict::not_kept(goes_on)
             }
             Verdict::Release => {
-                let _ = pipeline::release(state, host, scratch);
+                let _ = scratch::release(state, host, scratch);
                 verdict
             }
             _ => verdict,
@@ -278,16 +281,14 @@ impl Memory {
         state.run_on(before);
         verdict
     }
-}
 
-impl Memory {
     /// The answer to a frame, right after [`Verdict::Answer`] was said of it.
     pub fn answer(&self, hook: Hook, frame: &[u8]) -> Option<Vec<u8>> {
-        let quoted = pipeline::quoted(&self.scratch)? as usize;
-        let mut answer = [0; size_of::<pipeline::Frame>()];
-        answer[pipeline::QUOTED..][..quoted].copy_from_slice(&frame[14..][..quoted]);
+        let quoted = scratch::quoted(&self.scratch)? as usize;
+        let mut answer = [0; size_of::<scratch::Frame>()];
+        answer[scratch::QUOTED..][..quoted].copy_from_slice(&frame[14..][..quoted]);
         let (start, length) =
-            pipeline::answer(&*self.state, &self.scratch, hook.ifindex(), &mut answer)?;
+            scratch::answer(&*self.state, &self.scratch, hook.ifindex(), &mut answer)?;
         Some(answer[start..][..length as usize].to_vec())
     }
 }

@@ -92,10 +92,7 @@ impl Host for MemoryHost {
         if ifindex != egress {
             return false;
         }
-        hop.link.store(u64::from(ifindex) << 32 | u64::from(mtu));
-        let [high, low] = address.halves();
-        hop.address[0].store(high);
-        hop.address[1].store(low);
+        hop.set(ifindex, mtu, &address);
         true
     }
 
