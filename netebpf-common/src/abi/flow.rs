@@ -193,12 +193,6 @@ impl RecentFlow {
     /// How many a CPU remembers.
     pub const PLACES: u32 = 1024;
 
-    /// The place of a tuple that is spread so.
-    #[inline(always)]
-    pub const fn place_of(spread: u32) -> u32 {
-        spread / (u32::MAX / Self::PLACES + 1)
-    }
-
     #[inline(always)]
     const fn beyond_place(spread: u32) -> u32 {
         spread.wrapping_mul(Self::PLACES)
@@ -462,7 +456,9 @@ mod tests {
         let servers = (0..500_u16).map(|n| key(client, 5000, [10, 9, (n >> 8) as u8, n as u8]));
         let clients = (0..500_u16).map(|n| key([10, 9, (n >> 8) as u8, n as u8], 5000, server));
         for keys in [ports.collect::<Vec<_>>(), servers.collect(), clients.collect()] {
-            let places = keys.iter().map(|key| RecentFlow::place_of(key.spread()));
+            let places = keys
+                .iter()
+                .map(|key| u64::from(key.spread()) * u64::from(RecentFlow::PLACES) >> 32);
             let places: HashSet<_> = places.collect();
             assert!(places.len() > 300, "{}", places.len());
         }

@@ -4,7 +4,7 @@
 //! done with a packet. A route that changes is followed a second later at most, with or without the user side; the next
 //! hop's neighbour is the kernel's to know, for each packet.
 
-use super::{conntrack::SECOND, host::Host, table::State};
+use super::{conntrack::SECOND, host::Host, nat::below, table::State};
 use crate::abi::{Address, NextHop};
 
 /// The next hop to an address by an interface. `None` when the kernel does not send there by that one.
@@ -38,7 +38,7 @@ pub(super) fn find<'a, S: State, H: Host>(
 const fn place(destination: u64, egress: u32) -> u32 {
     // Of a product the upper bits depend on all of the factor, the others on what is below them.
     let mixed = (destination ^ egress as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 32) as u32 / (u32::MAX / NextHop::PLACES + 1)
+    below(NextHop::PLACES, (mixed >> 32) as u32)
 }
 
 #[cfg(test)]

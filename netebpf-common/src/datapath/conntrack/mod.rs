@@ -142,7 +142,7 @@ fn find_tuple<'a, S: State>(
     sender: Option<&Interface>,
 ) -> Option<Seen<'a>> {
     let spread = key.spread();
-    let recent = state.recent_flow(RecentFlow::place_of(spread))?;
+    let recent = state.recent_flow(nat::below(RecentFlow::PLACES, spread))?;
     if let Some(seen) = of_tuple(state, &recent.entry(spread), key, sender) {
         return Some(seen);
     }
@@ -152,7 +152,7 @@ fn find_tuple<'a, S: State>(
     // What answers this packet comes next, mostly to the same CPU.
     let back = seen.direction.other();
     let spread = seen.flow.key(back).spread();
-    state.recent_flow(RecentFlow::place_of(spread))?.set(spread, entry, back);
+    state.recent_flow(nat::below(RecentFlow::PLACES, spread))?.set(spread, entry, back);
     Some(seen)
 }
 
