@@ -458,7 +458,7 @@ mod tests {
         for keys in [ports.collect::<Vec<_>>(), servers.collect(), clients.collect()] {
             let places = keys
                 .iter()
-                .map(|key| u64::from(key.spread()) * u64::from(RecentFlow::PLACES) >> 32);
+                .map(|key| (u64::from(key.spread()) * u64::from(RecentFlow::PLACES)) >> 32);
             let places: HashSet<_> = places.collect();
             assert!(places.len() > 300, "{}", places.len());
         }
