@@ -29,6 +29,7 @@ pub fn send(skb: *mut __sk_buff, scratch: &Scratch) {
     let Some(frame) = room.first_chunk_mut() else { return };
     let Some(quoted) = scratch::quoted(scratch) else { return };
     let from = ethernet::LENGTH as u32;
+    frame[scratch::QUOTED..].fill(0);
     let to = frame[scratch::QUOTED..].as_mut_ptr().cast();
     // SAFETY: the context is valid as long as the program runs, and so much is quoted at most as there is room for.
     unsafe {

@@ -406,10 +406,8 @@ pub struct Flow {
     /// The user side's own: 1 from when it ended the flow until it gives the place back, so that the
     /// next process knows which places to give back. The kernel side leaves it alone.
     pub retired: u32,
-    /// The tuple of [`Direction::Original`].
-    pub original: FlowKey,
-    /// The tuple of [`Direction::Reply`].
-    pub reply: FlowKey,
+    /// The tuples of both directions, indexed by [`Direction`].
+    pub keys: [FlowKey; 2],
     /// Both ways, indexed by [`Direction`].
     pub ways: [Way; 2],
 }
@@ -419,20 +417,13 @@ impl Flow {
     /// The tuple of a direction.
     #[inline(always)]
     pub const fn key(&self, direction: Direction) -> &FlowKey {
-        match direction {
-            Direction::Original => &self.original,
-            Direction::Reply => &self.reply,
-        }
+        &self.keys[direction as usize]
     }
 
     /// The way of a direction.
     #[inline(always)]
     pub const fn way(&self, direction: Direction) -> &Way {
-        let [original, reply] = &self.ways;
-        match direction {
-            Direction::Original => original,
-            Direction::Reply => reply,
-        }
+        &self.ways[direction as usize]
     }
 }
 

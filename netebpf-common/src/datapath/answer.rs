@@ -73,7 +73,7 @@ pub(super) fn quoted(datagram: &Datagram) -> Option<usize> {
     (headers + 8 <= MOST).then_some((headers + 8) & !3)
 }
 
-/// Writes an answer around a quoted packet. Where the frame begins, and how long it is.
+/// Writes an answer around a quoted packet, behind which there are zeroes. Where the frame begins, and how long it is.
 #[inline(always)]
 pub(super) fn write(
     datagram: &Datagram,
@@ -99,7 +99,7 @@ pub(super) fn write(
             frame[MESSAGE - 20..MESSAGE - 8].copy_from_slice(&fixed);
             frame[MESSAGE - 8..MESSAGE - 4].copy_from_slice(&gateway.v4.last_four());
             frame[MESSAGE - 4..MESSAGE].copy_from_slice(&datagram.source.last_four());
-            let sum = checksum::sum::<20, _>(frame, MESSAGE - 20, 20);
+            let sum = checksum::sum::<20, _>(frame, MESSAGE - 20);
             frame[MESSAGE - 10..MESSAGE - 8].copy_from_slice(&(!checksum::fold(sum)).to_ne_bytes());
             0
         }
@@ -109,13 +109,13 @@ pub(super) fn write(
             frame[MESSAGE - 40..MESSAGE - 32].copy_from_slice(&fixed);
             frame[MESSAGE - 32..MESSAGE - 16].copy_from_slice(&gateway.v6.octets());
             frame[MESSAGE - 16..MESSAGE].copy_from_slice(&datagram.source.octets());
-            let addresses = checksum::sum::<32, _>(frame, MESSAGE - 32, 32);
+            let addresses = checksum::sum::<32, _>(frame, MESSAGE - 32);
             let rest = u16::from_ne_bytes([high, low]) as u32
                 + u16::from_ne_bytes([0, protocol::ICMPV6]) as u32;
             addresses + rest
         }
     };
-    let message = checksum::sum::<{ icmp::LENGTH + MOST }, _>(frame, MESSAGE, length);
+    let message = checksum::sum::<{ icmp::LENGTH + MOST }, _>(frame, MESSAGE);
     let sum = checksum::fold(message) as u32 + checksum::fold(pseudo_header) as u32;
     let at = MESSAGE + icmp::CHECKSUM;
     frame[at..at + 2].copy_from_slice(&(!checksum::fold(sum)).to_ne_bytes());

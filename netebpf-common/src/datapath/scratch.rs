@@ -62,7 +62,7 @@ pub fn quoted(scratch: &Scratch) -> Option<u32> {
     answers::quoted(&scratch.datagram).map(|length| length as u32)
 }
 
-/// Writes that answer around what is quoted, see [`Frame`]: where it begins, and how long it is, in bytes.
+/// Writes that answer around what is quoted, see [`Frame`], and is zero behind it: where it begins, and how long it is, in bytes.
 #[inline(always)]
 pub fn answer<S: State>(
     state: &S,

@@ -71,11 +71,12 @@ impl Change {
     }
 }
 
-/// The sum of the words from an offset on, of at most `MOST` bytes.
+/// The sum of the words of `LENGTH` bytes from an offset on. Of a length that is known: the verifier follows a loop
+/// that may end anywhere from each of its ends on.
 #[inline(always)]
-pub fn sum<const MOST: usize, const N: usize>(bytes: &[u8; N], at: usize, length: usize) -> u32 {
+pub fn sum<const LENGTH: usize, const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
     let (mut sum, mut done) = (0, 0);
-    while done < MOST && done < length {
+    while done < LENGTH {
         sum += u32::from(u16::from_ne_bytes([bytes[at + done], bytes[at + done + 1]]));
         done += 2;
     }

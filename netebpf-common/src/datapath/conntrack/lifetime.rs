@@ -48,7 +48,7 @@ pub fn lifetime(
 pub(super) fn is_over(flow: &Flow, now: u64) -> bool {
     let (original, reply) = (flow.way(Direction::Original), flow.way(Direction::Reply));
     let seen = [TcpSeen(original.tcp_seen.load()), TcpSeen(reply.tcp_seen.load())];
-    let protocol = Protocol::from_number(flow.original.protocol);
+    let protocol = Protocol::from_number(flow.keys[0].protocol);
     let most = lifetime(protocol, seen, reply.packets.load() != 0, true);
     age(now, original.last_seen.load()) >= most && age(now, reply.last_seen.load()) >= most
 }

@@ -181,7 +181,7 @@ fn follow<'a, S: State>(state: &'a S, entry: &FlowRef) -> Option<Seen<'a>> {
     if flow.generation.load() != generation {
         return None;
     }
-    let direction = if entry.direction == 0 { Direction::Original } else { Direction::Reply };
+    let direction = if entry.direction & 1 == 0 { Direction::Original } else { Direction::Reply };
     Some(Seen { flow, direction, generation })
 }
 
@@ -461,8 +461,7 @@ fn open<S: State, H: Host>(
         flow.owner_generation = opening.owner.generation;
         flow.peer = opening.peer.slot;
         flow.peer_generation = opening.peer.generation;
-        flow.original = *original;
-        flow.reply = *reply;
+        flow.keys = [*original, *reply];
         let [there, back] = &mut flow.ways;
         write_way(there, &opening.ways[0], original, reply, now);
         write_way(back, &opening.ways[1], reply, original, now);

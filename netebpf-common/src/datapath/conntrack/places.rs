@@ -174,8 +174,8 @@ fn end<S: State, H: Host>(
     entry: &FlowRef,
     mark: &mut FlowKey,
 ) -> bool {
-    let index = state.index();
-    *mark = flow.original.mark();
+    let (index, [original, reply]) = (state.index(), &flow.keys);
+    *mark = original.mark();
     if !matches!(index.insert_new(mark, entry), Insertion::Inserted) {
         return false;
     }
@@ -184,11 +184,11 @@ fn end<S: State, H: Host>(
         return false;
     }
     // From here on nobody else ends it, and its tuples stay what they are.
-    *mark = flow.reply.mark();
+    *mark = reply.mark();
     let alone = matches!(index.insert_new(mark, entry), Insertion::Inserted);
     if alone {
-        remove_entry(state, &flow.original, entry);
-        remove_entry(state, &flow.reply, entry);
+        remove_entry(state, original, entry);
+        remove_entry(state, reply, entry);
         if let Some(usage) = state.usage().get(&flow.owner) {
             host.add(&usage.closed, 1);
             if flow.confirmed.load() == 0 {
@@ -198,7 +198,7 @@ fn end<S: State, H: Host>(
         flow.generation.store(entry.generation.wrapping_add(1));
         index.remove(mark);
     }
-    *mark = flow.original.mark();
+    *mark = original.mark();
     index.remove(mark);
     if alone {
         state.flows().release(entry.slot);

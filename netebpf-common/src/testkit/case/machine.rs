@@ -135,7 +135,7 @@ impl Row {
             kind: flow.kind,
             owner: flow.owner,
             owner_generation: flow.owner_generation,
-            keys: [flow.original, flow.reply],
+            keys: flow.keys,
             ways: [way(Direction::Original), way(Direction::Reply)],
         }
     }

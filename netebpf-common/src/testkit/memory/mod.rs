@@ -227,7 +227,7 @@ impl MemoryState {
                 continue;
             }
             found += 1;
-            let own = if entry.direction == 0 { flow.original } else { flow.reply };
+            let own = flow.keys[entry.direction as usize];
             if own != key {
                 return Err(format!("{key:?} leads to a flow with {own:?}"));
             }

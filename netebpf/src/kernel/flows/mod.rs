@@ -95,12 +95,7 @@ impl<'a> Place<'a> {
     fn keys(&self) -> [FlowKey; 2] {
         let flow = self.flow.as_ptr();
         // SAFETY: the mapping lives; nobody writes to a place that rests.
-        unsafe {
-            [
-                (&raw const (*flow).original).read_volatile(),
-                (&raw const (*flow).reply).read_volatile(),
-            ]
-        }
+        unsafe { (&raw const (*flow).keys).read_volatile() }
     }
 
     /// The flow that lives here. What does not change while it lives is copied between two looks at
@@ -113,7 +108,7 @@ impl<'a> Place<'a> {
         let flow = self.flow.as_ptr();
         // SAFETY: the mapping lives; volatile reads of integers and byte arrays may see a new owner's
         // writes, which the second look finds out.
-        let (created, kind, endpoints, original, reply) = unsafe {
+        let (created, kind, endpoints, [original, reply]) = unsafe {
             (
                 (&raw const (*flow).created).read_volatile(),
                 (&raw const (*flow).kind).read_volatile(),
@@ -127,8 +122,7 @@ impl<'a> Place<'a> {
                         (&raw const (*flow).peer_generation).read_volatile(),
                     ),
                 ],
-                (&raw const (*flow).original).read_volatile(),
-                (&raw const (*flow).reply).read_volatile(),
+                (&raw const (*flow).keys).read_volatile(),
             )
         };
         let way = |direction: Direction| {
