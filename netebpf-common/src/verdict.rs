@@ -152,6 +152,8 @@ reasons! {
         /// From an endpoint to a published port of its own host, at its last hop or longer than the way takes: the
         /// host would answer as the addressee, not as a router.
         Unanswerable = 34, "unanswerable";
+        /// To a published port, from a source that it is not for.
+        SourceNotAllowed = 38, "source_not_allowed";
     }
 }
 

@@ -25,6 +25,9 @@ pub static ENDPOINTS: HashMap<Address, Endpoint> =
 #[map]
 pub static NETWORKS: LpmTrie<[u32; 4], NetworkRange> =
     LpmTrie::with_max_entries(1024, BPF_F_NO_PREALLOC);
+/// Ranges of sources, of all ports that are not for everybody.
+#[map]
+pub static SOURCES: LpmTrie<[u32; 5], u32> = LpmTrie::with_max_entries(16_384, BPF_F_NO_PREALLOC);
 #[map]
 pub static PUBLISHED: HashMap<PublishedKey, Published> =
     HashMap::with_max_entries(262_144, BPF_F_NO_PREALLOC);

@@ -7,6 +7,7 @@ mod bulk;
 mod commands;
 mod daemon;
 mod flows;
+mod gateways;
 mod isolation;
 mod laboratory;
 mod lifecycle;
@@ -26,6 +27,7 @@ fn main() -> std::process::ExitCode {
         peers::TESTS,
         masquerade::TESTS,
         published::TESTS,
+        gateways::TESTS,
         nat::TESTS,
         isolation::TESTS,
         spoofing::TESTS,

@@ -5,7 +5,7 @@ use aya::{
     Ebpf, EbpfLoader, TestRun, TestRunOptions,
     programs::{ProgramInfo, SchedClassifier, Xdp, xdp::XdpMode},
 };
-use netebpf::kernel::Summed;
+use netebpf::kernel::{Summed, uninterrupted};
 use netebpf_common::{
     abi::{FlowKey, constant, index_entries, map, program},
     testkit::{Hook, Layout, Machine, Seen, Tables},
@@ -75,7 +75,7 @@ impl Kernel {
             let program = object.program_mut(name).ok_or(format!("no program {name}"))?;
             if name == program::UPLINK_XDP {
                 let xdp: &mut Xdp = program.try_into().map_err(said)?;
-                xdp.load().map_err(said)?;
+                uninterrupted(|| xdp.load()).map_err(said)?;
                 if outside == Outside::Xdp {
                     // A veth has queues for XDP only while a program is attached, and without one
                     // the kernel does not let a frame have come in by it.
@@ -83,7 +83,7 @@ impl Kernel {
                 }
             } else {
                 let tc: &mut SchedClassifier = program.try_into().map_err(said)?;
-                tc.load().map_err(said)?;
+                uninterrupted(|| tc.load()).map_err(said)?;
             }
         }
         let mut kernel = Self { object, maps, world, outside, forgetful: false };

@@ -11,7 +11,7 @@ use netebpf_common::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, Mapping, NetworkRange,
         NextHop, Protocol, Published, PublishedKey, PublishedPorts, RecentFlow, Settings,
-        SocketKey, Way, is_live, map,
+        SocketKey, Source, Way, is_live, map,
     },
     testkit::{Layout, Row, Tables},
     verdict::{COUNTER_COUNT, Counters},
@@ -60,6 +60,7 @@ pub(crate) struct Maps {
     interfaces: Array<MapData, Shared<Interface>>,
     endpoints: HashMap<MapData, Shared<Address>, Shared<Endpoint>>,
     networks: LpmTrie<MapData, [u8; 16], Shared<NetworkRange>>,
+    sources: LpmTrie<MapData, [u8; 20], u32>,
     published: HashMap<MapData, Shared<PublishedKey>, Shared<Published>>,
     published_ports: Array<MapData, u64>,
     index: HashMap<MapData, Shared<FlowKey>, Shared<FlowRef>>,
@@ -98,6 +99,7 @@ impl Maps {
             interfaces: take(map::INTERFACES)?.try_into().map_err(said)?,
             endpoints: take(map::ENDPOINTS)?.try_into().map_err(said)?,
             networks: take(map::NETWORKS)?.try_into().map_err(said)?,
+            sources: take(map::SOURCES)?.try_into().map_err(said)?,
             published: take(map::PUBLISHED)?.try_into().map_err(said)?,
             published_ports: take(map::PUBLISHED_PORTS)?.try_into().map_err(said)?,
             index: take(map::FLOW_INDEX)?.try_into().map_err(said)?,
@@ -147,6 +149,14 @@ impl Maps {
             let (word, _) = port_bit(key)?;
             self.published_ports.set(word, 0, 0).map_err(said)?;
         }
+        for (prefix, _) in &old.networks {
+            let key = Key::new(prefix.length, prefix.address.octets());
+            // Some ranges are there twice, of several networks.
+            let _ = self.networks.remove(&key);
+        }
+        for (source, length) in &old.sources {
+            self.sources.remove(&source_key(source, *length)).map_err(said)?;
+        }
         for slot in old.owners.keys() {
             self.usage.set(*slot, [0; 6], 0).map_err(said)?;
         }
@@ -189,6 +199,9 @@ impl Maps {
         for (prefix, range) in &layout.networks {
             let key = Key::new(prefix.length, prefix.address.octets());
             self.networks.insert(&key, Shared(*range), 0).map_err(said)?;
+        }
+        for (source, length) in &layout.sources {
+            self.sources.insert(&source_key(source, *length), 1, 0).map_err(said)?;
         }
         for (key, published) in &layout.published {
             self.published.insert(Shared(*key), Shared(*published), 0).map_err(said)?;
@@ -294,9 +307,16 @@ impl Maps {
     }
 }
 
+fn source_key(source: &Source, length: u32) -> Key<[u8; 20]> {
+    let mut bytes = [0; 20];
+    bytes[..4].copy_from_slice(&source.group.to_ne_bytes());
+    bytes[4..].copy_from_slice(&source.address);
+    Key::new(length, bytes)
+}
+
 fn port_bit(key: &PublishedKey) -> Outcome<(u32, u64)> {
     Protocol::from_number(key.protocol)
-        .and_then(|protocol| PublishedPorts::place(protocol, u16::from_be_bytes(key.port)))
+        .map(|protocol| PublishedPorts::place(protocol, u16::from_be_bytes(key.port)))
         .ok_or(format!("{key:?} has no port"))
 }
 

@@ -164,6 +164,13 @@ impl Prefix {
         Self { length: bits, address: address.into() }
     }
 
+    /// Whether an address lies in it.
+    pub fn contains(&self, address: &Address) -> bool {
+        let bits = |address: &Address| u128::from_be_bytes(address.octets());
+        let beyond = 128_u32.saturating_sub(self.length);
+        (bits(&self.address) ^ bits(address)).checked_shr(beyond).unwrap_or(0) == 0
+    }
+
     /// The key that finds the longest prefix that holds `address`.
     #[inline(always)]
     pub const fn host(address: Address) -> Self {

@@ -24,11 +24,11 @@ pub use flow::{
 pub use interface::{Interface, InterfaceKind, InterfaceOptions, Usage};
 pub use next_hop::NextHop;
 pub use published::{Published, PublishedKey, PublishedPorts};
-pub use settings::{FLOW_CAPACITY, NetworkRange, Settings};
+pub use settings::{FLOW_CAPACITY, NetworkRange, Settings, Source};
 pub use word::SharedWord;
 
 /// The version of all layouts in this module; part of the pin path (`…/vABI/`).
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// How many interfaces the direct-mapped table of interfaces can hold: an interface stands at
 /// `ifindex % INTERFACE_TABLE_SIZE`, so that finding it is an array read and not a look-up. A veth is
@@ -46,6 +46,8 @@ pub mod map {
     pub const ENDPOINTS: &str = "ENDPOINTS";
     /// Longest-prefix trie of [`super::Prefix`] to [`super::NetworkRange`].
     pub const NETWORKS: &str = "NETWORKS";
+    /// Longest-prefix trie of [`super::Source`] to 1: who may use published ports that are not for everybody.
+    pub const SOURCES: &str = "SOURCES";
     /// Hash of [`super::PublishedKey`] to [`super::Published`].
     pub const PUBLISHED: &str = "PUBLISHED";
     /// Array of 64-bit words, a bitmap laid out by [`super::PublishedPorts`].
@@ -74,10 +76,11 @@ pub mod map {
     pub const COUNTERS: &str = "COUNTERS";
 
     /// All of them, in the order in which they are loaded.
-    pub const ALL: [&str; 15] = [
+    pub const ALL: [&str; 16] = [
         INTERFACES,
         ENDPOINTS,
         NETWORKS,
+        SOURCES,
         PUBLISHED,
         PUBLISHED_PORTS,
         FLOW_INDEX,

@@ -2,19 +2,19 @@
 
 use super::{Address, Protocol, assert_layout};
 
-/// A published port: one of the host's own addresses, never a wildcard. The user side expands "every
-/// address" to the addresses of the uplinks and follows them as they change, so one exact look-up
-/// finds the most specific port mapping, and an address that is not the host's matches nothing.
+/// A published port: one of the host's own addresses, or the endpoint's own where its network is routed; never a
+/// wildcard. The user side expands "every address" to the addresses of the uplinks and follows them as they change, so
+/// one exact look-up finds the most specific port mapping, and any other address matches nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(C)]
 pub struct PublishedKey {
-    /// The host's address.
+    /// The address.
     pub address: Address,
-    /// The host's port, network byte order.
+    /// The port, network byte order; 0 for ICMP, of which requests are echoed.
     pub port: [u8; 2],
     /// Zero.
     pub padding: [u8; 2],
-    /// A [`Protocol`]: TCP or UDP.
+    /// A [`Protocol`].
     pub protocol: u32,
 }
 assert_layout!(PublishedKey, size 24, align 8);
@@ -28,7 +28,9 @@ pub struct Published {
     /// The endpoint's port, network byte order.
     pub port: [u8; 2],
     /// Zero.
-    pub padding: [u8; 6],
+    pub padding: [u8; 2],
+    /// Who may use it: a group of ranges in the trie of sources ([`super::Source`]), or 0 for everybody.
+    pub sources: u32,
 }
 assert_layout!(Published, size 24, align 8);
 
@@ -37,17 +39,16 @@ assert_layout!(Published, size 24, align 8);
 pub struct PublishedPorts;
 
 impl PublishedPorts {
-    /// 64-bit words in the map: 65,536 ports of TCP, then of UDP.
-    pub const WORDS: u32 = 2 * 65_536 / 64;
+    /// 64-bit words in the map: 65,536 ports of TCP, then of UDP, then ICMP's one.
+    pub const WORDS: u32 = 2 * 65_536 / 64 + 1;
 
-    /// Word and mask of a port; `None` for a protocol without ports to publish.
+    /// Word and mask of a port.
     #[inline(always)]
-    pub const fn place(protocol: Protocol, port: u16) -> Option<(u32, u64)> {
-        let half = match protocol {
-            Protocol::Tcp => 0,
-            Protocol::Udp => 1024,
-            Protocol::Icmp => return None,
-        };
-        Some((half + (port as u32 >> 6), 1 << (port & 63)))
+    pub const fn place(protocol: Protocol, port: u16) -> (u32, u64) {
+        match protocol {
+            Protocol::Tcp => (port as u32 >> 6, 1 << (port & 63)),
+            Protocol::Udp => (1024 + (port as u32 >> 6), 1 << (port & 63)),
+            Protocol::Icmp => (Self::WORDS - 1, 1),
+        }
     }
 }

@@ -38,11 +38,32 @@ impl Default for Settings {
     }
 }
 
-/// The network that a range of addresses belongs to: the value of the trie of networks.
+/// What a range of addresses is to us: the value of the trie of ranges.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct NetworkRange {
-    /// The network; never 0.
+    /// The network that it belongs to, or 0: it is outside, and packets to there keep their source.
     pub network: u32,
 }
 assert_layout!(NetworkRange, size 4, align 4);
+
+impl NetworkRange {
+    /// Outside, and never masqueraded.
+    pub const NEVER_MASQUERADED: Self = Self { network: 0 };
+}
+
+/// Who may use a published port, as the trie of sources has it: a prefix of these bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(C)]
+pub struct Source {
+    /// [`super::Published::sources`].
+    pub group: u32,
+    /// The first address of the range.
+    pub address: [u8; 16],
+}
+assert_layout!(Source, size 20, align 4);
+
+impl Source {
+    /// The bits that stand before the address.
+    pub const GROUP_BITS: u32 = 32;
+}

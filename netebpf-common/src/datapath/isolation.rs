@@ -5,7 +5,7 @@
 
 use super::{Step, datagram::Datagram, family::FamilyId, table::State};
 use crate::{
-    abi::{Address, Interface, InterfaceOptions},
+    abi::{Address, Interface, InterfaceOptions, NetworkRange},
     verdict::{DropReason, Verdict},
 };
 
@@ -80,24 +80,38 @@ pub(super) fn may_enter<S: State>(state: &S, datagram: &Datagram, own: Address) 
         }
         FamilyId::V6 => is_link_wide_v6(source),
     };
-    if nobody || *source == own || state.network_of(source).is_some() {
+    if nobody || *source == own || is_ours(state, source) {
         return Err(Verdict::Drop(DropReason::SpoofedAddress));
     }
     Ok(())
 }
 
-/// What leaves a network for an address outside it.
+/// Whether an address lies in a network of ours.
+#[inline(always)]
+pub(super) fn is_ours<S: State>(state: &S, address: &Address) -> bool {
+    state.range_of(address).is_some_and(|range| *range != NetworkRange::NEVER_MASQUERADED)
+}
+
+/// What leaves a network for an address outside it. Answers with the address that it leaves with, if that does not
+/// depend on the uplink.
 #[inline(always)]
 pub(super) fn may_leave<S: State>(
     state: &S,
     sender: &Interface,
-    destination: &Address,
-) -> Step<()> {
-    if state.network_of(destination).is_some() {
+    datagram: &Datagram,
+) -> Step<Address> {
+    let range = state.range_of(&datagram.destination);
+    if range.is_some_and(|range| *range != NetworkRange::NEVER_MASQUERADED) {
         return Err(Verdict::Drop(DropReason::OtherNetwork));
     }
     if sender.options.contains(InterfaceOptions::INTERNAL) {
         return Err(Verdict::Drop(DropReason::InternalNetwork));
     }
-    Ok(())
+    if range.is_some() {
+        return Ok(datagram.source);
+    }
+    Ok(match datagram.family {
+        FamilyId::V4 => sender.snat_v4,
+        FamilyId::V6 => sender.snat_v6,
+    })
 }

@@ -114,13 +114,13 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
         }
         Some(seen) => seen,
         None => {
-            isolation::may_leave(state, sender, &datagram.destination)?;
+            let address = isolation::may_leave(state, sender, datagram)?;
             match nat::published_at(state, datagram, &mut new.port) {
                 Some(published) => {
                     let server = nat::hairpin(state, datagram, sender, published, new)?;
                     may_turn(datagram, server.mtu)?;
                 }
-                None => masquerade(state, host, datagram, sender, new)?,
+                None => masquerade(state, host, datagram, (sender, address), new)?,
             }
             new.open(state, host, datagram)
                 .map_err(|verdict| answer::or_drop(state, host, datagram, sender, verdict))?
@@ -150,7 +150,7 @@ fn masquerade<S: State, H: Host>(
     state: &S,
     host: &mut H,
     datagram: &Datagram,
-    sender: &Interface,
+    (sender, address): (&Interface, Address),
     new: &mut New,
 ) -> Step<()> {
     let (ifindex, mtu) = match host.route(datagram, sender.gateway_ifindex) {
@@ -174,7 +174,7 @@ fn masquerade<S: State, H: Host>(
     }
     // The kernel answers for these without a flow.
     may_go_on(datagram, mtu)?;
-    let outside = (uplink.ifindex, outside_address(sender, uplink, datagram.family));
+    let outside = (uplink.ifindex, outside_address(address, uplink, datagram.family));
     nat::masquerade(state, datagram, sender, outside, new)
 }
 
@@ -267,14 +267,14 @@ fn unrelated<S: State, H: Host>(
     uplink: &Interface,
 ) -> Verdict {
     if datagram.destination != own_address(uplink, datagram.family) {
-        if state.network_of(&datagram.destination).is_some() {
+        if isolation::is_ours(state, &datagram.destination) {
             return Verdict::Drop(DropReason::NotPublished);
         }
-        if state.network_of(&datagram.source).is_some() {
+        if isolation::is_ours(state, &datagram.source) {
             return Verdict::Drop(DropReason::SpoofedAddress);
         }
     }
-    if is_ahead(state, host, datagram) && state.network_of(&datagram.source).is_none() {
+    if is_ahead(state, host, datagram) && !isolation::is_ours(state, &datagram.source) {
         Verdict::Keep { goes_on: true }
     } else {
         Verdict::Pass(PassReason::NotOurs)
@@ -317,12 +317,12 @@ fn host_sends<P: Packet + ?Sized, S: State, H: Host>(
     if datagram::understand(packet, &frame, datagram).is_err() {
         // The stack looks at the network header only and forwards what is broken behind it.
         let private = datagram::source(packet, &frame)
-            .is_some_and(|(source, _)| state.network_of(&source).is_some());
+            .is_some_and(|(source, _)| isolation::is_ours(state, &source));
         return Ok(if private { Verdict::Drop(DropReason::PrivateSource) } else { not_ours });
     }
     let datagram = &*datagram;
     let error = matches!(datagram.kind, Kind::Error { .. });
-    let private = state.network_of(&datagram.source).is_some();
+    let private = isolation::is_ours(state, &datagram.source);
     if !private && !error {
         return Ok(not_ours);
     }
@@ -382,10 +382,8 @@ fn forwarded<'a, S: State, H: Host>(
     if !datagram.can_open() {
         return Err(Verdict::Drop(DropReason::PrivateSource));
     }
-    if sender.options.contains(InterfaceOptions::INTERNAL) {
-        return Err(Verdict::Drop(DropReason::InternalNetwork));
-    }
-    let outside = (uplink.ifindex, outside_address(sender, uplink, datagram.family));
+    let address = isolation::may_leave(state, sender, datagram)?;
+    let outside = (uplink.ifindex, outside_address(address, uplink, datagram.family));
     nat::masquerade(state, datagram, sender, outside, new)?;
     let seen = new.open(state, host, datagram)?;
     // Another CPU may have been first with a flow of another kind.
@@ -457,14 +455,10 @@ pub(super) fn interface<S: State>(
     state.interface(ifindex).filter(|interface| interface.is(kind))
 }
 
-/// The address that an endpoint's packets leave an uplink with.
+/// The address that an endpoint's packets leave an uplink with: the one that is decided already, or the uplink's.
 #[inline(always)]
-fn outside_address(sender: &Interface, uplink: &Interface, family: FamilyId) -> Address {
-    let fixed = match family {
-        FamilyId::V4 => sender.snat_v4,
-        FamilyId::V6 => sender.snat_v6,
-    };
-    if fixed.is_none() { own_address(uplink, family) } else { fixed }
+fn outside_address(decided: Address, uplink: &Interface, family: FamilyId) -> Address {
+    if decided.is_none() { own_address(uplink, family) } else { decided }
 }
 
 #[inline(always)]

@@ -65,8 +65,10 @@ pub trait State {
     fn interface(&self, ifindex: u32) -> Option<&Interface>;
     /// Endpoints by address.
     fn endpoints(&self) -> &impl Lookup<Address, Endpoint>;
-    /// The range of ours with the longest prefix that holds an address.
-    fn network_of(&self, address: &Address) -> Option<&NetworkRange>;
+    /// The range with the longest prefix that holds an address.
+    fn range_of(&self, address: &Address) -> Option<&NetworkRange>;
+    /// Whether a group of sources has an address.
+    fn is_source(&self, group: u32, address: &Address) -> bool;
     /// Published ports.
     fn published(&self) -> &impl Lookup<PublishedKey, Published>;
     /// Words of the bitmap of published ports.

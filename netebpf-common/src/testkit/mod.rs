@@ -25,9 +25,9 @@ pub use case::{
 };
 pub use case::{
     bring_back, capacity, embryonic_quota, flow_vanishes, into_network, later, leaves_as,
-    no_default_route, no_uplink_address, peers_apart, place_of, publish, quota, remove, restart,
-    snat_ports, socket, to_outside, to_outside_from, veth, way_in_takes, way_out_elsewhere,
-    way_out_takes, world_unreachable,
+    never_masqueraded, no_default_route, no_uplink_address, only_for, open, peers_apart, place_of,
+    publish, quota, remove, restart, snat_ports, socket, to_outside, to_outside_from, veth,
+    way_in_takes, way_out_elsewhere, way_out_takes, world_unreachable,
 };
 pub use frame::{
     ErrorKind, Frame, Protocols, arp, checksums_are_right, echo_reply, echo_request, icmp_error,

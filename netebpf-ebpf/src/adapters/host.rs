@@ -32,8 +32,10 @@ pub struct Query {
     socket: bpf_sock_tuple,
     /// For `bpf_redirect_neigh`.
     pub hop: bpf_redir_neigh,
-    /// The key of the longest-prefix trie.
+    /// The key of the trie of ranges.
     pub range: Key<[u32; 4]>,
+    /// The key of the trie of sources.
+    pub source: Key<[u32; 5]>,
 }
 
 /// The kernel, asked through the program's context.

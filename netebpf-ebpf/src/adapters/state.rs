@@ -12,7 +12,7 @@ use netebpf_common::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface,
         Mapping, NetworkRange, NextHop, Published, PublishedKey, RecentFlow, Settings, SocketKey,
-        Usage,
+        Source, Usage,
     },
     datapath::{self, FlowStore, Insertion, Lookup, Memo, State, Table},
 };
@@ -158,10 +158,18 @@ impl State for Maps {
     }
 
     #[inline(always)]
-    fn network_of(&self, address: &Address) -> Option<&NetworkRange> {
+    fn range_of(&self, address: &Address) -> Option<&NetworkRange> {
         let Query { range, .. } = Room::query()?;
         *range = Key::new(128, address.words());
         maps::NETWORKS.get(&*range)
+    }
+
+    #[inline(always)]
+    fn is_source(&self, group: u32, address: &Address) -> bool {
+        let Some(Query { source, .. }) = Room::query() else { return false };
+        let [a, b, c, d] = address.words();
+        *source = Key::new(Source::GROUP_BITS + 128, [group, a, b, c, d]);
+        maps::SOURCES.get(&*source).is_some()
     }
 
     #[inline(always)]

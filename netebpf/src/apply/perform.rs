@@ -45,6 +45,7 @@ pub(super) async fn perform(
         Action::SetInterface { new, earlier, .. } => kernel.set_interface(*new, *earlier)?,
         Action::SetEndpoint { address, new, .. } => kernel.set_endpoint(*address, *new)?,
         Action::SetNetwork { prefix, new, .. } => kernel.set_network(*prefix, *new)?,
+        Action::SetSource { range, present } => kernel.set_source(range, *present)?,
         Action::Publish(changes) => kernel.publish(changes).await?,
         Action::Attach { index, name, hook, mechanism, optional, .. } => {
             match kernel.attach(*index, name, *hook, *mechanism).await {

@@ -10,6 +10,7 @@ use crate::{
     },
 };
 use clap::Args;
+use ipnet::IpNet;
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, Ipv6Addr},
@@ -53,6 +54,9 @@ pub(super) struct EndpointArguments {
     /// A port to publish: 8080:80, 80, 127.0.0.1:8080:80/tcp, [::1]:53:53/udp, 8000-8010:80-90
     #[arg(short, long = "publish", value_name = "PORT")]
     publish: Vec<String>,
+    /// Who may use the published ports: a range of addresses; everybody when none is given
+    #[arg(long = "allow-from", value_name = "CIDR", value_parser = ports::source)]
+    allow_from: Vec<IpNet>,
     /// A label
     #[arg(short, long = "label", value_name = "KEY[=VALUE]", value_parser = pair)]
     labels: Vec<(String, String)>,
@@ -82,6 +86,7 @@ impl EndpointArguments {
         for text in &self.publish {
             publish.extend(ports::parse(text)?);
         }
+        publish.iter_mut().for_each(|spec| spec.allow_from.clone_from(&self.allow_from));
         for warning in publish.iter().filter_map(PublishSpec::warning) {
             eprintln!("netebpf: warning: {warning}");
         }

@@ -2,7 +2,7 @@
 
 use super::{client::ClientError, output::TemplateError, privilege::Missing};
 use crate::{
-    config::{ports::PortError, topology::ConfigError},
+    config::{options::OptionError, ports::PortError, topology::ConfigError},
     daemon::{DaemonError, LaunchError, LookupError, StartError},
     model::requests::NameError,
     state::Instance,
@@ -22,6 +22,8 @@ pub(super) enum CliError {
     Config(#[from] ConfigError),
     #[error("-p: {0}")]
     Port(#[from] PortError),
+    #[error("-o: {0}")]
+    Option(#[from] OptionError),
     #[error("--name: {0}")]
     Name(#[from] NameError),
     #[error(transparent)]

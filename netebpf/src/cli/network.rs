@@ -7,20 +7,17 @@ use super::{
     output::{self, Format, Listing, rfc3339},
 };
 use crate::{
-    config::topology::{BRIDGE_NAME, ICC, MTU, OPTIONS, SNAT_V4, SNAT_V6},
+    config::options,
     daemon::api::{Changes, CreateNetworkRequest, NetworkView, RemoveRequest, path},
     model::{
-        Driver, InterfaceName,
+        Driver,
         requests::{NetworkRequest, SubnetRequest, check_network_name},
     },
 };
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    str::FromStr,
-};
+use std::net::IpAddr;
 
 /// Manage networks
 #[derive(Debug, Args)]
@@ -126,10 +123,10 @@ struct Create {
     /// The kind of network: bridge is the only one
     #[arg(short, long, default_value = "bridge", value_parser = ["bridge"])]
     driver: String,
-    /// A driver's option: com.docker.network.bridge.name, com.docker.network.bridge.enable_icc,
-    /// com.docker.network.driver.mtu
+    /// A driver's option: com.docker.network.bridge.name, .enable_icc, .enable_ip_masquerade, .gateway_mode_ipv4,
+    /// .gateway_mode_ipv6, com.docker.network.driver.mtu, com.docker.network.host_ipv4, .host_ipv6
     #[arg(short, long = "opt", value_name = "KEY=VALUE", value_parser = option)]
-    options: Vec<DriverOption>,
+    options: Vec<(String, String)>,
     /// No way out and none in
     #[arg(long)]
     internal: bool,
@@ -160,14 +157,8 @@ impl Create {
             let subnet = subnet_of(&mut network, address, "--aux-address")?;
             subnet.reserved.insert(name, address);
         }
-        for option in self.options {
-            match option {
-                DriverOption::Bridge(name) => network.bridge = Some(name),
-                DriverOption::Peers(peers) => network.peers = peers,
-                DriverOption::Mtu(mtu) => network.mtu = Some(mtu),
-                DriverOption::SnatV4(address) => network.snat_v4 = Some(address),
-                DriverOption::SnatV6(address) => network.snat_v6 = Some(address),
-            }
+        for (key, value) in &self.options {
+            options::set(&mut network, key, value)?;
         }
         let request = CreateNetworkRequest { network };
         let view: NetworkView = context.change(path::NETWORKS, &request).await?;
@@ -177,36 +168,11 @@ impl Create {
     }
 }
 
-/// A driver's option, read.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum DriverOption {
-    Bridge(InterfaceName),
-    Peers(bool),
-    Mtu(u32),
-    SnatV4(Ipv4Addr),
-    SnatV6(Ipv6Addr),
-}
-
-fn option(text: &str) -> Result<DriverOption, String> {
+/// `KEY=VALUE`, a driver's option.
+fn option(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
-    match key {
-        BRIDGE_NAME => {
-            InterfaceName::new(value).map(DriverOption::Bridge).map_err(|error| error.to_string())
-        }
-        ICC => parsed(value, DriverOption::Peers, "true or false"),
-        MTU => parsed(value, DriverOption::Mtu, "a number of bytes"),
-        SNAT_V4 => parsed(value, DriverOption::SnatV4, "an IPv4 address of the host"),
-        SNAT_V6 => parsed(value, DriverOption::SnatV6, "an IPv6 address of the host"),
-        _ => Err(format!("understood are {}", OPTIONS.map(|key| format!("{key}=")).join(", "))),
-    }
-}
-
-fn parsed<T: FromStr>(
-    value: &str,
-    option: impl FnOnce(T) -> DriverOption,
-    right: &str,
-) -> Result<DriverOption, String> {
-    value.parse().map(option).map_err(|_| format!("{value:?}: {right} would be right"))
+    options::set(&mut NetworkRequest::new(""), key, value).map_err(|error| error.to_string())?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// `NAME=ADDRESS`.
@@ -308,20 +274,10 @@ pub(super) fn shape(view: &NetworkView) -> Value {
         }
         config
     });
-    let mut options = json!({
-        BRIDGE_NAME: network.bridge.as_str(),
-        ICC: network.peers.to_string(),
-    });
-    let chosen = [
-        (SNAT_V4, network.snat_v4.map(|address| address.to_string())),
-        (SNAT_V6, network.snat_v6.map(|address| address.to_string())),
-        (MTU, network.mtu.map(|mtu| mtu.to_string())),
-    ];
-    for (key, value) in chosen {
-        if let Some(value) = value {
-            options[key] = value.into();
-        }
-    }
+    let options: Map<String, Value> = options::shown(network)
+        .into_iter()
+        .map(|(key, value)| (key.into(), value.into()))
+        .collect();
     json!({
         "Name": network.name,
         "Id": network.id.as_str(),
@@ -372,15 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_and_reserved_addresses() {
-        let name = InterfaceName::new("br0").unwrap();
-        let set = |key: &str, value: &str| option(&format!("{key}={value}"));
-        assert_eq!(set(BRIDGE_NAME, "br0"), Ok(DriverOption::Bridge(name)));
-        assert_eq!(set(ICC, "false"), Ok(DriverOption::Peers(false)));
-        assert_eq!(set(MTU, "9000"), Ok(DriverOption::Mtu(9000)));
-        for (key, value) in [(BRIDGE_NAME, "br%d"), (ICC, "0"), (MTU, "big"), ("colour", "red")] {
-            assert!(set(key, value).is_err(), "{key}={value}");
-        }
+    fn reserved_addresses() {
         let router = "10.0.0.9".parse().unwrap();
         assert_eq!(reserved("router=10.0.0.9"), Ok(("router".to_owned(), router)));
         assert!(reserved("10.0.0.9").is_err());

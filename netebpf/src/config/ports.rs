@@ -5,6 +5,7 @@
 
 use crate::model::Transport;
 pub use crate::model::requests::{HostPort, PublishSpec};
+use ipnet::IpNet;
 use std::net::IpAddr;
 
 /// Why a text publishes nothing.
@@ -119,6 +120,7 @@ pub fn combine(
         host_port,
         endpoint_port,
         transport,
+        allow_from: Vec::new(),
     };
     match host {
         None => Ok((first..=last).map(|port| spec(HostPort::Any, port)).collect()),
@@ -132,6 +134,39 @@ pub fn combine(
             endpoint: usize::from(last - first) + 1,
         }),
     }
+}
+
+/// Why a text is no range of sources.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Not a range.
+    #[error("{0:?} is no range of addresses; one such as 192.0.2.0/24 or an address is meant")]
+    NotARange(String),
+    /// Host bits in it.
+    #[error("{text} has host bits set; {right} is meant")]
+    HostBits {
+        /// What was given.
+        text: String,
+        /// What would be right.
+        right: IpNet,
+    },
+}
+
+/// Reads a range of sources: a prefix, or an address alone.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn source(text: &str) -> Result<IpNet, SourceError> {
+    let wrong = || SourceError::NotARange(text.to_owned());
+    let range = match text.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address),
+        Err(_) => text.parse::<IpNet>().map_err(|_| wrong())?,
+    };
+    if range.trunc() != range {
+        return Err(SourceError::HostBits { text: text.to_owned(), right: range.trunc() });
+    }
+    Ok(range)
 }
 
 fn parse_address(text: &str) -> Result<IpAddr, PortProblem> {

@@ -26,6 +26,8 @@ pub struct Settings {
     pub bip: Bip,
     /// The first and the last port that masquerade may choose.
     pub snat_ports: (u16, u16),
+    /// What goes there keeps its source address.
+    pub no_masquerade: Vec<IpNet>,
     /// How many flows there can be.
     pub flow_capacity: u32,
     /// How many of them one endpoint can have.
@@ -62,6 +64,7 @@ impl Settings {
                 chosen: false,
             },
             snat_ports: (abi.snat_first, abi.snat_last),
+            no_masquerade: Vec::new(),
             flow_capacity: abi.flow_capacity,
             flow_quota: abi.flow_quota,
             embryonic_quota: abi.embryonic_quota,
@@ -118,6 +121,9 @@ pub enum SettingsProblem {
     /// Host bits in a pool.
     #[error("default_address_pools: {0} has host bits set; {right} is meant", right = .0.trunc())]
     HostBits(IpNet),
+    /// Host bits in a range that is never masqueraded.
+    #[error("no_masquerade: {0} has host bits set; {right} is meant", right = .0.trunc())]
+    NoMasquerade(IpNet),
     /// A pool smaller than one of its subnets, or subnets without room.
     #[error(
         "default_address_pools: subnets of /{size} do not fit {base}; a size from {from} to {to} is \
@@ -167,6 +173,7 @@ struct File {
     default_address_pools: Option<Vec<FilePool>>,
     bip: Option<Ipv4Net>,
     snat_port_range: Option<String>,
+    no_masquerade: Vec<IpNet>,
     flows: Flows,
     dns: Option<IgnoredAny>,
     api: Option<IgnoredAny>,
@@ -248,6 +255,10 @@ fn check(raw: File, seed: &[u8]) -> Result<Settings, SettingsProblem> {
             .filter(|(first, last): &(u16, u16)| *first > 0 && first <= last)
             .ok_or(SettingsProblem::PortRange(text))?;
     }
+    if let Some(net) = raw.no_masquerade.iter().find(|net| net.trunc() != **net) {
+        return Err(SettingsProblem::NoMasquerade(*net));
+    }
+    settings.no_masquerade = raw.no_masquerade;
     let capacity = raw.flows.capacity.unwrap_or(settings.flow_capacity);
     if !(1024..=1 << 24).contains(&capacity) {
         return Err(SettingsProblem::Capacity(capacity));

@@ -107,11 +107,12 @@ impl Error {
 /// Whose socket is in the way, where one is.
 fn holder(error: &ResolveError) -> String {
     let ResolveProblem::Endpoint {
-        problem: EndpointProblem::PortInUse(PublishedPort(port)), ..
+        problem: EndpointProblem::PortInUse(PublishedPort { host_address, host_port, transport }),
+        ..
     } = &error.problem
     else {
         return String::new();
     };
-    let address = port.host_address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-    format!(" ({})", sockets::holder(port.transport, address, port.host_port))
+    let address = host_address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    format!(" ({})", sockets::holder(*transport, address, *host_port))
 }

@@ -6,7 +6,7 @@
 //! before the sockets do. Not there: listening. A bound TCP socket answers nobody.
 
 use super::sockets;
-use crate::model::{Desired, PortMapping, Transport};
+use crate::model::{Desired, GatewayMode, PortMapping, Transport};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_with, sockopt};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -140,10 +140,15 @@ impl HeldPorts {
     }
 }
 
-/// Every port to hold, and the endpoint that wants it.
+/// Every port to hold, and the endpoint that wants it. In a routed network none of the host's is used.
 fn wanted(desired: &Desired) -> impl Iterator<Item = (HostPort, &str)> {
     desired.endpoints.values().flat_map(|endpoint| {
+        let routed = [false, true].map(|v6| {
+            let reached = desired.reached_at(endpoint, v6);
+            reached.is_some_and(|(_, network)| network.gateway_mode(v6) == GatewayMode::Routed)
+        });
         let ports = endpoint.ports.iter().flat_map(host_ports);
+        let ports = ports.filter(move |port| !routed[usize::from(port.address.is_ipv6())]);
         ports.map(|port| (port, endpoint.name.as_str()))
     })
 }

@@ -20,7 +20,7 @@ pub mod sysctl;
 mod uplinks;
 mod watch;
 
-pub use bpf::{BpfError, OBJECT, Summed, summed};
+pub use bpf::{BpfError, OBJECT, Summed, summed, uninterrupted};
 pub use error::KernelError;
 pub use flows::{Expired, FlowSnapshot, FlowTuple, Look, Suspicion};
 pub use hook::Hook;
@@ -34,6 +34,7 @@ pub use watch::{Change, Watch};
 
 use crate::{plan::Uplink, state::Instance};
 use bpf::{AttachError, Bpf};
+use ipnet::IpNet;
 use netebpf_common::abi::Settings;
 use netlink::Netlink;
 use std::collections::BTreeMap;
@@ -44,6 +45,8 @@ pub struct Kernel {
     netlink: Netlink,
     bpf: Bpf,
     settings: Settings,
+    /// Where packets keep their source.
+    no_masquerade: Vec<IpNet>,
     /// The uplinks when they were looked at last.
     uplinks: Vec<Uplink>,
     /// Why native XDP was refused, by the index of the interface.
@@ -61,6 +64,7 @@ impl Kernel {
             netlink: Netlink::here().map_err(KernelError::Socket)?,
             bpf: Bpf::open(instance)?,
             settings: Settings::default(),
+            no_masquerade: Vec::new(),
             uplinks: Vec::new(),
             xdp_refused: BTreeMap::new(),
             retired: flows::Retired::default(),
@@ -68,9 +72,14 @@ impl Kernel {
     }
 
     /// What the programs are told: now, when they are loaded, and when they will be. The number of
-    /// flows is decided when the tables are made.
-    pub fn configure(&mut self, settings: Settings) -> Result<(), KernelError> {
+    /// flows is decided when the tables are made; where packets keep their source is written with the next plan.
+    pub fn configure(
+        &mut self,
+        settings: Settings,
+        no_masquerade: &[IpNet],
+    ) -> Result<(), KernelError> {
         self.settings = settings;
+        self.no_masquerade = no_masquerade.to_owned();
         if self.bpf.is_loaded() { Ok(self.bpf.configure(settings)?) } else { Ok(()) }
     }
 

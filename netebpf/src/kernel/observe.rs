@@ -71,6 +71,7 @@ impl Kernel {
             sysctls: sysctl_values,
             saved_sysctls,
             xdp_refused: self.xdp_refused.clone(),
+            no_masquerade: self.no_masquerade.clone(),
         })
     }
 
@@ -119,6 +120,7 @@ fn read_tables(maps: &Maps) -> Result<Tables, BpfError> {
         interfaces: maps.read_interfaces().map_err(read(map::INTERFACES))?,
         endpoints: endpoints.map_err(read(map::ENDPOINTS))?,
         networks: maps.read_networks().map_err(read(map::NETWORKS))?,
+        sources: maps.read_sources().map_err(read(map::SOURCES))?,
         published: published.map_err(read(map::PUBLISHED))?,
     })
 }

@@ -6,7 +6,7 @@ use super::{
     flows::Retired,
     netns, probe,
 };
-use crate::plan::{Mechanism, PublishChange};
+use crate::plan::{Mechanism, PublishChange, SourceRange};
 use ipnet::IpNet;
 use netebpf_common::abi::{
     self, Address, INTERFACE_TABLE_SIZE, Interface, NetworkRange, Prefix, map,
@@ -73,6 +73,16 @@ impl Kernel {
     ) -> Result<(), KernelError> {
         let written = self.bpf.maps_mut()?.set_network(prefix, range);
         Ok(written.map_err(BpfError::map("write", map::NETWORKS))?)
+    }
+
+    /// Lets a range use the ports of its group, or no longer.
+    pub(crate) fn set_source(
+        &mut self,
+        range: &SourceRange,
+        present: bool,
+    ) -> Result<(), KernelError> {
+        let written = self.bpf.maps_mut()?.set_source(range, present);
+        Ok(written.map_err(BpfError::map("write", map::SOURCES))?)
     }
 
     /// Publishes ports and takes others back, and ends the flows to where ports led. The bitmap says

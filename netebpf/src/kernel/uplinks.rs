@@ -78,25 +78,27 @@ impl Outside {
             && self.routes.is_subset(&other.routes)
     }
 
-    /// Whether a flow can go on with this address of the host, by this uplink, to somebody outside. A route counts as
+    /// Whether a flow can go on with this address of the host, or none where it keeps the endpoint's own, by this uplink,
+    /// to somebody outside. A route counts as
     /// lost only if it was there `before`: answers leave by the way of the questions, also where no route says so.
     pub(crate) fn carries(
         &self,
         before: Option<&Self>,
-        own: IpAddr,
+        own: Option<IpAddr>,
         uplink: Option<u32>,
         other: IpAddr,
     ) -> bool {
-        let Some(uplink) = uplink else { return self.addresses.contains(&own) };
+        let is_there = own.is_none_or(|own| self.addresses.contains(&own));
+        let Some(uplink) = uplink else { return is_there };
         if self.down.contains(&uplink) {
             return !self.leads_elsewhere(uplink, other);
         }
         let led = before.is_some_and(|before| before.leads(uplink, other));
         // IPv6 addresses come back some time after the uplink does.
         let came_up = before.is_some_and(|before| before.down.contains(&uplink));
-        let of_its_family = |address: &IpAddr| address.is_ipv6() == own.is_ipv6();
+        let of_its_family = |address: &IpAddr| address.is_ipv6() == other.is_ipv6();
         let awaited = came_up && !self.addresses.iter().any(of_its_family);
-        (awaited || self.addresses.contains(&own))
+        (awaited || is_there)
             && self.uplinks.contains(&uplink)
             && (!led || self.leads(uplink, other))
     }
@@ -254,7 +256,7 @@ mod tests {
     fn a_flow_ends_with_its_address_its_uplink_or_its_route() {
         let before = outside(&[(Some(2), "0.0.0.0/0"), (Some(2), "192.0.2.0/24")]);
         let carries = |now: &Outside, own: &str, uplink: u32, other: &str| {
-            now.carries(Some(&before), ip(own), Some(uplink), ip(other))
+            now.carries(Some(&before), Some(ip(own)), Some(uplink), ip(other))
         };
         let (own, far) = ("192.0.2.1", "198.51.100.9");
         assert!(carries(&before, own, 2, far));
@@ -266,7 +268,7 @@ mod tests {
         assert!(!before.is_within(&now));
         assert!(!carries(&now, own, 2, far), "its route is another uplink's");
         assert!(carries(&now, own, 2, "192.0.2.9"), "a neighbour");
-        assert!(now.carries(None, ip(own), Some(2), ip(far)), "nobody knows what was before");
+        assert!(now.carries(None, Some(ip(own)), Some(2), ip(far)), "nobody knows what was before");
         let both = outside(&[(None, "0.0.0.0/0")]);
         assert!(carries(&both, own, 2, far), "one of several ways");
     }
@@ -276,7 +278,7 @@ mod tests {
         let before = outside(&[(Some(2), "::/0")]);
         let now = Outside { down: BTreeSet::from([2]), ..Outside::default() };
         let carries = |now: &Outside, before| {
-            now.carries(Some(before), ip("2001:db8::1"), Some(2), ip("2001:db8:2::9"))
+            now.carries(Some(before), Some(ip("2001:db8::1")), Some(2), ip("2001:db8:2::9"))
         };
         assert!(carries(&now, &before));
         let again = Outside { addresses: BTreeSet::from([ip("2001:db8::1")]), ..outside(&[]) };

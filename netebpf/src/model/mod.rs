@@ -16,12 +16,12 @@ pub mod resolve;
 pub use endpoint::{Attachment, Endpoint, Namespace, Service};
 pub use id::{Id, InterfaceName, InterfaceNameError};
 pub use mac::{MacError, MacText};
-pub use network::{Driver, Network, Subnet};
+pub use network::{Driver, GatewayMode, Network, Subnet};
 pub use place::Place;
 pub use port::{PortMapping, Transport};
 
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 /// Who made an object, and so who may take it away.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -82,4 +82,21 @@ pub struct Desired {
     pub networks: BTreeMap<String, Network>,
     /// By name.
     pub endpoints: BTreeMap<String, Endpoint>,
+}
+
+impl Desired {
+    /// Where an endpoint's published ports lead, of one family: its address on a network that lets anybody in, and that
+    /// network: the one of the default route, whose replies leave the way that the request came, or else the first.
+    pub fn reached_at(&self, endpoint: &Endpoint, v6: bool) -> Option<(IpAddr, &Network)> {
+        let address = |attachment: &Attachment| -> Option<IpAddr> {
+            if v6 { attachment.v6.map(Into::into) } else { attachment.v4.map(Into::into) }
+        };
+        let open = endpoint.attachments.iter().filter_map(|attachment| {
+            let network = self.networks.get(&attachment.network)?;
+            let address = address(attachment).filter(|_| !network.internal)?;
+            Some((!attachment.default_route, address, network))
+        });
+        open.min_by_key(|(other_way, ..)| *other_way)
+            .map(|(_, address, network)| (address, network))
+    }
 }

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
+    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -16,6 +17,29 @@ pub enum Driver {
     /// A Linux bridge with veths.
     #[default]
     Bridge,
+}
+
+/// How packets of one family get out of a network and into it, Docker's gateway mode.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GatewayMode {
+    /// With the host's address; in by published ports of the host.
+    #[default]
+    Nat,
+    /// With the endpoints' own addresses; in by the ports that they publish, and by echo requests.
+    Routed,
+    /// Not at all, and the host has no address in the network either.
+    Isolated,
+}
+
+impl fmt::Display for GatewayMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nat => "nat",
+            Self::Routed => "routed",
+            Self::Isolated => "isolated",
+        })
+    }
 }
 
 /// A subnet of a network; at most one of each family.
@@ -56,6 +80,16 @@ pub struct Network {
     pub internal: bool,
     /// Whether endpoints reach one another.
     pub peers: bool,
+    /// How IPv4 gets out and in.
+    #[serde(default)]
+    pub gateway_mode_v4: GatewayMode,
+    /// How IPv6 gets out and in.
+    #[serde(default)]
+    pub gateway_mode_v6: GatewayMode,
+    /// Whether what leaves by [`GatewayMode::Nat`] gets the host's address; else it keeps its own, and only published
+    /// ports are translated.
+    #[serde(default = "yes")]
+    pub masquerade: bool,
     /// The host's IPv4 address that its packets leave with; the uplink's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snat_v4: Option<Ipv4Addr>,
@@ -79,4 +113,18 @@ impl Network {
     pub fn subnet(&self, v6: bool) -> Option<&Subnet> {
         self.subnets.iter().find(|subnet| subnet.net.addr().is_ipv6() == v6)
     }
+
+    /// How a family gets out and in.
+    pub const fn gateway_mode(&self, v6: bool) -> GatewayMode {
+        if v6 { self.gateway_mode_v6 } else { self.gateway_mode_v4 }
+    }
+
+    /// Whether what leaves keeps its source address.
+    pub fn keeps_sources(&self, v6: bool) -> bool {
+        self.gateway_mode(v6) == GatewayMode::Routed || !self.masquerade
+    }
+}
+
+const fn yes() -> bool {
+    true
 }

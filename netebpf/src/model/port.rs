@@ -1,5 +1,6 @@
 //! A published port, one at a time: ranges are expanded at the door.
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::{fmt, net::IpAddr};
 
@@ -35,4 +36,7 @@ pub struct PortMapping {
     pub endpoint_port: u16,
     /// The protocol.
     pub transport: Transport,
+    /// Who may use it, in order and without host bits; everybody when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_from: Vec<IpNet>,
 }

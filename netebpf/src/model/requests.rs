@@ -4,7 +4,7 @@
 //! **Invariant**: each value is well-formed by itself (an address is an address, a name can be one);
 //! whether it fits what else there is, [`super::resolve`] says.
 
-use super::{Driver, InterfaceName, MacText, Place, Service, Transport};
+use super::{Driver, GatewayMode, InterfaceName, MacText, Place, Service, Transport};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -30,7 +30,7 @@ pub enum HostPort {
 }
 
 /// One port to publish; the host's port may be open.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct PublishSpec {
     /// As [`super::PortMapping::host_address`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,6 +41,9 @@ pub struct PublishSpec {
     pub endpoint_port: u16,
     /// The protocol.
     pub transport: Transport,
+    /// Who may use it; everybody when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_from: Vec<IpNet>,
 }
 
 impl PublishSpec {
@@ -105,6 +108,14 @@ pub struct NetworkRequest {
     pub internal: bool,
     /// Whether endpoints reach one another.
     pub peers: bool,
+    /// As [`super::Network::gateway_mode_v4`].
+    #[serde(default)]
+    pub gateway_mode_v4: GatewayMode,
+    /// As [`super::Network::gateway_mode_v6`].
+    #[serde(default)]
+    pub gateway_mode_v6: GatewayMode,
+    /// As [`super::Network::masquerade`].
+    pub masquerade: bool,
     /// The host's IPv4 address that its packets leave with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snat_v4: Option<Ipv4Addr>,
@@ -136,6 +147,9 @@ impl NetworkRequest {
             subnets: Vec::new(),
             internal: false,
             peers: true,
+            gateway_mode_v4: GatewayMode::Nat,
+            gateway_mode_v6: GatewayMode::Nat,
+            masquerade: true,
             snat_v4: None,
             snat_v6: None,
             mtu: None,

@@ -1,6 +1,6 @@
 //! One step of a plan.
 
-use super::Mechanism;
+use super::{Mechanism, SourceRange};
 use crate::kernel::{BridgeSpec, Hook, InterfaceSpec, LinkChange, VethSpec};
 use ipnet::IpNet;
 use netebpf_common::abi::{
@@ -127,6 +127,13 @@ pub enum Action {
         /// The network from before.
         earlier: Option<NetworkRange>,
     },
+    /// Lets a range use the ports of its group, or no longer.
+    SetSource {
+        /// The range.
+        range: SourceRange,
+        /// Whether it may.
+        present: bool,
+    },
     /// Publishes ports and takes others back.
     Publish(Vec<PublishChange>),
     /// Hangs a program on an interface, in the place of ours that may hang there.
@@ -211,6 +218,7 @@ impl Action {
             Self::SetNetwork { prefix, new, earlier } => {
                 Self::SetNetwork { prefix, new: earlier, earlier: new }
             }
+            Self::SetSource { range, present } => Self::SetSource { range, present: !present },
             Self::Publish(changes) => Self::Publish(
                 changes
                     .into_iter()
@@ -250,6 +258,7 @@ impl Action {
             | Self::SetInterface { new: None, .. }
             | Self::SetEndpoint { new: None, .. }
             | Self::SetNetwork { new: None, .. }
+            | Self::SetSource { present: false, .. }
             | Self::Detach { .. }
             | Self::RemovePin { .. }
             | Self::ForgetOldPrograms
@@ -274,6 +283,7 @@ impl Action {
             | Self::SetInterface { .. }
             | Self::SetEndpoint { .. }
             | Self::SetNetwork { .. }
+            | Self::SetSource { .. }
             | Self::RemovePin { .. }
             | Self::ForgetOldPrograms => true,
             Self::ChangeLink { change, .. } => {
@@ -328,10 +338,23 @@ impl fmt::Display for Action {
                 write!(f, "lead {address} to interface {}", entry.ifindex)
             }
             Self::SetEndpoint { address, new: None, .. } => write!(f, "lead {address} nowhere"),
+            Self::SetNetwork { prefix, new: Some(NetworkRange::NEVER_MASQUERADED), .. } => {
+                write!(f, "keep the sources of what goes to {}", range_of(prefix))
+            }
             Self::SetNetwork { prefix, new: Some(range), .. } => {
                 write!(f, "claim {} for network {}", range_of(prefix), range.network)
             }
             Self::SetNetwork { prefix, new: None, .. } => write!(f, "give up {}", range_of(prefix)),
+            Self::SetSource { range, present } => {
+                let (verb, prefix) =
+                    (if *present { "allow" } else { "no longer allow" }, range.prefix());
+                write!(
+                    f,
+                    "{verb} {} at ports of group {:08x}",
+                    range_of(&prefix),
+                    range.source.group
+                )
+            }
             Self::Publish(changes) => publish(f, changes),
             Self::Attach { name, hook, mechanism, replaces, .. } => {
                 let verb = if *replaces { "replace" } else { "attach" };

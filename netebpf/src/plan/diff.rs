@@ -111,6 +111,9 @@ impl Steps<'_> {
                 self.push(Action::SetNetwork { prefix: *prefix, new: Some(*range), earlier });
             }
         }
+        for range in target.tables.sources.difference(&observed.tables.sources) {
+            self.push(Action::SetSource { range: *range, present: true });
+        }
         let endpoints: BTreeSet<_> = target.veths.iter().map(|veth| veth.spec.index).collect();
         for index in target.tables.interfaces.keys().filter(|index| !endpoints.contains(index)) {
             self.register(*index);
@@ -324,6 +327,9 @@ impl Steps<'_> {
                 let earlier = Some(*range);
                 self.push(Action::SetNetwork { prefix: *prefix, new: None, earlier });
             }
+        }
+        for range in observed.tables.sources.difference(&target.tables.sources) {
+            self.push(Action::SetSource { range: *range, present: false });
         }
         let mut saved: Vec<_> = observed
             .saved_sysctls

@@ -17,7 +17,7 @@ mod target;
 mod xdp;
 
 pub use action::{Action, PublishChange};
-pub use observed::{Attached, Link, Mechanism, Observed, Tables, Uplink};
+pub use observed::{Attached, Link, Mechanism, Observed, SourceRange, Tables, Uplink};
 pub use xdp::XdpChoice;
 
 use target::Target;

@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use netebpf_common::abi::{self, Address, Interface, Mac, NetworkRange, Prefix};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
 };
@@ -81,6 +81,25 @@ pub struct Tables {
     pub networks: HashMap<Prefix, NetworkRange>,
     /// By the host's address, port and protocol.
     pub published: HashMap<abi::PublishedKey, abi::Published>,
+    /// Who may use published ports that are not for everybody.
+    pub sources: HashSet<SourceRange>,
+}
+
+/// A range of sources, and the group that it is of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SourceRange {
+    /// Group and first address.
+    pub source: abi::Source,
+    /// Significant bits, those of the group included.
+    pub length: u32,
+}
+
+impl SourceRange {
+    /// The range alone.
+    pub fn prefix(&self) -> Prefix {
+        let address = Address::new(self.source.address);
+        Prefix { length: self.length.saturating_sub(abi::Source::GROUP_BITS), address }
+    }
 }
 
 /// A program of ours on an interface.
@@ -152,6 +171,8 @@ pub struct Observed {
     pub saved_sysctls: BTreeMap<String, String>,
     /// Why native XDP was refused, by the index of the interface.
     pub xdp_refused: BTreeMap<u32, String>,
+    /// Where packets keep their source, by the settings.
+    pub no_masquerade: Vec<IpNet>,
 }
 
 impl Observed {

@@ -1,29 +1,99 @@
 //! Published ports, from what the user asked for to exact addresses.
 
-use super::Uplink;
-use crate::model::{Desired, Endpoint, PortMapping, Transport};
-use netebpf_common::abi::{Address, Protocol, Published, PublishedKey};
-use std::{collections::HashMap, net::IpAddr};
+use super::{SourceRange, Uplink};
+use crate::model::{Desired, Endpoint, GatewayMode, PortMapping, Transport};
+use ipnet::IpNet;
+use netebpf_common::abi::{Address, Prefix, Protocol, Published, PublishedKey, Source};
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    net::IpAddr,
+};
+
+/// Every published port, and who may use those that are not for everybody.
+#[derive(Debug, Default)]
+pub(super) struct Ports {
+    pub(super) published: HashMap<PublishedKey, Published>,
+    pub(super) sources: HashSet<SourceRange>,
+    /// What has no effect.
+    pub(super) notes: Vec<String>,
+}
 
 /// Every key and value. A mapping of one address wins over one of every address, whatever the order.
 ///
 /// Loopback addresses are never here: what is published on 127.0.0.1 is for the host itself, and a
 /// packet from outside that claims such a destination matches nothing.
-pub(super) fn expand(desired: &Desired, uplinks: &[Uplink]) -> HashMap<PublishedKey, Published> {
-    let mut found = HashMap::new();
+pub(super) fn expand(desired: &Desired, uplinks: &[Uplink]) -> Ports {
+    let groups = Groups::of(desired);
+    let mut ports = Ports { sources: groups.sources(), ..Ports::default() };
     for specific in [false, true] {
         for endpoint in desired.endpoints.values() {
             for mapping in endpoint.ports.iter().filter(|m| is_specific(m) == specific) {
-                let addresses = uplinks.iter().flat_map(|uplink| &uplink.addresses);
-                for address in addresses.filter(|address| answers_on(mapping, **address)) {
-                    if let Some(target) = reached_by(desired, endpoint, address.is_ipv6()) {
-                        found.insert(key(*address, mapping), value(target, mapping));
-                    }
-                }
+                ports.publish(desired, uplinks, endpoint, mapping, groups.of_mapping(mapping));
             }
         }
     }
-    found
+    for endpoint in desired.endpoints.values() {
+        ports.open_to_echo(desired, endpoint);
+    }
+    ports
+}
+
+impl Ports {
+    fn publish(
+        &mut self,
+        desired: &Desired,
+        uplinks: &[Uplink],
+        endpoint: &Endpoint,
+        mapping: &PortMapping,
+        sources: u32,
+    ) {
+        let protocol = match mapping.transport {
+            Transport::Tcp => Protocol::Tcp,
+            Transport::Udp => Protocol::Udp,
+        };
+        for v6 in [false, true] {
+            let Some((target, network)) = desired.reached_at(endpoint, v6) else { continue };
+            let value = value(target, mapping.endpoint_port, sources);
+            match network.gateway_mode(v6) {
+                GatewayMode::Nat => {
+                    let addresses = uplinks.iter().flat_map(|uplink| &uplink.addresses);
+                    let addresses = addresses.filter(|address| address.is_ipv6() == v6);
+                    for address in addresses.filter(|address| answers_on(mapping, **address)) {
+                        let key = key(protocol, *address, mapping.host_port);
+                        self.published.insert(key, value);
+                    }
+                }
+                GatewayMode::Routed if is_specific(mapping) => {
+                    if mapping.host_address.is_some_and(|address| address.is_ipv6() == v6) {
+                        self.notes.push(format!(
+                            "endpoint {}: port {} is not open: its network is routed, so it cannot be \
+                             reached by one address of the host only; publish it without one",
+                            endpoint.name, mapping.endpoint_port
+                        ));
+                    }
+                }
+                GatewayMode::Routed => {
+                    let key = key(protocol, target, mapping.endpoint_port);
+                    self.published.insert(key, value);
+                }
+                GatewayMode::Isolated => {}
+            }
+        }
+    }
+
+    /// In a routed network echo requests are answered by the endpoint, as with Docker.
+    fn open_to_echo(&mut self, desired: &Desired, endpoint: &Endpoint) {
+        for attachment in &endpoint.attachments {
+            let network = desired.networks.get(&attachment.network);
+            let Some(network) = network.filter(|network| !network.internal) else { continue };
+            let routed =
+                |address: &IpAddr| network.gateway_mode(address.is_ipv6()) == GatewayMode::Routed;
+            for address in attachment.addresses().filter(routed) {
+                self.published.insert(key(Protocol::Icmp, address, 0), value(address, 0, 0));
+            }
+        }
+    }
 }
 
 fn is_specific(mapping: &PortMapping) -> bool {
@@ -39,34 +109,65 @@ fn answers_on(mapping: &PortMapping, address: IpAddr) -> bool {
         }
 }
 
-/// The endpoint's address of a family, on a network that lets anybody in: the one of the default
-/// route, whose replies leave the way that the request came, or else the first.
-fn reached_by(desired: &Desired, endpoint: &Endpoint, v6: bool) -> Option<IpAddr> {
-    let address = |attachment: &crate::model::Attachment| -> Option<IpAddr> {
-        if v6 { attachment.v6.map(Into::into) } else { attachment.v4.map(Into::into) }
-    };
-    let open = endpoint.attachments.iter().filter(|attachment| {
-        desired.networks.get(&attachment.network).is_some_and(|network| !network.internal)
-    });
-    open.filter_map(|a| Some((!a.default_route, address(a)?)))
-        .min_by_key(|(other_way, _)| *other_way)
-        .map(|(_, address)| address)
-}
-
-fn key(address: IpAddr, mapping: &PortMapping) -> PublishedKey {
-    let protocol = match mapping.transport {
-        Transport::Tcp => Protocol::Tcp,
-        Transport::Udp => Protocol::Udp,
-    };
+fn key(protocol: Protocol, address: IpAddr, port: u16) -> PublishedKey {
     PublishedKey {
         address: address.into(),
-        port: mapping.host_port.to_be_bytes(),
+        port: port.to_be_bytes(),
         protocol: protocol as u32,
         padding: [0; 2],
     }
 }
 
-fn value(address: IpAddr, mapping: &PortMapping) -> Published {
+fn value(address: IpAddr, port: u16, sources: u32) -> Published {
     let address: Address = address.into();
-    Published { address, port: mapping.endpoint_port.to_be_bytes(), padding: [0; 6] }
+    Published { address, port: port.to_be_bytes(), padding: [0; 2], sources }
+}
+
+/// The numbers of the lists of sources. One that stays keeps its number, whatever else comes and goes: it is made of
+/// what is in the list.
+struct Groups<'a>(BTreeMap<&'a [IpNet], u32>);
+
+impl<'a> Groups<'a> {
+    fn of(desired: &'a Desired) -> Self {
+        let mappings = desired.endpoints.values().flat_map(|endpoint| &endpoint.ports);
+        let mut groups = BTreeMap::new();
+        for list in mappings.map(|mapping| mapping.allow_from.as_slice()) {
+            if !list.is_empty() {
+                groups.insert(list, number(list));
+            }
+        }
+        let mut taken = HashSet::from([0]);
+        for number in groups.values_mut() {
+            while !taken.insert(*number) {
+                *number = number.wrapping_add(1);
+            }
+        }
+        Self(groups)
+    }
+
+    fn of_mapping(&self, mapping: &PortMapping) -> u32 {
+        self.0.get(mapping.allow_from.as_slice()).copied().unwrap_or(0)
+    }
+
+    fn sources(&self) -> HashSet<SourceRange> {
+        let ranges = self.0.iter().flat_map(|(list, group)| list.iter().map(|net| (*group, net)));
+        let range = |(group, net): (u32, &IpNet)| {
+            let prefix = Prefix::new(net.network(), net.prefix_len());
+            SourceRange {
+                source: Source { group, address: prefix.address.octets() },
+                length: Source::GROUP_BITS + prefix.length,
+            }
+        };
+        ranges.map(range).collect()
+    }
+}
+
+fn number(list: &[IpNet]) -> u32 {
+    let mut hash = Sha256::new();
+    for net in list {
+        hash.update(format!("{net}\n"));
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    let [a, b, c, d, ..] = digest;
+    u32::from_be_bytes([a, b, c, d])
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     kernel::{BridgeSpec, Hook, InterfaceSpec, VethSpec},
-    model::{Attachment, Desired, Endpoint, Namespace, Network, UplinkChoice},
+    model::{Attachment, Desired, Endpoint, GatewayMode, Namespace, Network, Subnet, UplinkChoice},
 };
 use ipnet::IpNet;
 use netebpf_common::abi::{
@@ -90,15 +90,34 @@ impl Target {
             }
         }
         if target.programs {
+            target.exempt(desired, &observed.no_masquerade);
             for uplink in &observed.uplinks {
                 target.add_uplink(desired, observed, uplink, &mut places)?;
             }
         }
         target.note_missing_uplinks(desired, observed);
         target.note_missing_addresses(desired, observed);
-        target.tables.published = published::expand(desired, &observed.uplinks);
+        let ports = published::expand(desired, &observed.uplinks);
+        (target.tables.published, target.tables.sources) = (ports.published, ports.sources);
+        target.notes.extend(ports.notes);
         sysctls::fill(&mut target, observed);
         Ok(target)
+    }
+
+    /// Destinations for which no source is translated. Part of a network of ours is none: its own entry must be found.
+    fn exempt(&mut self, desired: &Desired, ranges: &[IpNet]) {
+        let subnets = || desired.networks.values().flat_map(|network| &network.subnets);
+        for range in ranges {
+            if let Some(subnet) = subnets().find(|subnet| subnet.net.contains(range)) {
+                self.notes.push(format!(
+                    "no_masquerade: {range} is left out: it lies in {}, which is a network's",
+                    subnet.net
+                ));
+                continue;
+            }
+            let prefix = Prefix::new(range.network(), range.prefix_len());
+            self.tables.networks.insert(prefix, abi::NetworkRange::NEVER_MASQUERADED);
+        }
     }
 
     fn add_interface(
@@ -227,9 +246,13 @@ impl Target {
             None => places.index()?,
         };
         let mtu = network.mtu.unwrap_or(default_mtu);
+        let joined = |subnet: &&Subnet| {
+            network.gateway_mode(subnet.net.addr().is_ipv6()) != GatewayMode::Isolated
+        };
         let addresses: BTreeSet<_> = network
             .subnets
             .iter()
+            .filter(joined)
             .filter_map(|subnet| IpNet::new(subnet.gateway, subnet.net.prefix_len()).ok())
             .collect();
         let spec = BridgeSpec {
@@ -347,12 +370,16 @@ impl Target {
             .filter_map(|address| Some(network.subnet(address.addr().is_ipv6())?.gateway))
             .collect();
         let alias = format!("{}endpoint:{}:{}", observed.mark, endpoint.name, network.name);
+        let leaves_with = |own: Option<IpAddr>, fixed: Option<IpAddr>, v6| {
+            let address = if network.keeps_sources(v6) { own } else { fixed };
+            address.map_or(Address::NONE, Into::into)
+        };
         let entry = Interface {
             kind: InterfaceKind::Endpoint as u32,
             v4: v4.map_or(Address::NONE, Into::into),
             v6: v6.map_or(Address::NONE, Into::into),
-            snat_v4: network.snat_v4.map_or(Address::NONE, Into::into),
-            snat_v6: network.snat_v6.map_or(Address::NONE, Into::into),
+            snat_v4: leaves_with(v4, network.snat_v4.map(IpAddr::from), false),
+            snat_v6: leaves_with(v6, network.snat_v6.map(IpAddr::from), true),
             mac: attachment.mac.0,
             gateway_mac: Mac(gateway_mac),
             gateway_ifindex: bridge_index,

@@ -7,8 +7,8 @@ use super::*;
 use crate::{
     kernel::Hook,
     model::{
-        Attachment, Driver, Endpoint, Id, InterfaceName, MacText, Namespace, Network, Origin,
-        PortMapping, Subnet, Transport, UplinkChoice, XdpMode,
+        Attachment, Driver, Endpoint, GatewayMode, Id, InterfaceName, MacText, Namespace, Network,
+        Origin, PortMapping, Subnet, Transport, UplinkChoice, XdpMode,
     },
 };
 use netebpf_common::abi::{INTERFACE_TABLE_SIZE, Mac};
@@ -35,6 +35,9 @@ fn network(name: &str, number: u32) -> Network {
         }],
         internal: false,
         peers: true,
+        gateway_mode_v4: GatewayMode::Nat,
+        gateway_mode_v6: GatewayMode::Nat,
+        masquerade: true,
         snat_v4: None,
         snat_v6: None,
         mtu: None,
@@ -72,7 +75,8 @@ fn endpoint(name: &str, network: &Network, host: u8) -> Endpoint {
 
 fn port(host_address: Option<&str>, host_port: u16, endpoint_port: u16) -> PortMapping {
     let host_address = host_address.map(|address| address.parse().unwrap());
-    PortMapping { host_address, host_port, endpoint_port, transport: Transport::Tcp }
+    let transport = Transport::Tcp;
+    PortMapping { host_address, host_port, endpoint_port, transport, allow_from: Vec::new() }
 }
 
 fn uplink(name: &str, index: u32, addresses: &[&str]) -> Uplink {
@@ -221,6 +225,10 @@ fn performed(observed: &mut Observed, action: &Action) {
         }
         Action::SetEndpoint { address, new, .. } => {
             set(&mut observed.tables.endpoints, address, new);
+        }
+        Action::SetSource { range, present: true } => drop(observed.tables.sources.insert(range)),
+        Action::SetSource { range, present: false } => {
+            observed.tables.sources.remove(&range);
         }
         Action::SetNetwork { prefix, new, .. } => match new {
             Some(range) => drop(observed.tables.networks.insert(prefix, range)),

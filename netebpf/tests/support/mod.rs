@@ -5,8 +5,8 @@ use netebpf::{
     apply::{self, Journal},
     kernel::Kernel,
     model::{
-        Attachment, Desired, Driver, Endpoint, Id, InterfaceName, MacText, Namespace, Network,
-        Origin, PortMapping, Subnet, Transport,
+        Attachment, Desired, Driver, Endpoint, GatewayMode, Id, InterfaceName, MacText, Namespace,
+        Network, Origin, PortMapping, Subnet, Transport,
     },
     state::Instance,
 };
@@ -140,6 +140,9 @@ pub(crate) fn network(name: &str, number: u32) -> Network {
         ],
         internal: false,
         peers: true,
+        gateway_mode_v4: GatewayMode::Nat,
+        gateway_mode_v6: GatewayMode::Nat,
+        masquerade: true,
         snat_v4: None,
         snat_v6: None,
         mtu: None,
@@ -171,6 +174,7 @@ pub(crate) fn endpoint(instance: &Instance, name: &str, network: &Network, host:
             host_port: 8000 + u16::from(host),
             endpoint_port: 80,
             transport: Transport::Tcp,
+            allow_from: Vec::new(),
         }],
         service: None,
         remove_on_exit: false,

@@ -12,6 +12,7 @@ mod odd_packets;
 mod published;
 mod quotas;
 mod tcp;
+mod untranslated;
 
 use netebpf_common::testkit::Case;
 
@@ -21,6 +22,7 @@ pub(crate) fn all() -> Vec<Case> {
         networks::cases(),
         guards::cases(),
         masquerade::cases(),
+        untranslated::cases(),
         published::cases(),
         hairpin::cases(),
         tcp::cases(),

@@ -431,7 +431,8 @@ fn open<S: State, H: Host>(
     };
     entry.generation = (flow.generation.load() | 1).wrapping_add(2);
     entry.direction = Direction::Reply as u32;
-    let ours = opening.kind != FlowKind::Published as u32;
+    // Neither a client's port outside, nor that of an endpoint which keeps its address.
+    let ours = opening.kind != FlowKind::Published as u32 && reply.destination != original.source;
     if ours {
         *socket = SocketKey {
             address: original.source,

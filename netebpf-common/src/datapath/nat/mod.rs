@@ -142,7 +142,8 @@ pub(super) const fn below(limit: u32, random: u32) -> u32 {
 fn held_by_host<S: State, H: Host>(state: &S, host: &mut H, reply: &FlowKey) -> bool {
     let port = u16::from_be_bytes(reply.destination_port);
     let published = Protocol::from_number(reply.protocol)
-        .and_then(|protocol| PublishedPorts::place(protocol, port))
+        .filter(|protocol| !matches!(protocol, Protocol::Icmp))
+        .map(|protocol| PublishedPorts::place(protocol, port))
         .and_then(|(word, mask)| Some(state.published_ports().get(&word)? & mask != 0));
     published == Some(true) || host.socket_receives(reply)
 }

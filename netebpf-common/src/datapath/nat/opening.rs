@@ -15,7 +15,7 @@ use crate::{
     verdict::{DropReason, Verdict},
 };
 
-/// From an endpoint out of an uplink, with an address of the host.
+/// From an endpoint out of an uplink, with an address of the host, or its own where it keeps that.
 #[inline(always)]
 pub(in crate::datapath) fn masquerade<S: State>(
     state: &S,
@@ -86,7 +86,7 @@ pub(in crate::datapath) fn hairpin<'a, S: State>(
     Ok(server)
 }
 
-/// Where the port that a packet is addressed to leads, if it is a published one of the host.
+/// Where the port that a packet is addressed to leads, if it is a published one.
 #[inline(always)]
 pub(in crate::datapath) fn published_at<'a, S: State>(
     state: &'a S,
@@ -95,7 +95,7 @@ pub(in crate::datapath) fn published_at<'a, S: State>(
 ) -> Option<&'a Published> {
     let Kind::Transport(protocol) = datagram.kind else { return None };
     let port = u16::from_be_bytes(datagram.key.destination_port);
-    let (word, mask) = PublishedPorts::place(protocol, port)?;
+    let (word, mask) = PublishedPorts::place(protocol, port);
     if state.published_ports().get(&word).is_none_or(|bits| bits & mask == 0) {
         return None;
     }
@@ -118,6 +118,9 @@ fn server<'a, S: State>(
 ) -> Step<&'a Endpoint> {
     if !datagram.can_open() {
         return Err(Verdict::Drop(DropReason::NoFlow));
+    }
+    if published.sources != 0 && !state.is_source(published.sources, &datagram.source) {
+        return Err(Verdict::Drop(DropReason::SourceNotAllowed));
     }
     new.reply.set_inverse(&datagram.key);
     new.reply.source = published.address;

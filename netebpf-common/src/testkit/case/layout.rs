@@ -4,7 +4,7 @@
 use crate::{
     abi::{
         Address, Endpoint, Interface, InterfaceKind, InterfaceOptions, NetworkRange, Prefix,
-        Protocol, Published, PublishedKey, Settings,
+        Protocol, Published, PublishedKey, Settings, Source,
     },
     datapath::FamilyId,
     testkit::station::{ENDPOINTS, HOST, MTU, Place, SITES, Site, Station, UPLINK, UPLINK_SLOT},
@@ -28,6 +28,12 @@ pub enum Given {
         /// The endpoint's port.
         to_port: u16,
     },
+    /// A port of an endpoint at its own address; for ICMP its answers to echo requests.
+    Open(Protocol, Station, u16),
+    /// A published port is for one client only.
+    OnlyFor(Protocol, u16, Station),
+    /// What goes there is never masqueraded.
+    NeverMasqueraded(Station),
     /// The endpoints of a network cannot reach one another.
     PeersApart(Site),
     /// How many flows one endpoint may have.
@@ -78,6 +84,18 @@ pub enum WayOut {
 /// A port of the host leads to an endpoint's.
 pub fn publish(protocol: Protocol, port: u16, to: Station, to_port: u16) -> Given {
     Given::Published { protocol, port, to, to_port }
+}
+/// A port of an endpoint at its own address; for ICMP its answers to echo requests.
+pub fn open(protocol: Protocol, at: Station, port: u16) -> Given {
+    Given::Open(protocol, at, port)
+}
+/// A published port is for one client only.
+pub fn only_for(protocol: Protocol, port: u16, client: Station) -> Given {
+    Given::OnlyFor(protocol, port, client)
+}
+/// What goes there is never masqueraded.
+pub fn never_masqueraded(to: Station) -> Given {
+    Given::NeverMasqueraded(to)
 }
 /// The endpoints of a network cannot reach one another.
 pub fn peers_apart(site: Site) -> Given {
@@ -163,6 +181,8 @@ pub struct Layout {
     pub networks: Vec<(Prefix, NetworkRange)>,
     /// Published ports.
     pub published: HashMap<PublishedKey, Published>,
+    /// Who may use those that are not for everybody.
+    pub sources: Vec<(Source, u32)>,
     /// The generation of each slot's owner.
     pub owners: BTreeMap<u32, u32>,
     /// Settings.
@@ -187,6 +207,7 @@ impl Default for Layout {
             endpoints: BTreeMap::new(),
             networks: Vec::new(),
             published: HashMap::new(),
+            sources: Vec::new(),
             owners: BTreeMap::from([(UPLINK_SLOT, 0)]),
             settings: Settings { flow_capacity: PLACES as u32, ..Settings::default() },
             places: PLACES,
@@ -216,15 +237,31 @@ impl Layout {
         match *given {
             Given::Published { protocol, port, to, to_port } => {
                 for family in [FamilyId::V4, FamilyId::V6] {
-                    let key = PublishedKey {
-                        address: HOST.address(family),
-                        port: port.to_be_bytes(),
-                        padding: [0; 2],
-                        protocol: protocol as u32,
-                    };
-                    let address = to.address(family);
-                    let to = Published { address, port: to_port.to_be_bytes(), padding: [0; 6] };
-                    self.published.insert(key, to);
+                    let key = published_key(protocol, HOST.address(family), port);
+                    self.published.insert(key, published(to.address(family), to_port));
+                }
+            }
+            Given::Open(protocol, at, port) => {
+                for address in [FamilyId::V4, FamilyId::V6].map(|family| at.address(family)) {
+                    let key = published_key(protocol, address, port);
+                    self.published.insert(key, published(address, port));
+                }
+            }
+            Given::OnlyFor(protocol, port, client) => {
+                let group = self.sources.len() as u32 + 1;
+                for family in [FamilyId::V4, FamilyId::V6] {
+                    let address = client.address(family).octets();
+                    self.sources.push((Source { group, address }, Source::GROUP_BITS + 128));
+                    let key = published_key(protocol, HOST.address(family), port);
+                    if let Some(published) = self.published.get_mut(&key) {
+                        published.sources = group;
+                    }
+                }
+            }
+            Given::NeverMasqueraded(to) => {
+                for family in [FamilyId::V4, FamilyId::V6] {
+                    let prefix = Prefix { length: 128, address: to.address(family) };
+                    self.networks.push((prefix, NetworkRange::NEVER_MASQUERADED));
                 }
             }
             Given::PeersApart(site) => {
@@ -312,6 +349,15 @@ impl Layout {
         self.interfaces.insert(veth, interface);
         self.owners.insert(slot, generation);
     }
+}
+
+fn published_key(protocol: Protocol, address: Address, port: u16) -> PublishedKey {
+    let protocol = protocol as u32;
+    PublishedKey { address, port: port.to_be_bytes(), padding: [0; 2], protocol }
+}
+
+fn published(address: Address, port: u16) -> Published {
+    Published { address, port: port.to_be_bytes(), padding: [0; 2], sources: 0 }
 }
 
 /// The host-side veth, the slot and the network of an endpoint.

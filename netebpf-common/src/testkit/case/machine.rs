@@ -310,6 +310,9 @@ impl Machine for Memory {
         for (prefix, range) in &layout.networks {
             state.set_network(prefix.address, prefix.length, *range);
         }
+        for (source, length) in &layout.sources {
+            state.allow(*source, *length);
+        }
         for (key, published) in &layout.published {
             let protocol = Protocol::from_number(key.protocol).expect("a protocol with ports");
             let bit = PublishedPorts::place(protocol, u16::from_be_bytes(key.port));

@@ -9,8 +9,9 @@ pub use expect::{
 };
 pub use layout::{
     Given, Layout, WayOut, bring_back, capacity, embryonic_quota, flow_vanishes, later, leaves_as,
-    no_default_route, no_uplink_address, peers_apart, place_of, publish, quota, remove, restart,
-    snat_ports, socket, way_in_takes, way_out_elsewhere, way_out_takes, world_unreachable,
+    never_masqueraded, no_default_route, no_uplink_address, only_for, open, peers_apart, place_of,
+    publish, quota, remove, restart, snat_ports, socket, way_in_takes, way_out_elsewhere,
+    way_out_takes, world_unreachable,
 };
 pub use machine::{
     Hook, Machine, Memory, Row, Seen, Tables, into_network, to_outside, to_outside_from, veth,

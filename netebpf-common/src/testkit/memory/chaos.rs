@@ -11,6 +11,8 @@ pub enum TableName {
     Endpoints,
     /// Ranges of addresses.
     Networks,
+    /// Who may use published ports.
+    Sources,
     /// Published ports.
     Published,
     /// The bitmap of them.

@@ -18,7 +18,7 @@ pub use host::MemoryHost;
 use crate::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, Mapping, NetworkRange,
-        NextHop, Published, PublishedKey, RecentFlow, Settings, SocketKey, Usage, is_live,
+        NextHop, Published, PublishedKey, RecentFlow, Settings, SocketKey, Source, Usage, is_live,
     },
     datapath::{FlowStore, Lookup, Memo, Queue, State, Table},
 };
@@ -33,6 +33,7 @@ pub struct MemoryState {
     interfaces: Hash<u32, Interface>,
     endpoints: Hash<Address, Endpoint>,
     networks: Hash<(Address, u32), NetworkRange>,
+    sources: Hash<(Source, u32), u32>,
     published: Hash<PublishedKey, Published>,
     published_ports: Hash<u32, u64>,
     index: Hash<FlowKey, FlowRef>,
@@ -76,6 +77,7 @@ impl MemoryState {
             interfaces: Hash::new(TableName::Interfaces, chaos),
             endpoints: Hash::new(TableName::Endpoints, chaos),
             networks: Hash::new(TableName::Networks, chaos),
+            sources: Hash::new(TableName::Sources, chaos),
             published: Hash::new(TableName::Published, chaos),
             published_ports: Hash::new(TableName::PublishedPorts, chaos),
             index: Hash::new(TableName::Index, chaos),
@@ -127,13 +129,16 @@ impl MemoryState {
         self.networks.put((first, length), range);
     }
 
+    /// Lets a range use the ports of its group, its length counted from the first bit of the key.
+    pub fn allow(&self, source: Source, length: u32) {
+        self.sources.put((source, length), 1);
+    }
+
     /// Publishes a port.
-    pub fn publish(&self, key: PublishedKey, published: Published, bit: Option<(u32, u64)>) {
+    pub fn publish(&self, key: PublishedKey, published: Published, (word, mask): (u32, u64)) {
         self.published.put(key, published);
-        if let Some((word, mask)) = bit {
-            let old = self.published_ports.peek(&word).copied().unwrap_or(0);
-            self.published_ports.put(word, old | mask);
-        }
+        let old = self.published_ports.peek(&word).copied().unwrap_or(0);
+        self.published_ports.put(word, old | mask);
     }
 
     /// Changes the settings.
@@ -243,6 +248,12 @@ impl MemoryState {
     }
 }
 
+/// Whether an address begins with so many bits, whole bytes of them.
+fn holds(first: &[u8; 16], length: u32, address: &Address) -> bool {
+    let whole = (length / 8) as usize;
+    first[..whole] == address.octets()[..whole]
+}
+
 impl State for MemoryState {
     fn interface(&self, ifindex: u32) -> Option<&Interface> {
         self.interfaces.get(&ifindex)
@@ -252,13 +263,18 @@ impl State for MemoryState {
         &self.endpoints
     }
 
-    fn network_of(&self, address: &Address) -> Option<&NetworkRange> {
-        let holds = |(first, length): &(Address, u32)| {
-            let whole = (*length / 8) as usize;
-            first.octets()[..whole] == address.octets()[..whole]
-        };
+    fn range_of(&self, address: &Address) -> Option<&NetworkRange> {
+        let holds = |(first, length): &(Address, u32)| holds(&first.octets(), *length, address);
         let longest = self.networks.keys().into_iter().filter(holds).max_by_key(|key| key.1)?;
         self.networks.get(&longest)
+    }
+
+    fn is_source(&self, group: u32, address: &Address) -> bool {
+        let holds = |(source, length): &(Source, u32)| {
+            source.group == group && holds(&source.address, *length - Source::GROUP_BITS, address)
+        };
+        let key = self.sources.keys().into_iter().find(holds);
+        key.is_some_and(|key| self.sources.get(&key).is_some())
     }
 
     fn published(&self) -> &impl Lookup<PublishedKey, Published> {

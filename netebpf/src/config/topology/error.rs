@@ -2,7 +2,7 @@
 
 use super::words::WordsError;
 use crate::{
-    config::ports::PortProblem,
+    config::{options::OptionError, ports::PortProblem},
     model::{InterfaceNameError, MacError, Place, requests::NameError},
 };
 use ipnet::IpNet;
@@ -98,9 +98,12 @@ pub enum Fault {
     /// An IPAM driver that we do not have.
     #[error("ipam: driver {0:?} is not there; leave the line out, or write \"default\"")]
     IpamDriver(String),
-    /// A driver option without meaning.
-    #[error("driver_opts: {0:?} has no meaning here; known are {known}", known = super::network::OPTIONS.join(", "))]
-    Option(String),
+    /// A driver option that cannot be.
+    #[error("driver_opts: {0}")]
+    Option(#[from] OptionError),
+    /// A range of sources that is none.
+    #[error("allow_from: {0}")]
+    Sources(#[from] crate::config::ports::SourceError),
     /// Gateway, range or reserved addresses without a subnet.
     #[error("ipam: an entry without a subnet; write the subnet that it belongs to")]
     NoSubnet,

@@ -16,7 +16,6 @@ mod text;
 mod words;
 
 pub use error::{ConfigError, Problem};
-pub use network::{BRIDGE_NAME, ICC, MTU, OPTIONS, SNAT_V4, SNAT_V6};
 
 use crate::model::{
     Place,

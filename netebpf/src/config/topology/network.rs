@@ -7,27 +7,12 @@ use super::{
     section::Section,
     text::{At, Entries, Shape, Text},
 };
-use crate::model::{
-    InterfaceName,
-    requests::{EndpointRequest, NetworkRequest, SubnetRequest, check_network_name},
+use crate::{
+    config::options::{self, OptionError},
+    model::requests::{EndpointRequest, NetworkRequest, SubnetRequest, check_network_name},
 };
 use ipnet::IpNet;
 use std::{collections::BTreeMap, str::FromStr};
-
-/// The driver option that names the bridge.
-pub const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
-/// The driver option that lets endpoints of one network talk to each other.
-pub const ICC: &str = "com.docker.network.bridge.enable_icc";
-/// The driver option of the longest IP packet, in bytes.
-pub const MTU: &str = "com.docker.network.driver.mtu";
-
-/// The driver option of the host's IPv4 address that packets leave with.
-pub const SNAT_V4: &str = "com.docker.network.host_ipv4";
-/// Likewise of the IPv6 address.
-pub const SNAT_V6: &str = "com.docker.network.host_ipv6";
-
-/// The driver options that mean something.
-pub const OPTIONS: [&str; 5] = [BRIDGE_NAME, ICC, MTU, SNAT_V4, SNAT_V6];
 
 /// The network that a service joins when it names none.
 pub(super) const DEFAULT: &str = "default";
@@ -163,25 +148,10 @@ fn driver_option(
     option: &Text,
     value: &Text,
 ) -> Result<(), ConfigError> {
-    match option.value.as_str() {
-        BRIDGE_NAME => {
-            let name = InterfaceName::new(of.plain(value)?)
-                .map_err(|error| of.error(value, Fault::Interface { key: BRIDGE_NAME, error }))?;
-            request.bridge = Some(name);
-        }
-        ICC => request.peers = of.boolean(ICC, Some(value))?.unwrap_or(true),
-        MTU => {
-            request.mtu = Some(of.parsed(MTU, value, "a number of bytes")?);
-        }
-        SNAT_V4 => {
-            request.snat_v4 = Some(of.parsed(SNAT_V4, value, "an IPv4 address of the host")?);
-        }
-        SNAT_V6 => {
-            request.snat_v6 = Some(of.parsed(SNAT_V6, value, "an IPv6 address of the host")?);
-        }
-        _ => return Err(of.error(option, Fault::Option(option.value.clone()))),
-    }
-    Ok(())
+    options::set(request, &option.value, &of.plain(value)?).map_err(|error| {
+        let at = if matches!(error, OptionError::Unknown(_)) { option } else { value };
+        of.error(at, error.into())
+    })
 }
 
 fn subnet(of: &mut Of, key: &Text, raw: raw::IpamConfig) -> Result<SubnetRequest, ConfigError> {

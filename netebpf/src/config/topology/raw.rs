@@ -189,6 +189,8 @@ pub(super) struct Port {
     pub(super) host_ip: Option<Text>,
     /// "tcp" or "udp"; tcp when absent.
     pub(super) protocol: Option<Text>,
+    /// Ranges of addresses that may use it; everybody when absent.
+    pub(super) allow_from: Option<Vec<Text>>,
 }
 
 impl Keys for Port {

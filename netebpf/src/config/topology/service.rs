@@ -175,8 +175,16 @@ fn long(of: &mut Of, at: &Text, port: Section<raw::Port>) -> Result<Vec<PublishS
     };
     let (address, published) = (plain(&port.host_ip)?, plain(&port.published)?);
     let protocol = plain(&port.protocol)?;
-    ports::combine(address.as_deref(), published.as_deref(), &target, protocol.as_deref())
-        .map_err(|problem| of.error(at, Fault::Port { text: target.clone(), problem }))
+    let mut allow_from = Vec::new();
+    for text in port.allow_from.unwrap_or_default() {
+        let range = of.plain(&text)?;
+        allow_from.push(ports::source(&range).map_err(|error| of.error(&text, error.into()))?);
+    }
+    let mut specs =
+        ports::combine(address.as_deref(), published.as_deref(), &target, protocol.as_deref())
+            .map_err(|problem| of.error(at, Fault::Port { text: target.clone(), problem }))?;
+    specs.iter_mut().for_each(|spec| spec.allow_from.clone_from(&allow_from));
+    Ok(specs)
 }
 
 fn service(

@@ -95,7 +95,7 @@ fn every_wrong_file_has_its_message() {
         (
             "services: {w: {ports: [{target: 80, hostip: a}]}}\n",
             "1:37: service \"w\": ports: unknown key \"hostip\"; known are target, published, \
-             host_ip, protocol",
+             host_ip, protocol, allow_from",
         ),
         (
             "services: {w: {command: \"echo ${HOME}\"}}\n",
@@ -137,25 +137,28 @@ fn every_wrong_file_has_its_message() {
             "1:26: network \"a\": internal: \"maybe\" is wrong; true or false is meant",
         ),
         (
-            "networks: {a: {driver_opts: {com.docker.network.bridge.enable_ip_masquerade: false}}}\n",
-            "1:30: network \"a\": driver_opts: \"com.docker.network.bridge.enable_ip_masquerade\" has \
+            "networks: {a: {driver_opts: {com.docker.network.bridge.colour: red}}}\n",
+            "1:30: network \"a\": driver_opts: \"com.docker.network.bridge.colour\" has \
              no meaning here; known are com.docker.network.bridge.name, \
-             com.docker.network.bridge.enable_icc, com.docker.network.driver.mtu, \
+             com.docker.network.bridge.enable_icc, \
+             com.docker.network.bridge.enable_ip_masquerade, \
+             com.docker.network.bridge.gateway_mode_ipv4, \
+             com.docker.network.bridge.gateway_mode_ipv6, com.docker.network.driver.mtu, \
              com.docker.network.host_ipv4, com.docker.network.host_ipv6",
         ),
         (
             "networks: {a: {driver_opts: {com.docker.network.driver.mtu: big}}}\n",
-            "1:61: network \"a\": com.docker.network.driver.mtu: \"big\" is wrong; a number of \
+            "1:61: network \"a\": driver_opts: com.docker.network.driver.mtu: \"big\" is wrong; a number of \
              bytes is meant",
         ),
         (
             "networks: {a: {driver_opts: {com.docker.network.host_ipv4: \"::1\"}}}\n",
-            "1:60: network \"a\": com.docker.network.host_ipv4: \"::1\" is wrong; an IPv4 address \
+            "1:60: network \"a\": driver_opts: com.docker.network.host_ipv4: \"::1\" is wrong; an IPv4 address \
              of the host is meant",
         ),
         (
             "networks: {a: {driver_opts: {com.docker.network.bridge.name: a-name-much-too-long}}}\n",
-            "1:62: network \"a\": com.docker.network.bridge.name: interface name \
+            "1:62: network \"a\": driver_opts: com.docker.network.bridge.name: interface name \
              \"a-name-much-too-long\" is 20 bytes long; the kernel takes 15 at most",
         ),
         (

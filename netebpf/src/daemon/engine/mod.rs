@@ -86,13 +86,14 @@ impl Engine {
         let loaded = state::load(instance)?;
         let mut kernel = Kernel::open(instance)?;
         kernel.recall_uplinks(loaded.state.runtime.uplinks.clone());
-        kernel.configure(abi::Settings {
+        let told = abi::Settings {
             snat_first: settings.snat_ports.0,
             snat_last: settings.snat_ports.1,
             flow_quota: settings.flow_quota,
             embryonic_quota: settings.embryonic_quota,
             flow_capacity: settings.flow_capacity,
-        })?;
+        };
+        kernel.configure(told, &settings.no_masquerade)?;
         let mut engine = Self {
             instance: instance.clone(),
             settings,

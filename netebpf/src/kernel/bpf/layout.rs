@@ -1,6 +1,6 @@
 //! What each pinned map must be: aya takes any map that is pinned under the name.
 
-use super::maps::RangeKey;
+use super::maps::{RangeKey, SourceKey};
 use aya::maps::{MapData, MapError, MapInfo, MapType};
 use netebpf_common::{
     abi::{
@@ -45,6 +45,7 @@ pub(super) fn wanted(name: &str) -> Option<Layout> {
         map::INTERFACES => layout_of::<u32, Interface>(Array, 0, Some(INTERFACE_TABLE_SIZE)),
         map::ENDPOINTS => layout_of::<Address, Endpoint>(Hash, NO_PREALLOC, None),
         map::NETWORKS => layout_of::<RangeKey, NetworkRange>(LpmTrie, NO_PREALLOC, None),
+        map::SOURCES => layout_of::<SourceKey, u32>(LpmTrie, NO_PREALLOC, None),
         map::PUBLISHED => layout_of::<PublishedKey, Published>(Hash, NO_PREALLOC, None),
         map::PUBLISHED_PORTS => layout_of::<u32, u64>(Array, 0, Some(PublishedPorts::WORDS)),
         map::FLOW_INDEX => layout_of::<FlowKey, FlowRef>(Hash, 0, None),

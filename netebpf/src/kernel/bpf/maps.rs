@@ -1,6 +1,7 @@
 //! The maps, as the user side holds them.
 
 use super::{layout, mapping::Mapping, sys};
+use crate::plan::SourceRange;
 use aya::{
     Pod,
     maps::{
@@ -11,7 +12,11 @@ use netebpf_common::{
     abi::{self, FlowKey, FlowRef, Interface, NetworkRange, Prefix, PublishedPorts, map},
     verdict::{COUNTER_COUNT, Counters},
 };
-use std::{collections::BTreeMap, os::fd::AsFd as _, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    os::fd::AsFd as _,
+    path::Path,
+};
 
 /// A type of the shared layouts, as aya wants it: `Pod` is aya's trait, the type is another crate's, so
 /// neither can be told of the other without this.
@@ -30,18 +35,21 @@ impl Layout for NetworkRange {}
 impl Layout for abi::Published {}
 impl Layout for abi::PublishedKey {}
 impl Layout for abi::Settings {}
+impl Layout for abi::Source {}
 
 // SAFETY: every type with the private trait `Layout` is `repr(C)`, its size is asserted to have no
 // hidden padding, and its fields are integers and byte arrays: every bit pattern is a value.
 unsafe impl<T: Layout> Pod for Shared<T> {}
 
 pub(super) type RangeKey = lpm_trie::Key<[u8; 16]>;
+pub(super) type SourceKey = lpm_trie::Key<Shared<abi::Source>>;
 
 /// Handles of all maps.
 pub(crate) struct Maps {
     pub(crate) interfaces: Array<MapData, Shared<Interface>>,
     pub(crate) endpoints: HashMap<MapData, Shared<abi::Address>, Shared<abi::Endpoint>>,
     networks: lpm_trie::LpmTrie<MapData, [u8; 16], Shared<NetworkRange>>,
+    sources: lpm_trie::LpmTrie<MapData, Shared<abi::Source>, u32>,
     pub(crate) published: HashMap<MapData, Shared<abi::PublishedKey>, Shared<abi::Published>>,
     published_ports: Array<MapData, u64>,
     pub(crate) flow_index: HashMap<MapData, Shared<FlowKey>, Shared<FlowRef>>,
@@ -84,6 +92,7 @@ impl Maps {
             interfaces: take(map::INTERFACES)?.try_into()?,
             endpoints: take(map::ENDPOINTS)?.try_into()?,
             networks: take(map::NETWORKS)?.try_into()?,
+            sources: take(map::SOURCES)?.try_into()?,
             published: take(map::PUBLISHED)?.try_into()?,
             published_ports: take(map::PUBLISHED_PORTS)?.try_into()?,
             flow_index: take(map::FLOW_INDEX)?.try_into()?,
@@ -131,6 +140,26 @@ impl Maps {
         }
     }
 
+    /// Every range of sources.
+    pub(crate) fn read_sources(&self) -> Result<HashSet<SourceRange>, MapError> {
+        let range = |key: Result<SourceKey, MapError>| {
+            let key = key?;
+            let Shared(source) = key.data();
+            Ok(SourceRange { source, length: key.prefix_len() })
+        };
+        self.sources.keys().map(range).collect()
+    }
+
+    /// Puts or removes a range of sources.
+    pub(crate) fn set_source(
+        &mut self,
+        range: &SourceRange,
+        present: bool,
+    ) -> Result<(), MapError> {
+        let key = SourceKey::new(range.length, Shared(range.source));
+        if present { self.sources.insert(&key, 1, 0) } else { gone(self.sources.remove(&key)) }
+    }
+
     /// Sets a port's bit in the bitmap, or clears it.
     pub(crate) fn set_port_bit(
         &mut self,
@@ -139,9 +168,8 @@ impl Maps {
     ) -> Result<(), MapError> {
         let protocol = abi::Protocol::from_number(key.protocol);
         let port = u16::from_be_bytes(key.port);
-        let Some((word, mask)) = protocol.and_then(|p| PublishedPorts::place(p, port)) else {
-            return Ok(());
-        };
+        let Some(protocol) = protocol else { return Ok(()) };
+        let (word, mask) = PublishedPorts::place(protocol, port);
         let old = self.published_ports.get(&word, 0)?;
         let new = if on { old | mask } else { old & !mask };
         if new == old { Ok(()) } else { self.published_ports.set(word, new, 0) }

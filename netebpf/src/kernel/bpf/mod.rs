@@ -365,11 +365,32 @@ fn program_error(operation: &'static str, hook: Hook) -> impl Fn(ProgramError) -
 }
 
 fn load_program(program: &mut aya::programs::Program) -> Result<(), ProgramError> {
-    match program {
+    uninterrupted(|| match program {
         aya::programs::Program::SchedClassifier(program) => program.load(),
         aya::programs::Program::Xdp(program) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
+    })
+}
+
+/// How often a program is loaded before a signal that interrupts it is an error.
+const ATTEMPTS: usize = 10;
+
+/// Loads a program again when a signal came meanwhile: the verifier gives up then, with `EAGAIN`. A child that ends is
+/// enough.
+pub fn uninterrupted(
+    mut load: impl FnMut() -> Result<(), ProgramError>,
+) -> Result<(), ProgramError> {
+    let interrupted = |error: &ProgramError| {
+        matches!(error, ProgramError::LoadError { io_error, .. }
+            if io_error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    for _ in 1..ATTEMPTS {
+        match load() {
+            Err(error) if interrupted(&error) => {}
+            done => return done,
+        }
     }
+    load()
 }
 
 fn open_program(directory: &Path, hook: Hook) -> Result<Program, ProgramError> {

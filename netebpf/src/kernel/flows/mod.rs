@@ -22,7 +22,8 @@ use super::{
 use crate::plan::Link;
 use aya::maps::MapError;
 use netebpf_common::abi::{
-    self, Direction, FlowKey, FlowKind, FlowRef, PublishedKey, TcpSeen, WayKind, is_live, map,
+    self, Address, Direction, FlowKey, FlowKind, FlowRef, Published, PublishedKey, TcpSeen,
+    WayKind, is_live, map,
 };
 use netebpf_common::datapath::OPENING;
 use snapshot::PlainFlow;
@@ -323,15 +324,21 @@ impl Kernel {
             .await
     }
 
-    /// Ends the flows that came to a port of the host which leads elsewhere now, or nowhere; says how many.
+    /// Ends the flows that came to a published port which leads elsewhere now, or nowhere, or is no longer for who came;
+    /// says how many.
     pub async fn end_misled_flows(&mut self) -> Result<usize, KernelError> {
         let Ok(maps) = self.bpf.maps() else { return Ok(0) };
         let ports: Result<HashMap<_, _>, _> = maps
             .published
             .iter()
-            .map(|port| port.map(|(Shared(key), Shared(to))| (key, (to.address, to.port))))
+            .map(|port| port.map(|(Shared(key), Shared(published))| (key, published)))
             .collect();
         let ports = ports.map_err(BpfError::map("read", map::PUBLISHED))?;
+        let sources = maps.read_sources().map_err(BpfError::map("read", map::SOURCES))?;
+        let is_for = move |group: u32, source: &Address| {
+            let mut ranges = sources.iter().filter(|range| range.source.group == group);
+            group == 0 || ranges.any(|range| range.prefix().contains(source))
+        };
         self.retire_all(|flow| {
             let FlowKey { destination, destination_port, protocol, .. } = flow.original;
             let port = PublishedKey {
@@ -340,8 +347,12 @@ impl Kernel {
                 padding: [0; 2],
                 protocol,
             };
-            let to = (flow.reply.source, flow.reply.source_port);
-            flow.kind != FlowKind::Masquerade as u32 && ports.get(&port) != Some(&to)
+            let leads_there = |to: &&Published| {
+                (to.address, to.port) == (flow.reply.source, flow.reply.source_port)
+                    && is_for(to.sources, &flow.original.source)
+            };
+            flow.kind != FlowKind::Masquerade as u32
+                && ports.get(&port).filter(leads_there).is_none()
         })
         .await
     }

@@ -110,10 +110,16 @@ pub struct FlowSnapshot {
 }
 
 impl PlainFlow {
-    /// The host's address that the outside sees: the client's target, or the endpoint's new source.
-    pub(super) fn outside(&self) -> IpAddr {
+    /// The host's address that the outside sees: the client's target, or the endpoint's new source. None where the
+    /// endpoint keeps its own.
+    pub(super) fn outside(&self) -> Option<IpAddr> {
         let masquerade = self.kind == FlowKind::Masquerade as u32;
-        if masquerade { self.reply.destination } else { self.original.destination }.into()
+        let (inside, outside) = if masquerade {
+            (self.original.source, self.reply.destination)
+        } else {
+            (self.reply.source, self.original.destination)
+        };
+        (inside != outside).then(|| outside.into())
     }
 
     /// The other end, outside.

@@ -97,6 +97,11 @@ pub enum ResolveProblem {
 /// Why a network cannot be.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NetworkProblem {
+    /// The gateway mode of internal networks on another one.
+    #[error(
+        "gateway mode \"isolated\" is for internal networks; make it internal, or take \"nat\" or \"routed\""
+    )]
+    IsolatedNotInternal,
     /// Neither family.
     #[error("neither IPv4 nor IPv6; one of them is needed")]
     NoFamily,
@@ -289,11 +294,25 @@ pub enum EndpointProblem {
 
 /// The host's side of a mapping, as people write it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PublishedPort(pub PortMapping);
+pub struct PublishedPort {
+    /// As [`PortMapping::host_address`].
+    pub host_address: Option<IpAddr>,
+    /// The port.
+    pub host_port: u16,
+    /// The protocol.
+    pub transport: Transport,
+}
+
+impl From<&PortMapping> for PublishedPort {
+    fn from(mapping: &PortMapping) -> Self {
+        let PortMapping { host_address, host_port, transport, .. } = *mapping;
+        Self { host_address, host_port, transport }
+    }
+}
 
 impl std::fmt::Display for PublishedPort {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let PortMapping { host_address, host_port, transport, .. } = &self.0;
+        let Self { host_address, host_port, transport } = self;
         match host_address {
             Some(IpAddr::V6(v6)) => write!(f, "[{v6}]:{host_port}/{transport}"),
             Some(v4) => write!(f, "{v4}:{host_port}/{transport}"),

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     ipam::{check_subnet, choose_gateway, choose_subnet, overlaps},
     model::{
-        Id, InterfaceName, MacText, Network, Subnet,
+        GatewayMode, Id, InterfaceName, MacText, Network, Subnet,
         requests::{DEFAULT_NETWORK, NetworkRequest, SubnetRequest, check_network_name},
     },
 };
@@ -131,6 +131,10 @@ impl<'a> Resolver<'a> {
         if !request.ipv4 && !request.ipv6 {
             return Err(draft.error(NetworkProblem::NoFamily));
         }
+        let isolated = [request.gateway_mode_v4, request.gateway_mode_v6];
+        if isolated.contains(&GatewayMode::Isolated) && !request.internal {
+            return Err(draft.error(NetworkProblem::IsolatedNotInternal));
+        }
         let least = if request.ipv6 { 1280 } else { 68 };
         if let Some(mtu) = request.mtu.filter(|mtu| !(least..=65535).contains(mtu)) {
             return Err(draft.error(NetworkProblem::Mtu { mtu, least }));
@@ -196,6 +200,9 @@ impl<'a> Resolver<'a> {
             subnets,
             internal: request.internal,
             peers: request.peers,
+            gateway_mode_v4: request.gateway_mode_v4,
+            gateway_mode_v6: request.gateway_mode_v6,
+            masquerade: request.masquerade,
             snat_v4: request.snat_v4,
             snat_v6: request.snat_v6,
             mtu: request.mtu,

@@ -9,6 +9,7 @@ use crate::model::{
     Id, PortMapping, Transport,
     requests::{HostPort, PublishSpec},
 };
+use ipnet::IpNet;
 use std::{collections::BTreeMap, net::IpAddr};
 
 /// Where an open choice is made when nobody says: the dynamic ports (RFC 6335 §6), as Docker does.
@@ -56,7 +57,8 @@ impl Ports {
         }
         for endpoint in resolver.before.endpoints.values() {
             for mapping in &endpoint.ports {
-                let PortMapping { host_address, host_port, endpoint_port, transport } = *mapping;
+                let PortMapping { host_address, host_port, endpoint_port, transport, .. } =
+                    *mapping;
                 let key = (endpoint.id.clone(), transport, endpoint_port, host_address);
                 ports.had.entry(key).or_default().push(host_port);
                 ports.before.push((transport, host_port, host_address));
@@ -107,11 +109,11 @@ impl Ports {
         let HostPort::One(port) = spec.host_port else { return Ok(None) };
         let mapping = mapping(spec, port);
         if let Some((endpoint, other)) = self.claimed(&mapping) {
-            let (port, other) = (PublishedPort(mapping), PublishedPort(other.clone()));
+            let (port, other) = (PublishedPort::from(&mapping), PublishedPort::from(other));
             return Err(EndpointProblem::PortAllocated { port, other, endpoint: endpoint.clone() });
         }
         if self.held(&mapping) {
-            return Err(EndpointProblem::PortInUse(PublishedPort(mapping)));
+            return Err(EndpointProblem::PortInUse((&mapping).into()));
         }
         self.claim(&draft.name, mapping.clone());
         Ok(Some(mapping))
@@ -186,5 +188,8 @@ fn range(spec: &PublishSpec) -> (u16, u16) {
 
 fn mapping(spec: &PublishSpec, host_port: u16) -> PortMapping {
     let PublishSpec { host_address, endpoint_port, transport, .. } = *spec;
-    PortMapping { host_address, host_port, endpoint_port, transport }
+    let mut allow_from: Vec<_> = spec.allow_from.iter().map(IpNet::trunc).collect();
+    allow_from.sort();
+    allow_from.dedup();
+    PortMapping { host_address, host_port, endpoint_port, transport, allow_from }
 }
