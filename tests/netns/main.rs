@@ -13,6 +13,7 @@ mod laboratory;
 mod lifecycle;
 mod masquerade;
 mod nat;
+mod networks;
 mod obscure;
 mod peers;
 mod published;
@@ -39,6 +40,7 @@ fn main() -> std::process::ExitCode {
         daemon::TESTS,
         lifecycle::TESTS,
         commands::TESTS,
+        networks::TESTS,
         bad_input::TESTS,
         xdp::TESTS,
     ];

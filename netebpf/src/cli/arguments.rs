@@ -16,6 +16,9 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
+/// The driver option of an endpoint that names its interface.
+const IFNAME: &str = "com.docker.network.endpoint.ifname";
+
 /// What the user says about the host.
 #[derive(Debug, Args)]
 pub(super) struct HostArguments {
@@ -145,6 +148,19 @@ fn network(text: &str) -> Result<AttachmentRequest, String> {
         }
     }
     Ok(request)
+}
+
+/// A driver's option of an endpoint on a network, `KEY=VALUE`.
+pub(super) fn endpoint_option(request: &mut AttachmentRequest, text: &str) -> Result<(), String> {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    match key {
+        IFNAME => {
+            let name = InterfaceName::new(value).map_err(|error| format!("{key}: {error}"))?;
+            request.interface = Some(name);
+        }
+        _ => return Err(format!("{key:?} has no meaning here; known are {IFNAME}")),
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -48,6 +48,8 @@ pub(super) enum CliError {
     /// Which subnet would it be in?
     #[error("{option} {address}: no --subnet has it: one of its range would be right")]
     OutsideSubnets { option: &'static str, address: std::net::IpAddr },
+    #[error("--driver-opt: {0}")]
+    DriverOption(String),
     /// Which subnet would it be in?
     #[error("--gateway {0}: there is no subnet of its family: --subnet gives one")]
     GatewayWithoutSubnet(std::net::IpAddr),

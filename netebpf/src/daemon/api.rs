@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 pub use crate::{
     kernel::{FlowSnapshot, HookStatus},
-    model::requests::{EndpointRequest, NetworkRequest},
+    model::requests::{AttachmentRequest, EndpointRequest, NetworkRequest},
 };
 
 /// The paths.
@@ -34,6 +34,10 @@ pub mod path {
     pub const NETWORKS: &str = "/v1/networks";
     /// POST [`super::RemoveRequest`], answers [`super::Changes`].
     pub const NETWORKS_REMOVE: &str = "/v1/networks/remove";
+    /// POST [`super::ConnectRequest`], answers [`super::Changes`].
+    pub const NETWORKS_CONNECT: &str = "/v1/networks/connect";
+    /// POST [`super::DisconnectRequest`], answers [`super::Changes`].
+    pub const NETWORKS_DISCONNECT: &str = "/v1/networks/disconnect";
     /// GET: a list of [`super::FlowSnapshot`].
     pub const FLOWS: &str = "/v1/flows";
     /// GET, answers [`super::FlowFindings`].
@@ -136,6 +140,24 @@ pub struct RemoveRequest {
     /// Also what runs.
     #[serde(default)]
     pub force: bool,
+}
+
+/// `network connect`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConnectRequest {
+    /// The endpoint: its name, or a unique beginning of its identifier.
+    pub endpoint: String,
+    /// The network, likewise, and what is asked for there.
+    pub attachment: AttachmentRequest,
+}
+
+/// `network disconnect`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DisconnectRequest {
+    /// The network: its name, or a unique beginning of its identifier.
+    pub network: String,
+    /// The endpoint, likewise.
+    pub endpoint: String,
 }
 
 /// What the command of a foreground `run` does: the caller's child, so the caller tells.

@@ -7,9 +7,10 @@
 use super::{
     Daemon, Error,
     api::{
-        Changes, CreateNetworkRequest, CreateRequest, DownRequest, ENDED, EndpointView, Failure,
-        FlowFilter, FlowFindings, FlowSnapshot, FlowsRemoved, GcRequest, NetworkView,
-        ProcessReport, RemoveRequest, Status, UpReply, UpRequest, path,
+        Changes, ConnectRequest, CreateNetworkRequest, CreateRequest, DisconnectRequest,
+        DownRequest, ENDED, EndpointView, Failure, FlowFilter, FlowFindings, FlowSnapshot,
+        FlowsRemoved, GcRequest, NetworkView, ProcessReport, RemoveRequest, Status, UpReply,
+        UpRequest, path,
     },
     engine::Engine,
 };
@@ -47,6 +48,8 @@ pub(super) fn router(daemon: Arc<Daemon>) -> Router {
         .route(path::ENDPOINTS_PROCESS, post(process))
         .route(path::NETWORKS, get(networks).post(create_network))
         .route(path::NETWORKS_REMOVE, post(remove_networks))
+        .route(path::NETWORKS_CONNECT, post(connect))
+        .route(path::NETWORKS_DISCONNECT, post(disconnect))
         .route(path::FLOWS, get(flows))
         .route(path::FLOWS_CHECK, get(check_flows))
         .route(path::FLOWS_REMOVE, post(remove_flows))
@@ -178,6 +181,21 @@ async fn remove_networks(
 ) -> Answer<Changes> {
     let mut turn = Turn::take(&daemon).await?;
     let done = turn.engine.remove_networks(&request.names).await;
+    turn.end_changes(done).await
+}
+
+async fn connect(State(daemon): Shared, Json(request): Json<ConnectRequest>) -> Answer<Changes> {
+    let mut turn = Turn::take(&daemon).await?;
+    let done = turn.engine.connect(&request).await;
+    turn.end_changes(done).await
+}
+
+async fn disconnect(
+    State(daemon): Shared,
+    Json(request): Json<DisconnectRequest>,
+) -> Answer<Changes> {
+    let mut turn = Turn::take(&daemon).await?;
+    let done = turn.engine.disconnect(&request).await;
     turn.end_changes(done).await
 }
 

@@ -24,17 +24,26 @@ pub struct InterfaceSpec {
     pub addresses: BTreeSet<IpNet>,
     /// Gateways of the default routes that leave by it.
     pub gateways: BTreeSet<IpAddr>,
+    /// Gateways that no default route leaves by: another interface has it.
+    pub no_gateways: BTreeSet<IpAddr>,
 }
 
 impl InterfaceSpec {
     /// Whether a link is what this asks for. Addresses and routes that somebody added inside are the
-    /// endpoint's own business.
+    /// endpoint's own business, but for default routes by our gateways.
     pub fn is_met_by(&self, link: &Link) -> bool {
         link.up
             && link.mtu == self.mtu
             && link.alias.as_ref() == Some(&self.alias)
             && self.addresses.is_subset(&link.addresses)
             && self.gateways.is_subset(&link.gateways)
+            && !self.gives_up(link)
+    }
+
+    /// Whether a link has a default route that has to go. It stands in the way of the same one by another
+    /// interface.
+    pub fn gives_up(&self, link: &Link) -> bool {
+        !self.no_gateways.is_disjoint(&link.gateways)
     }
 
     /// The sysctls inside. The addresses are ours to give: no router advertisement changes them, and
@@ -74,6 +83,9 @@ impl InterfaceSpec {
         let (change, _) = wanted.against(link);
         if change != LinkChange::default() {
             netlink.change_link(link.index, &self.name, &change).await?;
+        }
+        for gateway in self.no_gateways.intersection(&link.gateways) {
+            netlink.remove_default_route(link.index, *gateway).await?;
         }
         for gateway in self.gateways.difference(&link.gateways) {
             netlink.add_default_route(link.index, *gateway).await?;

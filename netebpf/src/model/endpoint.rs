@@ -47,16 +47,29 @@ pub struct Attachment {
     /// Further names on this network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
-    /// Whether the default route of each family goes here.
+    /// The default route goes to the highest; among equals to the first name.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gateway_priority: i32,
+    /// Whether the default route of each family goes here: where that is changes as networks come and go.
     #[serde(default)]
     pub default_route: bool,
 }
 
 impl Attachment {
+    /// Whether it has an address of a family.
+    pub fn has(&self, v6: bool) -> bool {
+        if v6 { self.v6.is_some() } else { self.v4.is_some() }
+    }
+
     /// Its addresses, IPv4 first.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
         self.v4.map(IpAddr::from).into_iter().chain(self.v6.map(IpAddr::from))
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_zero(number: &i32) -> bool {
+    *number == 0
 }
 
 /// What runs in the namespace, supervised by the daemon.

@@ -1,7 +1,7 @@
 //! The steps from what is observed to the target, in an order that is safe at every point.
 
 use super::{
-    Action, Observed, PublishChange,
+    Action, Link, Observed, PublishChange,
     sysctls::{self, ALL_V6},
     target::{Bridge, Target, Veth},
 };
@@ -196,9 +196,20 @@ impl Steps<'_> {
         for path in target.namespaces.iter().filter(|p| !observed.namespaces.contains_key(*p)) {
             self.push(Action::CreateNamespace { path: path.clone() });
         }
-        for veth in &target.veths {
+        // Of two default routes the kernel takes only the first: the one that goes makes room.
+        let (before, after): (Vec<_>, _) = target.veths.iter().partition(|veth| {
+            let found = self.inside(veth);
+            found.is_some_and(|link| veth.inside.gives_up(link))
+        });
+        for veth in before.into_iter().chain(after) {
             self.endpoint(veth);
         }
+    }
+
+    /// The endpoint's side of a veth, as it is.
+    fn inside(&self, veth: &Veth) -> Option<&Link> {
+        let links = self.observed.namespaces.get(&veth.inside.namespace)?;
+        links.get(&veth.spec.peer_name)
     }
 
     fn endpoint(&mut self, veth: &Veth) {
@@ -226,7 +237,7 @@ impl Steps<'_> {
         };
         self.change_link(spec.index, &spec.name, wanted);
         let links = self.observed.namespaces.get(&namespace);
-        let found = links.and_then(|links| links.get(&spec.peer_name));
+        let found = self.inside(veth);
         let loopback = links.and_then(|links| links.get("lo")).is_some_and(|lo| lo.up);
         if !(*exists && loopback && found.is_some_and(|link| inside.is_met_by(link))) {
             self.push(Action::Configure(inside.clone()));

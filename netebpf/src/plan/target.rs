@@ -342,9 +342,10 @@ impl Target {
                 inside.peer == Some(host.index) && inside.mac == Some(attachment.mac.0)
             })
         });
+        // One of ours that is not this one goes first, with its host-side.
         if healthy.is_none()
             && let Some(inside) = inside
-            && !(existing.is_some() && observed.is_ours(inside))
+            && !observed.is_ours(inside)
         {
             return Err(PlanError::InterfaceExists {
                 endpoint: endpoint.name.clone(),
@@ -364,11 +365,13 @@ impl Target {
                 IpNet::new(address, subnet.net.prefix_len()).ok()
             })
             .collect();
-        let gateways: BTreeSet<_> = addresses
-            .iter()
-            .filter(|_| attachment.default_route && !network.internal)
+        let ours = addresses.iter();
+        let ours: BTreeSet<_> = ours
             .filter_map(|address| Some(network.subnet(address.addr().is_ipv6())?.gateway))
             .collect();
+        let leads_out = attachment.default_route && !network.internal;
+        let (gateways, no_gateways) =
+            if leads_out { (ours, BTreeSet::new()) } else { (BTreeSet::new(), ours) };
         let alias = format!("{}endpoint:{}:{}", observed.mark, endpoint.name, network.name);
         let leaves_with = |own: Option<IpAddr>, fixed: Option<IpAddr>, v6| {
             let address = if network.keeps_sources(v6) { own } else { fixed };
@@ -417,6 +420,7 @@ impl Target {
                 mtu,
                 addresses,
                 gateways,
+                no_gateways,
             },
             exists: healthy.is_some(),
         });

@@ -61,6 +61,7 @@ fn endpoint(name: &str, network: &Network, host: u8) -> Endpoint {
             v4: Some(v4),
             v6: None,
             aliases: Vec::new(),
+            gateway_priority: 0,
             default_route: true,
         }],
         ports: Vec::new(),
@@ -216,6 +217,7 @@ fn performed(observed: &mut Observed, action: &Action) {
             link.alias = Some(spec.alias);
             link.addresses.extend(spec.addresses);
             link.gateways.extend(spec.gateways);
+            link.gateways.retain(|gateway| !spec.no_gateways.contains(gateway));
         }
         Action::SetInterface { new: Some(entry), .. } => {
             observed.tables.interfaces.insert(entry.ifindex, entry);
@@ -461,4 +463,28 @@ fn an_uplink_on_our_place_is_left_out_and_named() {
     observed.uplinks.push(uplink("up1", taken + INTERFACE_TABLE_SIZE, &["203.0.113.1"]));
     let plan = plan(&wanted, &observed).unwrap();
     assert!(plan.notes[0].contains("uplink up1 is left out"), "{:?}", plan.notes);
+}
+
+/// An endpoint joins a network that leads out instead of the first, and leaves it.
+#[test]
+fn one_default_route_goes_before_the_next_comes() {
+    let alone = two_networks();
+    let mut both = alone.clone();
+    let back = both.networks["back"].clone();
+    let web = both.endpoints.get_mut("web").unwrap();
+    let mut joined = endpoint("web", &back, 40).attachments.remove(0);
+    joined.interface = InterfaceName::new("eth1").unwrap();
+    joined.host_interface = InterfaceName::veth(&web.id, &back.id);
+    web.attachments[0].default_route = false;
+    web.attachments.push(joined);
+    let mut observed = host();
+    settle(&alone, &mut observed);
+    let configured = |steps: Vec<String>| -> Vec<String> {
+        let words = steps.iter().map(|step| step.split(' ').take(2).collect::<Vec<_>>().join(" "));
+        words.filter(|step| step.starts_with("configure")).collect()
+    };
+    assert_eq!(configured(settle(&both, &mut observed)), ["configure eth0", "configure eth1"]);
+    let inside = &observed.namespaces[std::path::Path::new("/run/netns/web")];
+    assert!(inside["eth0"].gateways.is_empty() && !inside["eth1"].gateways.is_empty());
+    assert_eq!(configured(settle(&alone, &mut observed)), ["configure eth0"]);
 }

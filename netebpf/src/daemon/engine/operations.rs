@@ -6,7 +6,8 @@ use crate::{
     daemon::{
         Error,
         api::{
-            CreateRequest, DownRequest, EndpointView, HostChoice, NetworkView, UpReply, UpRequest,
+            ConnectRequest, CreateRequest, DisconnectRequest, DownRequest, EndpointView,
+            HostChoice, NetworkView, UpReply, UpRequest,
         },
         lookup::{Kind, find},
         process::{evict, now},
@@ -14,7 +15,7 @@ use crate::{
     },
     model::{
         Desired, Origin, UplinkChoice,
-        requests::NetworkRequest,
+        requests::{AttachmentRequest, NetworkRequest},
         resolve::{self, Context, HostFacts},
     },
     plan::Action,
@@ -119,11 +120,32 @@ impl Engine {
     ) -> Result<Vec<String>, Error> {
         let mut next = self.state.desired.clone();
         for query in names {
-            let all = next.networks.values();
-            let all = all.map(|network| (network.name.as_str(), &network.id));
-            let name = find(Kind::Network, query, all)?.to_owned();
+            let name = network_name(&next, query)?;
             next = resolve::remove_network(&next, &name)?;
         }
+        self.change(next).await
+    }
+
+    pub(in crate::daemon) async fn connect(
+        &mut self,
+        request: &ConnectRequest,
+    ) -> Result<Vec<String>, Error> {
+        let facts = self.facts().await?;
+        let endpoint = self.endpoint_name(&request.endpoint)?;
+        let network = network_name(&self.state.desired, &request.attachment.network)?;
+        let attachment = AttachmentRequest { network, ..request.attachment.clone() };
+        let context = self.context(&facts);
+        let next = resolve::connect(&self.state.desired, &endpoint, &attachment, context)?;
+        self.change(next).await
+    }
+
+    pub(in crate::daemon) async fn disconnect(
+        &mut self,
+        request: &DisconnectRequest,
+    ) -> Result<Vec<String>, Error> {
+        let endpoint = self.endpoint_name(&request.endpoint)?;
+        let network = network_name(&self.state.desired, &request.network)?;
+        let next = resolve::disconnect(&self.state.desired, &endpoint, &network)?;
         self.change(next).await
     }
 
@@ -170,6 +192,12 @@ impl Engine {
         let all = all.map(|endpoint| (endpoint.name.as_str(), &endpoint.id));
         Ok(find(Kind::Endpoint, query, all)?.to_owned())
     }
+}
+
+/// The name of the network that the user means.
+fn network_name(desired: &Desired, query: &str) -> Result<String, Error> {
+    let all = desired.networks.values().map(|network| (network.name.as_str(), &network.id));
+    Ok(find(Kind::Network, query, all)?.to_owned())
 }
 
 /// What the user said about the host; what was not said stays.

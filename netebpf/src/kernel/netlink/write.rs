@@ -52,6 +52,16 @@ impl Netlink {
         let request = self.handle.route().add(default_route(index, via));
         done_already(request.execute().await, Errno::EXIST, "add default route via", via)
     }
+
+    /// Removes a default route; done already is done.
+    pub(crate) async fn remove_default_route(
+        &self,
+        index: u32,
+        via: IpAddr,
+    ) -> Result<(), NetlinkError> {
+        let request = self.handle.route().del(default_route(index, via));
+        done_already(request.execute().await, Errno::SRCH, "remove default route via", via)
+    }
 }
 
 fn default_route(index: u32, via: IpAddr) -> rtnetlink::packet_route::route::RouteMessage {

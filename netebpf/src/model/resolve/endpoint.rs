@@ -143,7 +143,8 @@ impl<'a> Resolver<'a> {
             None => Namespace::Own(self.context.instance.namespace(&draft.name)),
         };
         self.check_namespace(&draft, namespace.path())?;
-        let attachments = interfaces::attachments(&draft, macs)?;
+        let mut attachments = interfaces::attachments(&draft, &[], macs)?;
+        interfaces::lead_out(&mut attachments, &self.desired.networks);
         Ok(Endpoint {
             id: draft.id,
             name: draft.name,
@@ -182,13 +183,13 @@ fn check_request(request: &EndpointRequest) -> Result<(), EndpointProblem> {
     if !request.publish.iter().all(PublishSpec::is_valid) {
         return Err(EndpointProblem::PortRange);
     }
-    for attachment in &request.networks {
-        for alias in &attachment.aliases {
-            check_name(alias).map_err(|error| {
-                let network = attachment.network.clone();
-                EndpointProblem::Alias { network, error }
-            })?;
-        }
-    }
-    Ok(())
+    request.networks.iter().try_for_each(check_attachment)
+}
+
+/// Likewise of one network to join.
+pub(super) fn check_attachment(request: &AttachmentRequest) -> Result<(), EndpointProblem> {
+    request.aliases.iter().try_for_each(|alias| {
+        let network = || request.network.clone();
+        check_name(alias).map_err(|error| EndpointProblem::Alias { network: network(), error })
+    })
 }

@@ -64,6 +64,25 @@ pub enum ResolveProblem {
     /// An endpoint that is not there.
     #[error("endpoint {0:?} is not there; see netebpf ps")]
     NoEndpoint(String),
+    /// An endpoint that is on the network.
+    #[error("endpoint with name {endpoint} already exists in network {network}")]
+    ConnectedAlready {
+        /// The endpoint.
+        endpoint: String,
+        /// The network.
+        network: String,
+    },
+    /// An endpoint that is not on the network.
+    #[error(
+        "endpoint {endpoint} is not connected to network {network}; netebpf inspect {endpoint} says to \
+         which it is"
+    )]
+    NotConnected {
+        /// The endpoint.
+        endpoint: String,
+        /// The network.
+        network: String,
+    },
     /// Somebody still uses a network that would go or change.
     #[error(
         "network {network:?} is in use by endpoint {endpoint:?} of {owner}; remove that endpoint first"

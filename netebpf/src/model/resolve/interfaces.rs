@@ -1,11 +1,12 @@
 //! Interfaces of endpoints: names, Ethernet addresses, the default route.
 
 use super::{
-    endpoint::Draft,
+    endpoint::{AttachmentDraft, Draft},
     error::{EndpointProblem, ResolveError},
 };
-use crate::model::{Attachment, Desired, InterfaceName, MacText};
+use crate::model::{Attachment, Desired, InterfaceName, MacText, Network};
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
@@ -29,53 +30,64 @@ pub(super) fn macs(desired: &Desired) -> Macs {
     macs
 }
 
-/// The attachments of an endpoint whose addresses are decided, in the order of their interfaces.
+/// The attachments of an endpoint whose addresses are decided, in the order of their interfaces. Those in
+/// `others` it has already: their interfaces keep their names.
 pub(super) fn attachments(
     draft: &Draft<'_>,
+    others: &[Attachment],
     macs: &mut Macs,
 ) -> Result<Vec<Attachment>, ResolveError> {
-    let routes = default_routes(draft);
-    let mut attachments = Vec::new();
-    for (place, interface) in names(draft)?.into_iter().enumerate() {
-        let decided = &draft.attachments[place];
-        let request = decided.request;
-        let network = request.network.clone();
-        let addresses = decided.addresses.iter().flatten().copied();
-        let Some(first) = addresses.clone().next() else {
-            return Err(draft.error_at(request, EndpointProblem::NoSubnet(network)));
-        };
-        let mac = request.mac.unwrap_or_else(|| MacText::for_address(first));
-        let on_network = macs.entry(network.clone()).or_default();
-        if let Some(owner) = on_network.get(&mac).cloned() {
-            let problem = EndpointProblem::MacTaken { network, mac, owner };
-            return Err(draft.error_at(request, problem));
-        }
-        on_network.insert(mac, format!("endpoint {:?}", draft.name));
-        let mut attachment = Attachment {
-            network,
-            interface,
-            host_interface: InterfaceName::veth(&draft.id, &decided.network.id),
-            mac,
-            v4: None,
-            v6: None,
-            aliases: request.aliases.clone(),
-            default_route: routes.contains(&place),
-        };
-        for address in addresses {
-            match address {
-                IpAddr::V4(v4) => attachment.v4 = Some(v4),
-                IpAddr::V6(v6) => attachment.v6 = Some(v6),
-            }
-        }
-        attachments.push(attachment);
+    let mut attachments = others.to_vec();
+    for (decided, interface) in draft.attachments.iter().zip(names(draft, others)?) {
+        attachments.push(attachment(draft, decided, interface, macs)?);
     }
     attachments.sort_by(|a, b| natural(&a.interface).cmp(&natural(&b.interface)));
     Ok(attachments)
 }
 
-/// The chosen names, and `eth0`, `eth1` … for the others.
-fn names(draft: &Draft<'_>) -> Result<Vec<InterfaceName>, ResolveError> {
-    let mut used = BTreeSet::from([InterfaceName::loopback()]);
+fn attachment(
+    draft: &Draft<'_>,
+    decided: &AttachmentDraft<'_>,
+    interface: InterfaceName,
+    macs: &mut Macs,
+) -> Result<Attachment, ResolveError> {
+    let request = decided.request;
+    let network = request.network.clone();
+    let addresses = decided.addresses.iter().flatten().copied();
+    let Some(first) = addresses.clone().next() else {
+        return Err(draft.error_at(request, EndpointProblem::NoSubnet(network)));
+    };
+    let mac = request.mac.unwrap_or_else(|| MacText::for_address(first));
+    let on_network = macs.entry(network.clone()).or_default();
+    if let Some(owner) = on_network.get(&mac).cloned() {
+        let problem = EndpointProblem::MacTaken { network, mac, owner };
+        return Err(draft.error_at(request, problem));
+    }
+    on_network.insert(mac, format!("endpoint {:?}", draft.name));
+    let mut attachment = Attachment {
+        network,
+        interface,
+        host_interface: InterfaceName::veth(&draft.id, &decided.network.id),
+        mac,
+        v4: None,
+        v6: None,
+        aliases: request.aliases.clone(),
+        gateway_priority: request.gateway_priority,
+        default_route: false,
+    };
+    for address in addresses {
+        match address {
+            IpAddr::V4(v4) => attachment.v4 = Some(v4),
+            IpAddr::V6(v6) => attachment.v6 = Some(v6),
+        }
+    }
+    Ok(attachment)
+}
+
+/// The chosen names, and the first free ones of `eth0`, `eth1` … for the others.
+fn names(draft: &Draft<'_>, others: &[Attachment]) -> Result<Vec<InterfaceName>, ResolveError> {
+    let mut used: BTreeSet<_> = others.iter().map(|other| other.interface.clone()).collect();
+    used.insert(InterfaceName::loopback());
     for attachment in &draft.attachments {
         if let Some(name) = &attachment.request.interface
             && !used.insert(name.clone())
@@ -89,23 +101,29 @@ fn names(draft: &Draft<'_>) -> Result<Vec<InterfaceName>, ResolveError> {
     Ok(chosen.filter_map(|chosen| chosen.or_else(|| free.next())).collect())
 }
 
-/// Where the default routes go: for each family the network with a way out that has the highest gateway
+/// Says where the default routes go: for each family the network with a way out that has the highest gateway
 /// priority, then the first name (Docker's rule). A second network, for IPv6, only where it has no
 /// IPv4: the flag speaks of both families.
-fn default_routes(draft: &Draft<'_>) -> BTreeSet<usize> {
+pub(super) fn lead_out(attachments: &mut [Attachment], networks: &BTreeMap<String, Network>) {
+    let leads_out = |attachment: &Attachment| {
+        networks.get(&attachment.network).is_some_and(|network| !network.internal)
+    };
     let best = |v6: bool| {
-        let candidates = draft.attachments.iter().enumerate();
+        let candidates = attachments.iter().enumerate();
         candidates
-            .filter(|(_, a)| !a.network.internal && a.addresses[usize::from(v6)].is_some())
-            .min_by_key(|(_, a)| (std::cmp::Reverse(a.request.gateway_priority), &a.network.name))
+            .filter(|(_, a)| leads_out(a) && a.has(v6))
+            .min_by_key(|(_, a)| (Reverse(a.gateway_priority), &a.network))
             .map(|(place, _)| place)
     };
     let (v4, v6) = (best(false), best(true));
     let alone = v6.filter(|place| {
-        let first_has_v6 = v4.is_some_and(|v4| draft.attachments[v4].addresses[1].is_some());
-        v4.is_none() || (!first_has_v6 && draft.attachments[*place].addresses[0].is_none())
+        let first_has_v6 = v4.is_some_and(|v4| attachments[v4].has(true));
+        v4.is_none() || (!first_has_v6 && !attachments[*place].has(false))
     });
-    v4.into_iter().chain(alone).collect()
+    let routes: BTreeSet<usize> = v4.into_iter().chain(alone).collect();
+    for (place, attachment) in attachments.iter_mut().enumerate() {
+        attachment.default_route = routes.contains(&place);
+    }
 }
 
 /// A sort key that puts `eth10` after `eth9`.

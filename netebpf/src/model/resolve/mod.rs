@@ -6,6 +6,7 @@
 //! is. Only random numbers come from outside: identifiers, and open host ports.
 
 mod addresses;
+mod connect;
 mod endpoint;
 mod error;
 mod facts;
@@ -14,6 +15,7 @@ mod network;
 mod ports;
 mod remove;
 
+pub use connect::{connect, disconnect};
 pub use error::{EndpointProblem, NetworkProblem, PublishedPort, ResolveError, ResolveProblem};
 pub use facts::{HostFacts, HostRoute, HostSocket};
 pub use remove::{remove_command_line, remove_endpoints, remove_network, remove_topology};
@@ -93,10 +95,8 @@ pub fn add_endpoint(
     }
     let desired = before.clone();
     let mut resolver = Resolver { context, before, desired, origin: Origin::CommandLine };
-    let joins_default = request.networks.iter().any(|network| network.network == DEFAULT_NETWORK);
-    if joins_default && !before.networks.contains_key(DEFAULT_NETWORK) {
-        let network = resolver.default_network();
-        resolver.networks(&[network])?;
+    if request.networks.iter().any(|network| network.network == DEFAULT_NETWORK) {
+        resolver.default_network()?;
     }
     resolver.endpoints(&[request])?;
     Ok(resolver.desired)

@@ -73,10 +73,13 @@ impl<'a> Resolver<'a> {
         Ok(())
     }
 
-    /// The network that the command line's endpoints join by default. Its usual subnet gives way to
+    /// Makes the network that the command line's endpoints join by default, where it is not there. Its usual subnet gives way to
     /// one of the pools where it is taken (a host with Docker has 172.17.0.0/16 already), but not one
     /// that the user chose.
-    pub(super) fn default_network(&self) -> NetworkRequest {
+    pub(super) fn default_network(&mut self) -> Result<(), ResolveError> {
+        if self.desired.networks.contains_key(DEFAULT_NETWORK) {
+            return Ok(());
+        }
         let bip = self.context.settings.bip;
         let net = IpNet::from(bip.net);
         let taken = self.desired.networks.values().flat_map(|network| &network.subnets);
@@ -92,7 +95,7 @@ impl<'a> Resolver<'a> {
                 place: None,
             });
         }
-        request
+        self.networks(&[request])
     }
 
     /// The routes that a subnet may not overlap: not the default ones, and not those of our bridges.

@@ -533,3 +533,62 @@ fn an_endpoint_without_a_name_has_its_identifiers() {
     let (name, endpoint) = desired.endpoints.first_key_value().unwrap();
     assert_eq!(name, endpoint.id.short());
 }
+
+#[test]
+fn networks_come_and_go() {
+    let world = World::new();
+    let before = world.up(&Desired::default(), DEMO).unwrap();
+    let join = |desired: &Desired, request: &AttachmentRequest| {
+        connect(desired, "app", request, world.context()).map_err(|error| error.to_string())
+    };
+    let leave = |desired: &Desired, network: &str| {
+        disconnect(desired, "app", network).map_err(|error| error.to_string())
+    };
+    let led = |desired: &Desired| -> Vec<(String, bool)> {
+        let attachments = &desired.endpoints["app"].attachments;
+        attachments
+            .iter()
+            .map(|a| (format!("{} {}", a.interface, a.network), a.default_route))
+            .collect()
+    };
+    let is = |text: &str, leads: bool| (text.to_owned(), leads);
+    let request = AttachmentRequest { gateway_priority: 1, ..AttachmentRequest::new("default") };
+    let both = join(&before, &request).unwrap();
+    assert_eq!(led(&both), [is("eth0 front", false), is("eth1 default", true)]);
+    assert_eq!(both.endpoints["web"], before.endpoints["web"]);
+    // An internal network leads nowhere; the name that is free is taken.
+    let back = AttachmentRequest { gateway_priority: 9, ..AttachmentRequest::new("back") };
+    let two = join(&leave(&both, "front").unwrap(), &back).unwrap();
+    assert_eq!(led(&two), [is("eth0 back", false), is("eth1 default", true)]);
+    assert_eq!(leave(&both, "default").unwrap(), before);
+    let none = leave(&before, "front").unwrap();
+    assert_eq!(led(&none), []);
+    // `bridge` is made for the first who joins it.
+    let bridge = join(&none, &AttachmentRequest::new("bridge")).unwrap();
+    assert!(bridge.networks.contains_key("bridge"));
+    assert_eq!(led(&bridge), [is("eth0 bridge", true)]);
+    // The file's own word counts again with the next `up`.
+    assert_eq!(world.up(&both, DEMO).unwrap(), before);
+
+    let at = |address: [u8; 4]| AttachmentRequest {
+        v4: Some(address.into()),
+        ..AttachmentRequest::new("default")
+    };
+    let web = before.endpoints["lone"].attachments[0].v4.unwrap();
+    for (request, message) in [
+        (at([10, 99, 0, 1]), "10.99.0.1 is outside"),
+        (at(web.octets()), "lone"),
+        (AttachmentRequest::new("front"), "endpoint with name app already exists in network front"),
+        (AttachmentRequest::new("nowhere"), "network \"nowhere\" is not there"),
+        (
+            AttachmentRequest { aliases: vec!["-".into()], ..AttachmentRequest::new("back") },
+            "alias",
+        ),
+    ] {
+        let error = join(&before, &request).unwrap_err();
+        assert!(error.contains(message), "{error}");
+    }
+    let error = leave(&before, "default").unwrap_err();
+    assert!(error.contains("endpoint app is not connected to network default"), "{error}");
+    assert!(disconnect(&before, "nobody", "front").is_err());
+}

@@ -1,0 +1,150 @@
+//! `netebpf network create`.
+
+use crate::{
+    cli::{CliError, Context, arguments::pair, output},
+    config::options,
+    daemon::api::{CreateNetworkRequest, NetworkView, path},
+    model::requests::{NetworkRequest, SubnetRequest, check_network_name},
+};
+use clap::Args;
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// Create a network
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// Its name
+    name: String,
+    /// A subnet; at most one of each family
+    #[arg(long = "subnet", value_name = "SUBNET")]
+    subnets: Vec<IpNet>,
+    /// The gateway of the subnet that it is in
+    #[arg(long = "gateway", value_name = "ADDRESS")]
+    gateways: Vec<IpAddr>,
+    /// Where addresses come from, in the subnet that it is in
+    #[arg(long = "ip-range", value_name = "SUBNET")]
+    ranges: Vec<IpNet>,
+    /// An address that no endpoint is given
+    #[arg(long = "aux-address", value_name = "NAME=ADDRESS", value_parser = reserved)]
+    reserved: Vec<(String, IpAddr)>,
+    /// The kind of network: bridge is the only one
+    #[arg(short, long, default_value = "bridge", value_parser = ["bridge"])]
+    driver: String,
+    /// A driver's option: com.docker.network.bridge.name, .enable_icc, .enable_ip_masquerade, .gateway_mode_ipv4,
+    /// .gateway_mode_ipv6, com.docker.network.driver.mtu, com.docker.network.host_ipv4, .host_ipv6
+    #[arg(short, long = "opt", value_name = "KEY=VALUE", value_parser = option)]
+    options: Vec<(String, String)>,
+    /// No way out and none in
+    #[arg(long)]
+    internal: bool,
+    /// IPv6 too
+    #[arg(long)]
+    ipv6: bool,
+    /// A label
+    #[arg(long = "label", value_name = "KEY[=VALUE]", value_parser = pair)]
+    labels: Vec<(String, String)>,
+}
+
+impl Create {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
+        check_network_name(&self.name)?;
+        let mut network = NetworkRequest::new(self.name);
+        network.ipv6 = self.ipv6 || self.subnets.iter().any(|net| net.addr().is_ipv6());
+        network.internal = self.internal;
+        network.labels = self.labels.into_iter().collect();
+        network.subnets = subnets(self.subnets, self.gateways)?;
+        for range in self.ranges {
+            if range != range.trunc() {
+                return Err(CliError::HostBits { option: "--ip-range", net: range });
+            }
+            let subnet = subnet_of(&mut network, range.addr(), "--ip-range")?;
+            subnet.range = Some(range);
+        }
+        for (name, address) in self.reserved {
+            let subnet = subnet_of(&mut network, address, "--aux-address")?;
+            subnet.reserved.insert(name, address);
+        }
+        for (key, value) in &self.options {
+            options::set(&mut network, key, value)?;
+        }
+        let request = CreateNetworkRequest { network };
+        let view: NetworkView = context.change(path::NETWORKS, &request).await?;
+        let text = format!("{}\n", view.network.id);
+        output::print(&text).map_err(CliError::io("standard output"))?;
+        Ok(0)
+    }
+}
+
+/// `KEY=VALUE`, a driver's option.
+fn option(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    options::set(&mut NetworkRequest::new(""), key, value).map_err(|error| error.to_string())?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// `NAME=ADDRESS`.
+fn reserved(text: &str) -> Result<(String, IpAddr), String> {
+    let (name, address) = pair(text)?;
+    let address = address.parse().map_err(|error| format!("{address:?}: {error}"))?;
+    Ok((name, address))
+}
+
+/// The subnet that an address is in.
+fn subnet_of<'a>(
+    network: &'a mut NetworkRequest,
+    address: IpAddr,
+    option: &'static str,
+) -> Result<&'a mut SubnetRequest, CliError> {
+    let found = network.subnets.iter_mut().find(|subnet| subnet.net.contains(&address));
+    found.ok_or(CliError::OutsideSubnets { option, address })
+}
+
+/// Each gateway goes to the subnet of its family, as with Docker.
+fn subnets(nets: Vec<IpNet>, gateways: Vec<IpAddr>) -> Result<Vec<SubnetRequest>, CliError> {
+    let mut gateways = gateways;
+    let mut subnets = Vec::new();
+    for net in nets {
+        if net.addr() != net.network() {
+            return Err(CliError::HostBits { option: "--subnet", net });
+        }
+        let ours = |gateway: &IpAddr| gateway.is_ipv4() == net.addr().is_ipv4();
+        let gateway = gateways.iter().position(ours).map(|place| gateways.remove(place));
+        subnets.push(SubnetRequest {
+            net,
+            gateway,
+            range: None,
+            reserved: Default::default(),
+            place: None,
+        });
+    }
+    match gateways.first() {
+        Some(gateway) => Err(CliError::GatewayWithoutSubnet(*gateway)),
+        None => Ok(subnets),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserved_addresses() {
+        let router = "10.0.0.9".parse().unwrap();
+        assert_eq!(reserved("router=10.0.0.9"), Ok(("router".to_owned(), router)));
+        assert!(reserved("10.0.0.9").is_err());
+    }
+
+    #[test]
+    fn an_address_finds_its_subnet() {
+        let nets = ["10.0.0.0/24", "fd00::/64"].map(|net| net.parse().unwrap());
+        let mut network = NetworkRequest::new("front");
+        network.subnets = subnets(nets.to_vec(), Vec::new()).unwrap();
+        let mut found = |address: &str| {
+            let address = address.parse().unwrap();
+            subnet_of(&mut network, address, "--ip-range").map(|subnet| subnet.net)
+        };
+        assert_eq!(found("10.0.0.128").unwrap(), nets[0]);
+        assert_eq!(found("fd00::8").unwrap(), nets[1]);
+        assert!(found("10.0.1.1").is_err());
+    }
+}

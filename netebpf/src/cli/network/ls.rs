@@ -1,0 +1,62 @@
+//! `netebpf network ls`.
+
+use super::driver;
+use crate::{
+    cli::{
+        CliError, Context,
+        output::{self, Format, Listing, rfc3339},
+    },
+    daemon::api::NetworkView,
+};
+use clap::Args;
+use serde_json::{Value, json};
+
+/// List networks
+#[derive(Debug, Args)]
+pub(super) struct Ls {
+    /// Only identifiers
+    #[arg(short, long)]
+    quiet: bool,
+    /// Whole identifiers
+    #[arg(long)]
+    no_trunc: bool,
+    /// table, json or a template
+    #[arg(long, default_value = "table")]
+    format: Format,
+}
+
+impl Ls {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
+        let views = context.networks().await?;
+        let listing = Listing {
+            columns: &[
+                ("NETWORK ID", "ID"),
+                ("NAME", "Name"),
+                ("DRIVER", "Driver"),
+                ("SCOPE", "Scope"),
+            ],
+            rows: views.iter().map(|view| row(view, self.no_trunc)).collect(),
+        };
+        let quiet = "{{.ID}}".parse().expect("a template of the subset");
+        let text = listing.render(if self.quiet { &quiet } else { &self.format })?;
+        output::print(&text).map_err(CliError::io("standard output"))?;
+        Ok(0)
+    }
+}
+
+fn row(view: &NetworkView, whole: bool) -> Value {
+    let network = &view.network;
+    let labels: Vec<_> =
+        network.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    json!({
+        "ID": if whole { network.id.as_str() } else { network.id.short() },
+        "Name": network.name,
+        "Driver": driver(network.driver),
+        "Scope": "local",
+        "Internal": network.internal.to_string(),
+        "IPv4": network.subnet(false).is_some().to_string(),
+        "IPv6": network.subnet(true).is_some().to_string(),
+        "CreatedAt": rfc3339(network.created),
+        "Labels": labels.join(","),
+    })
+}

@@ -1,0 +1,52 @@
+//! `netebpf network`.
+
+mod connect;
+mod create;
+mod inspect;
+mod ls;
+mod rm;
+
+pub(super) use inspect::shape;
+
+use super::{CliError, Context};
+use crate::model::Driver;
+use clap::{Args, Subcommand};
+
+/// Manage networks
+#[derive(Debug, Args)]
+pub(super) struct Network {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(alias = "list")]
+    Ls(ls::Ls),
+    Create(create::Create),
+    Inspect(inspect::Inspect),
+    #[command(alias = "remove")]
+    Rm(rm::Rm),
+    Connect(connect::Connect),
+    Disconnect(connect::Disconnect),
+}
+
+impl Network {
+    pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
+        match self.command {
+            Command::Ls(command) => command.run(context).await,
+            Command::Create(command) => command.run(context).await,
+            Command::Inspect(command) => command.run(context).await,
+            Command::Rm(command) => command.run(context).await,
+            Command::Connect(command) => command.run(context).await,
+            Command::Disconnect(command) => command.run(context).await,
+        }
+    }
+}
+
+/// Docker's word for it.
+const fn driver(driver: Driver) -> &'static str {
+    match driver {
+        Driver::Bridge => "bridge",
+    }
+}
