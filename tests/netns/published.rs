@@ -28,6 +28,7 @@ netebpf_tests::tests![
     the_last_hop,
     path_mtu,
     back_by_the_uplink_that_it_came_by,
+    while_it_runs,
 ];
 
 /// UDP has no connections: one socket goes on asking, and whom it asks is who has the port now.
@@ -334,4 +335,56 @@ fn back_by_the_uplink_that_it_came_by() {
     });
     lab.run("down").ok();
     lab.host.ip("link delete up1");
+}
+
+/// Published and taken back while the endpoint runs: what else it has goes on.
+fn while_it_runs() {
+    let lab = Lab::up(&web());
+    let c1 = lab.endpoint("c1");
+    let _echo = [c1.echo(80), c1.echo(81)];
+    let mut open = lab.lan.connect(HOST.port(Family::V4, 8080)).expect("published");
+    let said = lab.run("publish c1 8081:81 9000-9001:80-81/udp").ok();
+    assert_eq!(
+        said,
+        "81/tcp -> 0.0.0.0:8081\n81/tcp -> [::]:8081\n80/udp -> 0.0.0.0:9000\n80/udp -> [::]:9000\n\
+         81/udp -> 0.0.0.0:9001\n81/udp -> [::]:9001\n"
+    );
+    let any = lab.run("publish c1 81").ok();
+    let port: u16 = any.lines().next().unwrap().rsplit(':').next().unwrap().parse().unwrap();
+    both(|family| {
+        lab.lan.ask_tcp(HOST.port(family, 8081));
+        lab.lan.ask_udp(HOST.port(family, 9001));
+        lab.server.ask_tcp(HOST.port(family, port));
+    });
+    let taken = lab.host.run(|| std::net::TcpListener::bind("0.0.0.0:8081"));
+    assert!(taken.is_err(), "the port is held");
+    assert_eq!(lab.run("unpublish c1 8081:81").ok(), "");
+    lab.run("unpublish c1 81/udp").ok();
+    both(|family| {
+        lab.lan.refused(HOST.port(family, 8081));
+        lab.lan.ask_tcp(HOST.port(family, 8080));
+        lab.lan.ask_udp(HOST.port(family, 9000));
+        lab.lan.ask_tcp(HOST.port(family, port));
+    });
+    traffic::say(&mut open, b"still here").expect("an untouched connection");
+    let free = lab.host.run(|| std::net::TcpListener::bind("0.0.0.0:8081"));
+    drop(free.expect("given back"));
+
+    let before = lab.json("inspect c1");
+    for (command, code, words) in [
+        ("publish c1 8080:81", 1, ["already allocated", "\"c1\""]),
+        ("publish d1 8080:81", 1, ["already allocated", "\"c1\""]),
+        ("publish nobody 80", 1, ["nobody", "netebpf ps"]),
+        ("publish c1 0", 1, ["port \"0\"", "any free one"]),
+        ("publish c1 65536:80", 1, ["65536", "65535"]),
+        ("publish c1 8000-8002:80-81", 1, ["3 ports", "one length"]),
+        ("publish c1 8090:80 8080:80", 1, ["already allocated", "8080"]),
+        ("unpublish c1 8081:81", 1, ["8081:81/tcp", "not published"]),
+        ("unpublish c1 8080:80 8082:80", 1, ["8082:80/tcp", "not published"]),
+        ("publish c1", 2, ["PORT", "required"]),
+    ] {
+        lab.run(command).fails_saying(code, &words);
+    }
+    assert_eq!(lab.json("inspect c1"), before);
+    both(|family| drop(lab.lan.refused(HOST.port(family, 8090))));
 }

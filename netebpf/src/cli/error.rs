@@ -22,6 +22,8 @@ pub(super) enum CliError {
     Config(#[from] ConfigError),
     #[error("-p: {0}")]
     Port(#[from] PortError),
+    #[error(transparent)]
+    PublishedPort(PortError),
     #[error("-o: {0}")]
     Option(#[from] OptionError),
     #[error("--name: {0}")]

@@ -25,6 +25,7 @@ mod output;
 mod port;
 mod privilege;
 mod ps;
+mod publish;
 mod rm;
 mod run;
 mod schema;
@@ -70,6 +71,8 @@ enum Command {
     Exec(exec::Exec),
     Logs(logs::Logs),
     Port(port::Port),
+    Publish(publish::Publish),
+    Unpublish(publish::Unpublish),
     Inspect(inspect::Inspect),
     Network(network::Network),
     Conntrack(conntrack::Conntrack),
@@ -129,6 +132,8 @@ fn run(cli: Cli) -> Result<u8, CliError> {
             Command::Exec(command) => command.run(&context).await,
             Command::Logs(command) => command.run(&context).await,
             Command::Port(command) => command.run(&context).await,
+            Command::Publish(command) => command.run(&context).await,
+            Command::Unpublish(command) => command.run(&context).await,
             Command::Inspect(command) => command.run(&context).await,
             Command::Network(command) => command.run(&context).await,
             Command::Conntrack(command) => command.run(&context).await,

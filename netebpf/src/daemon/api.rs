@@ -5,7 +5,7 @@
 
 use crate::{
     config::topology::Topology,
-    model::{Endpoint, InterfaceName, Network, XdpMode},
+    model::{Endpoint, InterfaceName, Network, PortMapping, XdpMode, requests::PublishSpec},
     state::Process,
 };
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,10 @@ pub mod path {
     pub const NETWORKS_CONNECT: &str = "/v1/networks/connect";
     /// POST [`super::DisconnectRequest`], answers [`super::Changes`].
     pub const NETWORKS_DISCONNECT: &str = "/v1/networks/disconnect";
+    /// POST [`super::PublishRequest`], answers [`super::Published`].
+    pub const PORTS_PUBLISH: &str = "/v1/ports/publish";
+    /// POST [`super::PublishRequest`], answers [`super::Changes`].
+    pub const PORTS_UNPUBLISH: &str = "/v1/ports/unpublish";
     /// GET: a list of [`super::FlowSnapshot`].
     pub const FLOWS: &str = "/v1/flows";
     /// GET, answers [`super::FlowFindings`].
@@ -130,6 +134,22 @@ pub struct CreateRequest {
 pub struct CreateNetworkRequest {
     /// The network.
     pub network: NetworkRequest,
+}
+
+/// `publish`, `unpublish`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PublishRequest {
+    /// Name, or unique beginning of an identifier.
+    pub endpoint: String,
+    /// The ports.
+    pub ports: Vec<PublishSpec>,
+}
+
+/// What was published.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Published {
+    /// The ports, every open choice made.
+    pub ports: Vec<PortMapping>,
 }
 
 /// `rm`, `network rm`.

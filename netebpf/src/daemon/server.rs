@@ -9,8 +9,8 @@ use super::{
     api::{
         Changes, ConnectRequest, CreateNetworkRequest, CreateRequest, DisconnectRequest,
         DownRequest, ENDED, EndpointView, Failure, FlowFilter, FlowFindings, FlowSnapshot,
-        FlowsRemoved, GcRequest, NetworkView, ProcessReport, RemoveRequest, Status, UpReply,
-        UpRequest, path,
+        FlowsRemoved, GcRequest, NetworkView, ProcessReport, PublishRequest, Published,
+        RemoveRequest, Status, UpReply, UpRequest, path,
     },
     engine::Engine,
 };
@@ -50,6 +50,8 @@ pub(super) fn router(daemon: Arc<Daemon>) -> Router {
         .route(path::NETWORKS_REMOVE, post(remove_networks))
         .route(path::NETWORKS_CONNECT, post(connect))
         .route(path::NETWORKS_DISCONNECT, post(disconnect))
+        .route(path::PORTS_PUBLISH, post(publish))
+        .route(path::PORTS_UNPUBLISH, post(unpublish))
         .route(path::FLOWS, get(flows))
         .route(path::FLOWS_CHECK, get(check_flows))
         .route(path::FLOWS_REMOVE, post(remove_flows))
@@ -196,6 +198,18 @@ async fn disconnect(
 ) -> Answer<Changes> {
     let mut turn = Turn::take(&daemon).await?;
     let done = turn.engine.disconnect(&request).await;
+    turn.end_changes(done).await
+}
+
+async fn publish(State(daemon): Shared, Json(request): Json<PublishRequest>) -> Answer<Published> {
+    let mut turn = Turn::take(&daemon).await?;
+    let done = turn.engine.publish(&request).await;
+    Ok(Json(turn.end(done).await?.0))
+}
+
+async fn unpublish(State(daemon): Shared, Json(request): Json<PublishRequest>) -> Answer<Changes> {
+    let mut turn = Turn::take(&daemon).await?;
+    let done = turn.engine.unpublish(&request).await;
     turn.end_changes(done).await
 }
 

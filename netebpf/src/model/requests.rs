@@ -261,6 +261,20 @@ pub fn check_network_name(name: &str) -> Result<(), NameError> {
     }
 }
 
+impl fmt::Display for PublishSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host_address {
+            Some(IpAddr::V6(v6)) => write!(f, "[{v6}]:")?,
+            Some(v4) => write!(f, "{v4}:")?,
+            None => {}
+        }
+        if self.host_port != HostPort::Any {
+            write!(f, "{}:", self.host_port)?;
+        }
+        write!(f, "{}/{}", self.endpoint_port, self.transport)
+    }
+}
+
 impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -7,7 +7,7 @@ use crate::{
         Error,
         api::{
             ConnectRequest, CreateRequest, DisconnectRequest, DownRequest, EndpointView,
-            HostChoice, NetworkView, UpReply, UpRequest,
+            HostChoice, NetworkView, PublishRequest, Published, UpReply, UpRequest,
         },
         lookup::{Kind, find},
         process::{evict, now},
@@ -146,6 +146,28 @@ impl Engine {
         let endpoint = self.endpoint_name(&request.endpoint)?;
         let network = network_name(&self.state.desired, &request.network)?;
         let next = resolve::disconnect(&self.state.desired, &endpoint, &network)?;
+        self.change(next).await
+    }
+
+    pub(in crate::daemon) async fn publish(
+        &mut self,
+        request: &PublishRequest,
+    ) -> Result<Published, Error> {
+        let facts = self.facts().await?;
+        let endpoint = self.endpoint_name(&request.endpoint)?;
+        let context = self.context(&facts);
+        let (next, ports) =
+            resolve::publish(&self.state.desired, &endpoint, &request.ports, context)?;
+        self.change(next).await?;
+        Ok(Published { ports })
+    }
+
+    pub(in crate::daemon) async fn unpublish(
+        &mut self,
+        request: &PublishRequest,
+    ) -> Result<Vec<String>, Error> {
+        let endpoint = self.endpoint_name(&request.endpoint)?;
+        let next = resolve::unpublish(&self.state.desired, &endpoint, &request.ports)?;
         self.change(next).await
     }
 

@@ -83,6 +83,14 @@ pub enum ResolveProblem {
         /// The network.
         network: String,
     },
+    /// A port to take back that nobody published.
+    #[error("endpoint {endpoint:?}: port {port} is not published; see netebpf port {endpoint}")]
+    NotPublished {
+        /// The endpoint.
+        endpoint: String,
+        /// The port.
+        port: String,
+    },
     /// Somebody still uses a network that would go or change.
     #[error(
         "network {network:?} is in use by endpoint {endpoint:?} of {owner}; remove that endpoint first"

@@ -13,11 +13,13 @@ mod facts;
 mod interfaces;
 mod network;
 mod ports;
+mod publish;
 mod remove;
 
 pub use connect::{connect, disconnect};
 pub use error::{EndpointProblem, NetworkProblem, PublishedPort, ResolveError, ResolveProblem};
 pub use facts::{HostFacts, HostRoute, HostSocket};
+pub use publish::{publish, unpublish};
 pub use remove::{remove_command_line, remove_endpoints, remove_network, remove_topology};
 
 use super::{
