@@ -386,5 +386,7 @@ fn while_it_runs() {
         lab.run(command).fails_saying(code, &words);
     }
     assert_eq!(lab.json("inspect c1"), before);
-    both(|family| drop(lab.lan.refused(HOST.port(family, 8090))));
+    both(|family| {
+        lab.lan.refused(HOST.port(family, 8090));
+    });
 }
