@@ -13,5 +13,6 @@ pub mod daemon;
 pub mod ipam;
 pub mod kernel;
 pub mod model;
+pub mod observe;
 pub mod plan;
 pub mod state;

@@ -6,6 +6,7 @@ mod bad_input;
 mod bulk;
 mod commands;
 mod daemon;
+mod events;
 mod flows;
 mod gateways;
 mod isolation;
@@ -39,6 +40,7 @@ fn main() -> std::process::ExitCode {
         tools::TESTS,
         daemon::TESTS,
         lifecycle::TESTS,
+        events::TESTS,
         commands::TESTS,
         networks::TESTS,
         bad_input::TESTS,

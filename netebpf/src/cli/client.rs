@@ -1,11 +1,16 @@
 //! Requests to the daemon of an instance.
 
 use crate::{
-    daemon::api::{ENDED, Failure},
+    daemon::api::{ENDED, Failure, path::EVENTS},
+    observe::Event,
     state::Instance,
 };
 use http_body_util::{BodyExt as _, Full};
-use hyper::{Request, StatusCode, body::Bytes, client::conn::http1};
+use hyper::{
+    Request, StatusCode,
+    body::{Bytes, Incoming},
+    client::conn::http1,
+};
 use hyper_util::rt::TokioIo;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Serialize, de::DeserializeOwned};
@@ -103,6 +108,27 @@ impl Client {
         self.request(request, body.into()).await
     }
 
+    /// What happened from a time on, and what happens while the daemon lives, if that is wanted.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub(crate) async fn events(&self, since: u64, follow: bool) -> Result<Events, ClientError> {
+        let stream = self.connect().await?;
+        let request = Request::get(format!("{EVENTS}?since={since}&follow={follow}"));
+        let answer = async {
+            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+            tokio::spawn(connection);
+            let request = request.header("host", "netebpf").body(Full::new(Bytes::new()))?;
+            Ok::<_, Box<dyn std::error::Error>>(sender.send_request(request).await?)
+        };
+        // One that is just ending hangs up.
+        let response = answer.await.map_err(|_| self.no_daemon())?;
+        if !response.status().is_success() {
+            return Err(self.broken(response.status()));
+        }
+        Ok(Events { client: self.clone(), body: response.into_body(), read: Vec::new() })
+    }
+
     async fn connect(&self) -> Result<UnixStream, ClientError> {
         let socket = self.instance.socket();
         UnixStream::connect(&socket).await.map_err(|source| match source.kind() {
@@ -171,6 +197,32 @@ impl Client {
 
     fn broken(&self, what: impl std::fmt::Display) -> ClientError {
         ClientError::Broken { socket: self.instance.socket(), what: what.to_string() }
+    }
+}
+
+/// Events as they come.
+pub(crate) struct Events {
+    client: Client,
+    body: Incoming,
+    read: Vec<u8>,
+}
+
+impl Events {
+    /// The next one; `None` when the daemon says no more.
+    ///
+    /// # Errors
+    /// What came is no event.
+    pub(crate) async fn next(&mut self) -> Result<Option<Event>, ClientError> {
+        loop {
+            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.read.drain(..=end).collect();
+                let event = serde_json::from_slice(&line);
+                return event.map(Some).map_err(|error| self.client.broken(error));
+            }
+            // A daemon that was killed hangs up.
+            let Some(Ok(frame)) = self.body.frame().await else { return Ok(None) };
+            self.read.extend(frame.into_data().unwrap_or_default());
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod daemon;
 mod doctor;
 mod down;
 mod error;
+mod events;
 mod exec;
 mod foreground;
 mod gc;
@@ -74,6 +75,7 @@ enum Command {
     Publish(publish::Publish),
     Unpublish(publish::Unpublish),
     Inspect(inspect::Inspect),
+    Events(events::Events),
     Network(network::Network),
     Conntrack(conntrack::Conntrack),
     Doctor(doctor::Doctor),
@@ -134,6 +136,7 @@ fn run(cli: Cli) -> Result<u8, CliError> {
             Command::Port(command) => command.run(&context).await,
             Command::Publish(command) => command.run(&context).await,
             Command::Unpublish(command) => command.run(&context).await,
+            Command::Events(command) => command.run(&context).await,
             Command::Inspect(command) => command.run(&context).await,
             Command::Network(command) => command.run(&context).await,
             Command::Conntrack(command) => command.run(&context).await,

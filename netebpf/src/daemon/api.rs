@@ -42,6 +42,8 @@ pub mod path {
     pub const PORTS_PUBLISH: &str = "/v1/ports/publish";
     /// POST [`super::PublishRequest`], answers [`super::Changes`].
     pub const PORTS_UNPUBLISH: &str = "/v1/ports/unpublish";
+    /// GET with [`super::EventsQuery`]: a line of JSON for each [`crate::observe::Event`], as it happens.
+    pub const EVENTS: &str = "/v1/events";
     /// GET: a list of [`super::FlowSnapshot`].
     pub const FLOWS: &str = "/v1/flows";
     /// GET, answers [`super::FlowFindings`].
@@ -134,6 +136,15 @@ pub struct CreateRequest {
 pub struct CreateNetworkRequest {
     /// The network.
     pub network: NetworkRequest,
+}
+
+/// `events`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EventsQuery {
+    /// From when on, nanoseconds since 1970.
+    pub since: u64,
+    /// Whether to wait for what comes.
+    pub follow: bool,
 }
 
 /// `publish`, `unpublish`.

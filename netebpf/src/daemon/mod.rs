@@ -12,6 +12,7 @@ pub mod api;
 mod background;
 mod engine;
 mod error;
+mod events;
 mod logs;
 mod lookup;
 mod ports;
@@ -32,6 +33,7 @@ use crate::{
     state::{Instance, Lock, LockError},
 };
 use engine::{Engine, Exited, Snapshot};
+use events::Events;
 use futures_util::StreamExt as _;
 use server::Turn;
 use std::{
@@ -58,6 +60,7 @@ const EXPIRY: Duration = Duration::from_secs(1);
 /// What every task of the daemon shares.
 struct Daemon {
     engine: Arc<Mutex<Engine>>,
+    events: Events,
     snapshot: RwLock<Arc<Snapshot>>,
     ended: watch::Sender<bool>,
 }
@@ -173,6 +176,7 @@ async fn serve(instance: &Instance, announcer: &mut Announcer) -> Result<(), Dae
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let daemon = Arc::new(Daemon {
         snapshot: RwLock::new(Arc::new(engine.snapshot())),
+        events: engine.events(),
         engine: Arc::new(Mutex::new(engine)),
         ended: watch::Sender::new(false),
     });

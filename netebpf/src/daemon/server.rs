@@ -8,21 +8,23 @@ use super::{
     Daemon, Error,
     api::{
         Changes, ConnectRequest, CreateNetworkRequest, CreateRequest, DisconnectRequest,
-        DownRequest, ENDED, EndpointView, Failure, FlowFilter, FlowFindings, FlowSnapshot,
-        FlowsRemoved, GcRequest, NetworkView, ProcessReport, PublishRequest, Published,
-        RemoveRequest, Status, UpReply, UpRequest, path,
+        DownRequest, ENDED, EndpointView, EventsQuery, Failure, FlowFilter, FlowFindings,
+        FlowSnapshot, FlowsRemoved, GcRequest, NetworkView, ProcessReport, PublishRequest,
+        Published, RemoveRequest, Status, UpReply, UpRequest, path,
     },
     engine::Engine,
 };
 use crate::kernel::{Look, Suspicion};
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Request, State},
+    body::Body,
+    extract::{DefaultBodyLimit, Query, Request, State},
     http::{HeaderValue, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use futures_util::{StreamExt as _, stream};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -52,6 +54,7 @@ pub(super) fn router(daemon: Arc<Daemon>) -> Router {
         .route(path::NETWORKS_DISCONNECT, post(disconnect))
         .route(path::PORTS_PUBLISH, post(publish))
         .route(path::PORTS_UNPUBLISH, post(unpublish))
+        .route(path::EVENTS, get(events))
         .route(path::FLOWS, get(flows))
         .route(path::FLOWS_CHECK, get(check_flows))
         .route(path::FLOWS_REMOVE, post(remove_flows))
@@ -211,6 +214,27 @@ async fn unpublish(State(daemon): Shared, Json(request): Json<PublishRequest>) -
     let mut turn = Turn::take(&daemon).await?;
     let done = turn.engine.unpublish(&request).await;
     turn.end_changes(done).await
+}
+
+/// Ends with the daemon, or for a reader that is too far behind, who asks again from where it was.
+async fn events(State(daemon): Shared, Query(query): Query<EventsQuery>) -> Body {
+    let (recent, coming) = daemon.events.since(query.since);
+    let ended = daemon.ended.subscribe();
+    let coming = stream::unfold((coming, ended), |(mut coming, mut ended)| async {
+        let event = tokio::select! {
+            biased;
+            event = coming.recv() => event.ok()?,
+            _ = ended.wait_for(|ended| *ended) => return None,
+        };
+        Some((event, (coming, ended)))
+    });
+    let take = if query.follow { usize::MAX } else { 0 };
+    let lines = stream::iter(recent).chain(coming.take(take)).map(|event| {
+        let mut line = serde_json::to_vec(&event)?;
+        line.push(b'\n');
+        Ok::<_, serde_json::Error>(line)
+    });
+    Body::from_stream(lines)
 }
 
 async fn flows(State(daemon): Shared) -> Answer<Vec<FlowSnapshot>> {

@@ -19,6 +19,14 @@ pub enum Driver {
     Bridge,
 }
 
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bridge => "bridge",
+        })
+    }
+}
+
 /// How packets of one family get out of a network and into it, Docker's gateway mode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -185,6 +185,11 @@ impl Running {
     pub fn wait(&mut self) -> ExitStatus {
         wait(&mut self.0).expect("it ends")
     }
+
+    /// What it prints; once.
+    pub fn output(&mut self) -> std::process::ChildStdout {
+        self.0.stdout.take().expect("not taken yet")
+    }
 }
 
 impl Drop for Running {

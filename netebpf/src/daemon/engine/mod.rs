@@ -10,7 +10,7 @@ mod processes;
 mod status;
 mod views;
 
-use super::{Error, api::FlowFilter, ports::HeldPorts, process::now};
+use super::{Error, api::FlowFilter, events::Events, ports::HeldPorts, process::now};
 use crate::{
     apply::{self, Journal, Mode, Report},
     config::settings::Settings,
@@ -35,6 +35,7 @@ pub(super) struct Engine {
     state: State,
     held: HeldPorts,
     watches: Watches,
+    events: Events,
     /// What flows stood on when it was last looked at.
     outside: Option<Outside>,
     started: u64,
@@ -94,6 +95,7 @@ impl Engine {
             flow_capacity: settings.flow_capacity,
         };
         kernel.configure(told, &settings.no_masquerade)?;
+        let events = Events::new(loaded.state.desired.clone());
         let mut engine = Self {
             instance: instance.clone(),
             settings,
@@ -101,6 +103,7 @@ impl Engine {
             state: loaded.state,
             held: HeldPorts::default(),
             watches: Watches::new(exited),
+            events,
             outside: None,
             started: now(),
             ended: false,
@@ -144,6 +147,11 @@ impl Engine {
     /// Whether there is anything to keep a daemon for.
     pub(super) fn is_empty(&self) -> bool {
         is_empty(&self.state.desired)
+    }
+
+    /// What happens from now on.
+    pub(super) fn events(&self) -> Events {
+        self.events.clone()
     }
 
     /// Whether the instance was taken down.
@@ -263,6 +271,7 @@ impl Engine {
         }
         let mut changes = self.stop_what_goes(previous).await;
         changes.extend(self.reconcile().await?);
+        self.events.tell_changes(&self.state.desired);
         changes.extend(self.start_what_comes(previous).await?);
         self.write_uplinks()?;
         self.save()?;

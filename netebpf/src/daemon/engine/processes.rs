@@ -8,6 +8,7 @@ use crate::{
     },
     kernel::netns,
     model::{Desired, Endpoint, Namespace, Origin},
+    observe::Event,
     state::{Exit, Process, save_runtime},
 };
 use futures_util::future::join_all;
@@ -141,7 +142,9 @@ impl Engine {
         let Exited { endpoint, pid, exit } = exited;
         match self.state.runtime.processes.get_mut(&endpoint) {
             Some(process) if process.pid == pid && process.exit.is_none() => {
+                let code = exit.code;
                 process.exit = Some(exit);
+                self.tell_end(&endpoint, code);
             }
             // Stopped by us, or the endpoint is another one by now.
             _ => return Ok(()),
@@ -175,8 +178,11 @@ impl Engine {
         if let Some(process) = self.state.runtime.processes.get_mut(&name)
             && process.pid == pid
         {
-            process.exit = Some(Exit { code: Some(code), at: now() });
+            let before = process.exit.replace(Exit { code: Some(code), at: now() });
             self.watches.live.remove(&name);
+            if before.is_none() {
+                self.tell_end(&name, Some(code));
+            }
             self.save()?;
         }
         self.remove_if_wanted(&name).await
@@ -188,8 +194,20 @@ impl Engine {
         self.record(name, Process { caller: true, ..process })
     }
 
+    fn tell_end(&self, name: &str, code: Option<i32>) {
+        if let Some(endpoint) = self.state.desired.endpoints.get(name) {
+            let code = code.map(|code| ("exitCode", code.to_string()));
+            self.events.tell(Event::of_endpoint(endpoint, "die", code.as_slice()));
+        }
+    }
+
     /// Watches a process that somebody else started for an endpoint.
     fn record(&mut self, name: &str, process: Process) -> Result<(), Error> {
+        if !process.caller
+            && let Some(endpoint) = self.state.desired.endpoints.get(name)
+        {
+            self.events.tell(Event::of_endpoint(endpoint, "start", &[]));
+        }
         if !self.watches.watch(name, &process) {
             self.watches.tell_end(name, process.pid, Exit { code: None, at: now() });
         }
@@ -259,6 +277,7 @@ impl Engine {
                 && record.is_some_and(|record| !record.caller)
             {
                 changes.push(format!("endpoint {}: process stopped", endpoint.name));
+                self.events.tell(Event::of_endpoint(endpoint, "die", &[]));
                 stopping.push(async move { watched.stop().await });
             }
         }
@@ -317,6 +336,7 @@ impl Engine {
         let process = describe(pid, endpoint);
         changes.push(format!("endpoint {name}: {} started (process {pid})", service.command[0]));
         self.watches.watch(name, &process);
+        self.events.tell(Event::of_endpoint(endpoint, "start", &[]));
         self.state.runtime.processes.insert(name.clone(), process);
         // At once: what no record speaks of would be started a second time.
         save_runtime(&self.instance, &self.state)?;
