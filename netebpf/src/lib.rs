@@ -3,13 +3,15 @@
 //!
 //! **Invariant**: `model`, `config`, `ipam` and `plan` do no I/O (but for reading the file of settings);
 //! `kernel` is the only room that reads or changes links, programs, maps, sysctls and namespaces, while
-//! `state` has its files and `daemon` sockets, processes and signals; dependence goes cli → daemon →
+//! `state` has its files, `dns` resolvers with their sockets and files, and `daemon` sockets, processes and
+//! signals; dependence goes cli → daemon →
 //! plan, apply → model.
 
 pub mod apply;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod dns;
 pub mod ipam;
 pub mod kernel;
 pub mod model;

@@ -5,7 +5,7 @@ use crate::{
     config::ports,
     daemon::api::HostChoice,
     model::{
-        InterfaceName, InterfaceNameError, MacText, XdpMode,
+        DnsChoice, DnsWord, InterfaceName, InterfaceNameError, MacText, XdpMode,
         requests::{AttachmentRequest, DEFAULT_NETWORK, EndpointRequest, PublishSpec, check_name},
     },
 };
@@ -13,7 +13,7 @@ use clap::Args;
 use ipnet::IpNet;
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 /// The driver option of an endpoint that names its interface.
@@ -63,6 +63,15 @@ pub(super) struct EndpointArguments {
     /// A label
     #[arg(short, long = "label", value_name = "KEY[=VALUE]", value_parser = pair)]
     labels: Vec<(String, String)>,
+    /// Who it asks for names that are nobody's here; the host's resolvers when absent
+    #[arg(long = "dns", value_name = "ADDRESS")]
+    dns: Vec<IpAddr>,
+    /// A search domain instead of the host's; "." for none
+    #[arg(long = "dns-search", value_name = "DOMAIN")]
+    dns_search: Vec<DnsWord>,
+    /// An option of resolv.conf instead of the host's
+    #[arg(long = "dns-option", visible_alias = "dns-opt", value_name = "OPTION")]
+    dns_options: Vec<DnsWord>,
     #[command(flatten)]
     host: HostArguments,
 }
@@ -94,7 +103,10 @@ impl EndpointArguments {
             eprintln!("netebpf: warning: {warning}");
         }
         let labels = self.labels.into_iter().collect();
-        let request = EndpointRequest { name, networks, publish, labels, ..Default::default() };
+        let dns =
+            DnsChoice { servers: self.dns, search: self.dns_search, options: self.dns_options };
+        let request =
+            EndpointRequest { name, networks, publish, labels, dns, ..Default::default() };
         Ok((request, self.host.choice()))
     }
 }

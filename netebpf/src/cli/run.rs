@@ -12,6 +12,7 @@ use crate::{
         Launch,
         api::{Changes, CreateRequest, EndpointView, ProcessReport, RemoveRequest, path},
     },
+    dns::etc_directories,
     model::Service,
 };
 use clap::Args;
@@ -70,6 +71,7 @@ impl Run {
             environment: &service.environment,
             working_dir: service.working_dir.as_deref(),
             namespace: view.endpoint.namespace.path(),
+            etc: &etc_directories(&context.instance, &view.endpoint),
         };
         let id = view.endpoint.id.to_string();
         let child = match foreground::start(&launch, true) {

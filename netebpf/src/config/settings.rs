@@ -10,7 +10,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use sha2::{Digest, Sha256};
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -34,6 +34,8 @@ pub struct Settings {
     pub flow_quota: u32,
     /// How many of those can be unconfirmed.
     pub embryonic_quota: u32,
+    /// Who is asked for names that are not ours; the resolvers of the host's resolv.conf when empty.
+    pub upstreams: Vec<SocketAddr>,
 }
 
 /// Docker's `bip`: the gateway's address with the prefix length of its subnet.
@@ -68,6 +70,7 @@ impl Settings {
             flow_capacity: abi.flow_capacity,
             flow_quota: abi.flow_quota,
             embryonic_quota: abi.embryonic_quota,
+            upstreams: Vec::new(),
         }
     }
 }
@@ -155,6 +158,11 @@ pub enum SettingsProblem {
         /// Flows of that.
         most: u32,
     },
+    /// Not an address of a resolver.
+    #[error(
+        "dns: upstreams: {0:?} is wrong; write ADDRESS or ADDRESS:PORT, such as 9.9.9.9 or [fd00::1]:5353"
+    )]
+    Upstream(String),
     /// A section that would have no effect yet.
     #[error("{0}: it is not there yet, a later version reads it; take it out")]
     Later(&'static str),
@@ -175,7 +183,7 @@ struct File {
     snat_port_range: Option<String>,
     no_masquerade: Vec<IpNet>,
     flows: Flows,
-    dns: Option<IgnoredAny>,
+    dns: Dns,
     api: Option<IgnoredAny>,
 }
 
@@ -184,6 +192,12 @@ struct File {
 struct FilePool {
     base: IpNet,
     size: u8,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct Dns {
+    upstreams: Vec<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -225,9 +239,8 @@ pub fn load(path: &Path) -> Result<Settings, SettingsError> {
 }
 
 fn check(raw: File, seed: &[u8]) -> Result<Settings, SettingsProblem> {
-    let later = [("dns", &raw.dns), ("api", &raw.api)];
-    if let Some((section, _)) = later.into_iter().find(|(_, value)| value.is_some()) {
-        return Err(SettingsProblem::Later(section));
+    if raw.api.is_some() {
+        return Err(SettingsProblem::Later("api"));
     }
     let mut settings = Settings::new(seed);
     if let Some(pools) = raw.default_address_pools {
@@ -259,6 +272,7 @@ fn check(raw: File, seed: &[u8]) -> Result<Settings, SettingsProblem> {
         return Err(SettingsProblem::NoMasquerade(*net));
     }
     settings.no_masquerade = raw.no_masquerade;
+    settings.upstreams = raw.dns.upstreams.into_iter().map(upstream).collect::<Result<_, _>>()?;
     let capacity = raw.flows.capacity.unwrap_or(settings.flow_capacity);
     if !(1024..=1 << 24).contains(&capacity) {
         return Err(SettingsProblem::Capacity(capacity));
@@ -275,6 +289,13 @@ fn check(raw: File, seed: &[u8]) -> Result<Settings, SettingsProblem> {
     settings.flow_capacity = capacity;
     (settings.flow_quota, settings.embryonic_quota) = (quota, embryonic);
     Ok(settings)
+}
+
+fn upstream(text: String) -> Result<SocketAddr, SettingsProblem> {
+    let address = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    let upstream = address.ok().or_else(|| text.parse().ok());
+    let good = |address: &SocketAddr| address.port() > 0 && !address.ip().is_unspecified();
+    upstream.filter(good).ok_or(SettingsProblem::Upstream(text))
 }
 
 fn pool(FilePool { base, size }: FilePool) -> Result<Pool, SettingsProblem> {

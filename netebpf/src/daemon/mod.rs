@@ -12,6 +12,7 @@ pub mod api;
 mod background;
 mod engine;
 mod error;
+mod etc;
 mod events;
 mod logs;
 mod lookup;
@@ -30,6 +31,7 @@ pub(crate) use process::{Launch, is_alive, now};
 
 use crate::{
     config::settings,
+    dns::Upstreams,
     state::{Instance, Lock, LockError},
 };
 use engine::{Engine, Exited, Snapshot};
@@ -54,6 +56,8 @@ use tokio::{
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long the host's interfaces must have been quiet before they are looked at again.
 const QUIET: Duration = Duration::from_millis(200);
+/// How often the host's resolv.conf is looked at.
+const RESOLVERS: Duration = Duration::from_secs(1);
 /// How often flows are looked through for those that expired.
 const EXPIRY: Duration = Duration::from_secs(1);
 
@@ -172,7 +176,9 @@ async fn serve(instance: &Instance, announcer: &mut Announcer) -> Result<(), Dae
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("catch SIGINT"))?;
     let settings = settings::load(settings::PATH.as_ref())?;
     let (sender, exited) = mpsc::unbounded_channel();
-    let (engine, warnings) = Engine::open(instance, settings, sender).await?;
+    let upstreams = Arc::new(Upstreams::new(settings.upstreams.clone()));
+    let (engine, warnings) =
+        Engine::open(instance, settings, sender, Arc::clone(&upstreams)).await?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let daemon = Arc::new(Daemon {
         snapshot: RwLock::new(Arc::new(engine.snapshot())),
@@ -184,6 +190,7 @@ async fn serve(instance: &Instance, announcer: &mut Announcer) -> Result<(), Dae
     tokio::spawn(follow_processes(Arc::clone(&daemon), exited));
     tokio::spawn(follow_host(Arc::clone(&daemon)));
     tokio::spawn(expire_flows(Arc::clone(&daemon)));
+    tokio::spawn(follow_resolvers(Arc::clone(&daemon), upstreams));
     tokio::spawn(shorten_logs(instance.clone()));
     announcer.ready(&warnings);
     let mut ended = daemon.ended.subscribe();
@@ -206,7 +213,7 @@ async fn serve(instance: &Instance, announcer: &mut Announcer) -> Result<(), Dae
     // A change that has begun is brought to its end; a connection that only idles is not waited for.
     let mut engine = Arc::clone(&daemon.engine).lock_owned().await;
     let _ = timeout(Duration::from_secs(1), server).await;
-    engine.let_go();
+    engine.let_go().await;
     // Never unlocked again: from now on the next daemon may be at work, and no task of ours beside it.
     std::mem::forget(engine);
     Ok(())
@@ -271,6 +278,21 @@ async fn follow_once(daemon: &Arc<Daemon>) -> Result<(), Error> {
         Err(error) => tracing::error!("{error}"),
     }
     Ok(())
+}
+
+/// What was written of the host's resolv.conf is written again when that changes; and a resolver that could
+/// not be is tried again.
+async fn follow_resolvers(daemon: Arc<Daemon>, upstreams: Arc<Upstreams>) {
+    let mut ticks = interval(RESOLVERS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if upstreams.needs_a_look() {
+            let Ok(mut turn) = Turn::take(&daemon).await else { return };
+            let lines = turn.engine.serve_names().await;
+            lines.iter().for_each(|line| tracing::warn!("{line}"));
+        }
+    }
 }
 
 async fn shorten_logs(instance: Instance) {

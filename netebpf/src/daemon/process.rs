@@ -4,6 +4,7 @@
 //! signals go through a pidfd that was opened before the start time was read, so they never reach
 //! another process that got the same id.
 
+use super::etc::Etc;
 use crate::{
     model::{Endpoint, Id},
     state::{Exit, Process},
@@ -100,6 +101,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) working_dir: Option<&'a Path>,
     /// The network namespace to enter.
     pub(crate) namespace: &'a Path,
+    /// Directories whose files it sees in /etc, the later one's first.
+    pub(crate) etc: &'a [PathBuf],
 }
 
 /// Why a command does not run.
@@ -157,11 +160,13 @@ impl Launch<'_> {
         if let Some(directory) = self.working_dir {
             command.current_dir(directory);
         }
-        // SAFETY: the closure makes one system call on a descriptor that it owns, and allocates nothing.
+        let etc = Etc::of(self.etc);
+        // SAFETY: the closure makes system calls on what it owns, and allocates nothing.
         unsafe {
             command.pre_exec(move || {
                 let kind = Some(LinkNameSpaceType::Network);
-                Ok(move_into_link_name_space(namespace.as_fd(), kind)?)
+                move_into_link_name_space(namespace.as_fd(), kind)?;
+                etc.mount()
             });
         }
         Ok(command)
@@ -351,6 +356,7 @@ mod tests {
             environment: &NONE,
             working_dir: None,
             namespace: Path::new("/proc/self/ns/net"),
+            etc: &[],
         }
     }
 

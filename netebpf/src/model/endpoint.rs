@@ -1,6 +1,6 @@
 //! An endpoint: a network namespace on one or more networks.
 
-use super::{Id, InterfaceName, Origin, PortMapping, mac::MacText};
+use super::{DnsChoice, Id, InterfaceName, Origin, PortMapping, mac::MacText};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -102,6 +102,9 @@ pub struct Endpoint {
     /// What runs in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
+    /// What was said about the names that it looks up.
+    #[serde(default, skip_serializing_if = "DnsChoice::is_empty")]
+    pub dns: DnsChoice,
     /// Removed when its command ends (`run --rm`).
     #[serde(default)]
     pub remove_on_exit: bool,

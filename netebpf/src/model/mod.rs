@@ -4,6 +4,7 @@
 //! without the kernel (see [`crate::config`] and [`crate::ipam`]), so nothing behind the door checks
 //! again. [`Desired`] is the one thing that `plan` compares with the kernel and that `state` keeps.
 
+mod dns;
 mod endpoint;
 mod id;
 mod mac;
@@ -13,6 +14,7 @@ mod port;
 pub mod requests;
 pub mod resolve;
 
+pub use dns::{DnsChoice, DnsWord, DnsWordError};
 pub use endpoint::{Attachment, Endpoint, Namespace, Service};
 pub use id::{Id, InterfaceName, InterfaceNameError};
 pub use mac::{MacError, MacText};

@@ -1,7 +1,7 @@
 //! A network: a bridge, its subnets, what it lets through.
 
 use super::mac::MacText;
-use super::{Id, InterfaceName, Origin};
+use super::{Id, InterfaceName, Origin, requests::DEFAULT_NETWORK};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -117,6 +117,12 @@ pub struct Network {
 }
 
 impl Network {
+    /// Whether endpoints on it know one another by name: on every network but the one that the command
+    /// line's endpoints join by default.
+    pub fn has_names(&self) -> bool {
+        self.name != DEFAULT_NETWORK
+    }
+
     /// The subnet of a family.
     pub fn subnet(&self, v6: bool) -> Option<&Subnet> {
         self.subnets.iter().find(|subnet| subnet.net.addr().is_ipv6() == v6)

@@ -4,7 +4,7 @@
 //! **Invariant**: each value is well-formed by itself (an address is an address, a name can be one);
 //! whether it fits what else there is, [`super::resolve`] says.
 
-use super::{Driver, GatewayMode, InterfaceName, MacText, Place, Service, Transport};
+use super::{DnsChoice, Driver, GatewayMode, InterfaceName, MacText, Place, Service, Transport};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -216,6 +216,9 @@ pub struct EndpointRequest {
     /// What runs in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
+    /// What is said about the names that it looks up.
+    #[serde(default, skip_serializing_if = "DnsChoice::is_empty")]
+    pub dns: DnsChoice,
     /// Removed when its command ends (`run --rm`).
     #[serde(default)]
     pub remove_on_exit: bool,

@@ -66,6 +66,7 @@ fn endpoint(name: &str, network: &Network, host: u8) -> Endpoint {
         }],
         ports: Vec::new(),
         service: None,
+        dns: Default::default(),
         remove_on_exit: false,
         labels: BTreeMap::new(),
         created: 0,

@@ -178,6 +178,7 @@ pub(crate) fn endpoint(instance: &Instance, name: &str, network: &Network, host:
             allow_from: Vec::new(),
         }],
         service: None,
+        dns: Default::default(),
         remove_on_exit: false,
         labels: BTreeMap::new(),
         created: 0,

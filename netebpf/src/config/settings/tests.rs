@@ -33,6 +33,8 @@ fn every_setting_is_read() {
         capacity = 4096
         quota = 1024
         embryonic_quota = 100
+        [dns]
+        upstreams = ["9.9.9.9", "127.0.0.1:5353", "fd00::1", "[fd00::1]:5353"]
     "#;
     let settings = parse(text, "config.toml", b"host").unwrap();
     assert_eq!(settings.bip.net.to_string(), "10.1.0.0/24");
@@ -40,6 +42,8 @@ fn every_setting_is_read() {
     assert_eq!(settings.snat_ports, (40_000, 50_000));
     assert_eq!((settings.flow_capacity, settings.flow_quota), (4096, 1024));
     assert_eq!(settings.embryonic_quota, 100);
+    let upstreams: Vec<String> = settings.upstreams.iter().map(ToString::to_string).collect();
+    assert_eq!(upstreams, ["9.9.9.9:53", "127.0.0.1:5353", "[fd00::1]:53", "[fd00::1]:5353"]);
     let bases: Vec<bool> = settings.pools.iter().map(|pool| pool.base.addr().is_ipv6()).collect();
     assert_eq!(bases, [true, false], "IPv6 keeps its default pool");
 }
@@ -48,8 +52,9 @@ fn every_setting_is_read() {
 fn every_wrong_setting_has_its_message() {
     let cases = [
         (
-            "[dns]\nupstreams = [\"9.9.9.9\"]",
-            "dns: it is not there yet, a later version reads it; take it out",
+            "[dns]\nupstreams = [\"nine\"]",
+            "dns: upstreams: \"nine\" is wrong; write ADDRESS or ADDRESS:PORT, such as 9.9.9.9 or \
+             [fd00::1]:5353",
         ),
         (
             "api.listen = [\"127.0.0.1:2380\"]",

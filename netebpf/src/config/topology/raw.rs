@@ -108,6 +108,15 @@ pub(super) struct Service {
     pub(super) working_dir: Option<Text>,
     /// An existing namespace, such as /run/netns/app. Ours, not Compose's.
     pub(super) netns: Option<Text>,
+    /// Who is asked for names that are nobody's here; the host's resolvers when absent.
+    #[schemars(with = "Option<TextOrList>")]
+    pub(super) dns: Option<At<Shape<NoMap>>>,
+    /// Search domains; the host's when absent.
+    #[schemars(with = "Option<TextOrList>")]
+    pub(super) dns_search: Option<At<Shape<NoMap>>>,
+    /// Options of resolv.conf; the host's when absent.
+    #[schemars(with = "Option<TextOrList>")]
+    pub(super) dns_opt: Option<At<Shape<NoMap>>>,
     /// Labels.
     #[schemars(with = "Option<ListOrMap>")]
     pub(super) labels: Option<At<Shape<Entries<Text>>>>,
@@ -206,7 +215,7 @@ enum ListOrMap {
     Map(Entries<Option<Text>>),
 }
 
-/// The schema of [`Shape`] where it is a command.
+/// The schema of [`Shape`] where it is a command, or about names.
 #[derive(JsonSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]

@@ -12,11 +12,11 @@ use super::{
 use crate::{
     config::ports,
     model::{
-        InterfaceName, Service,
+        DnsChoice, InterfaceName, Service,
         requests::{AttachmentRequest, EndpointRequest, PublishSpec, check_name},
     },
 };
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
 
 type Networks = At<Shape<raw::Attachments>>;
 type Environment = At<Shape<Entries<Option<Text>>>>;
@@ -42,6 +42,11 @@ impl Reader {
             networks: networks(of, key, joined, names)?,
             publish: publish(of, raw.ports.unwrap_or_default())?,
             service,
+            dns: DnsChoice {
+                servers: words_of(of, "dns", raw.dns, "an address of a resolver")?,
+                search: words_of(of, "dns_search", raw.dns_search, "a search domain")?,
+                options: words_of(of, "dns_opt", raw.dns_opt, "an option of resolv.conf")?,
+            },
             remove_on_exit: false,
             labels: of.pairs("labels", raw.labels)?,
             place: Some(of.reader.at(key)),
@@ -211,6 +216,26 @@ fn service(
     };
     // As in Compose, an empty command is none.
     Ok((!command.is_empty()).then_some(Service { command, environment, working_dir }))
+}
+
+/// One word or a list of them.
+fn words_of<T: FromStr>(
+    of: &mut Of,
+    key: &'static str,
+    raw: Option<At<Shape<NoMap>>>,
+    meant: &'static str,
+) -> Result<Vec<T>, ConfigError> {
+    let Some(raw) = raw else { return Ok(Vec::new()) };
+    let at = raw.with(String::new());
+    let words = match raw.value {
+        Shape::Scalar(text) if text.is_empty() => Vec::new(),
+        Shape::Scalar(text) => vec![at.with(text)],
+        Shape::List(list) => list,
+        Shape::Map(NoMap) => {
+            return Err(of.error(&at, Fault::Shape { key, meant: "one value or a list of values" }));
+        }
+    };
+    words.iter().map(|word| of.parsed(key, word, meant)).collect()
 }
 
 fn variables(of: &Of, shape: &Environment) -> Result<BTreeMap<String, String>, ConfigError> {

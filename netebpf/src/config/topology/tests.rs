@@ -71,7 +71,7 @@ fn every_wrong_file_has_its_message() {
         (
             "services:\n  web:\n    prots: []\n",
             "3:5: service \"web\": unknown key \"prots\"; known are container_name, networks, ports, \
-             command, environment, working_dir, netns, labels",
+             command, environment, working_dir, netns, dns, dns_search, dns_opt, labels",
         ),
         (
             "networks: {a: {subnet: 10.0.0.0/8}}\n",

@@ -14,6 +14,7 @@ use super::{Error, api::FlowFilter, events::Events, ports::HeldPorts, process::n
 use crate::{
     apply::{self, Journal, Mode, Report},
     config::settings::Settings,
+    dns::{Serving, Upstreams},
     kernel::{FlowSnapshot, Kernel, Look, NetnsError, Outside, Watch, netns},
     model::{Desired, Namespace, Network, Origin, requests::DEFAULT_NETWORK},
     plan::Action,
@@ -21,7 +22,7 @@ use crate::{
 };
 use netebpf_common::abi;
 use processes::Watches;
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc};
 use tokio::sync::mpsc;
 
 pub(super) use processes::Exited;
@@ -36,6 +37,7 @@ pub(super) struct Engine {
     held: HeldPorts,
     watches: Watches,
     events: Events,
+    names: Serving,
     /// What flows stood on when it was last looked at.
     outside: Option<Outside>,
     started: u64,
@@ -83,6 +85,7 @@ impl Engine {
         instance: &Instance,
         settings: Settings,
         exited: mpsc::UnboundedSender<Exited>,
+        upstreams: Arc<Upstreams>,
     ) -> Result<(Self, Vec<String>), Error> {
         let loaded = state::load(instance)?;
         let mut kernel = Kernel::open(instance)?;
@@ -104,6 +107,7 @@ impl Engine {
             held: HeldPorts::default(),
             watches: Watches::new(exited),
             events,
+            names: Serving::new(instance.clone(), upstreams),
             outside: None,
             started: now(),
             ended: false,
@@ -130,6 +134,7 @@ impl Engine {
             Ok(lines) => lines.iter().for_each(|line| tracing::info!("{line}")),
             Err(error) => warnings.push(error.to_string()),
         }
+        warnings.extend(engine.serve_names().await);
         match engine.end_stranded_flows().await {
             Ok(line) => warnings.extend(line),
             Err(error) => warnings.push(error.to_string()),
@@ -257,8 +262,14 @@ impl Engine {
         }
     }
 
-    /// Gives the ports back, as the last thing of a daemon that ends.
-    pub(super) fn let_go(&mut self) {
+    /// Lets every endpoint know the names of what is desired. Answers with what is wrong since the last time.
+    pub(super) async fn serve_names(&mut self) -> Vec<String> {
+        self.names.serve(&self.state.desired).await
+    }
+
+    /// Gives ports and names back, as the last thing of a daemon that ends.
+    pub(super) async fn let_go(&mut self) {
+        self.names.close().await;
         self.held = HeldPorts::default();
     }
 
@@ -286,7 +297,9 @@ impl Engine {
             apply::reconcile(&mut self.kernel, &desired, &mut journal, Mode::Apply).await?;
         self.follow_names().await?;
         self.kernel.remember_uplinks(&desired.uplinks).await?;
-        Ok(summary(report))
+        let mut changes = summary(report);
+        changes.extend(self.serve_names().await);
+        Ok(changes)
     }
 
     /// Writes the uplinks down, for a daemon that starts while one is down. Not between [`Engine::reconcile`] and

@@ -176,8 +176,16 @@ impl Engine {
         let desired = self.state.desired.clone();
         let mut journal = StateJournal { instance: &self.instance, state: &mut self.state };
         let orphans = apply::orphans(&self.kernel, &desired, &journal).await?;
+        let files = self.names.orphans(&desired);
+        let removed = files.iter().map(|path| format!("remove {}", path.display()));
         if dry_run {
-            return Ok(orphans.iter().map(ToString::to_string).collect());
+            let orphans = orphans.iter().map(ToString::to_string);
+            return Ok(orphans.chain(removed).collect());
+        }
+        for file in &files {
+            if let Err(error) = self.names.remove(file) {
+                tracing::error!("{}: {error}", file.display());
+            }
         }
         for orphan in &orphans {
             // Nobody knows any more what runs in it.
@@ -190,7 +198,7 @@ impl Engine {
         if !errors.is_empty() {
             return Err(Error::Teardown(Box::new(errors.swap_remove(0)), errors.len()));
         }
-        Ok(actions.iter().map(ToString::to_string).collect())
+        Ok(actions.iter().map(ToString::to_string).chain(removed).collect())
     }
 
     pub(super) async fn plan(&mut self, next: &Desired) -> Result<Vec<String>, Error> {

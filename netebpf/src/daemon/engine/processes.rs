@@ -6,6 +6,7 @@ use crate::{
         Error,
         process::{self, Launch, Watched, boot_id, describe, now},
     },
+    dns,
     kernel::netns,
     model::{Desired, Endpoint, Namespace, Origin},
     observe::Event,
@@ -329,6 +330,7 @@ impl Engine {
             environment: &service.environment,
             working_dir: service.working_dir.as_deref(),
             namespace,
+            etc: &dns::etc_directories(&self.instance, endpoint),
         };
         let pid = launch
             .spawn_detached(&self.instance.log_file(name))

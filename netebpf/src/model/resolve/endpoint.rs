@@ -152,6 +152,7 @@ impl<'a> Resolver<'a> {
             attachments,
             ports,
             service: draft.request.service.clone(),
+            dns: draft.request.dns.clone(),
             remove_on_exit: draft.request.remove_on_exit,
             labels: draft.request.labels.clone(),
             created: draft.previous.map_or(self.context.facts.now, |endpoint| endpoint.created),

@@ -1,0 +1,66 @@
+//! The sockets at 127.0.0.11 inside a namespace.
+//!
+//! **Invariant**: they are made in the namespace and belong to it; the thread that made them is gone before
+//! they are used. One alone is none: names are there by UDP and TCP, or not at all.
+
+use super::RESOLVER_SOCKET;
+use crate::kernel::{NetnsError, netns};
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, listen, socket_with,
+    sockopt::{set_ip_freebind, set_socket_reuseaddr, set_socket_reuseport},
+};
+use std::{io, os::fd::OwnedFd, path::Path};
+use tokio::net::{TcpListener, UdpSocket};
+
+/// How many connections wait to be accepted.
+const BACKLOG: i32 = 128;
+
+/// Why a namespace has no resolver.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SocketError {
+    /// It cannot be entered.
+    #[error(transparent)]
+    Namespace(#[from] NetnsError),
+    /// A program inside has the port.
+    #[error(
+        "a program in its namespace has {RESOLVER_SOCKET} ({0}): names are served when it ends"
+    )]
+    Taken(&'static str),
+    /// The system refused.
+    #[error("{RESOLVER_SOCKET} ({0}): {1}")]
+    Io(&'static str, io::Error),
+}
+
+/// Makes both.
+pub(super) fn open(namespace: &Path) -> Result<(UdpSocket, TcpListener), SocketError> {
+    let made = netns::run_in(namespace, || {
+        let udp = socket(SocketType::DGRAM).map_err(|errno| error("udp", errno))?;
+        let tcp = socket(SocketType::STREAM).map_err(|errno| error("tcp", errno))?;
+        listen(&tcp, BACKLOG).map_err(|errno| error("tcp", errno))?;
+        Ok::<_, SocketError>((udp, tcp))
+    });
+    let (udp, tcp) = made??;
+    let udp = UdpSocket::from_std(udp.into()).map_err(|error| SocketError::Io("udp", error))?;
+    let tcp = TcpListener::from_std(tcp.into()).map_err(|error| SocketError::Io("tcp", error))?;
+    Ok((udp, tcp))
+}
+
+/// One that leaves room for a program of the endpoint that serves names at all its addresses, where that
+/// program shares ports, too; ours is the more particular address.
+fn socket(kind: SocketType) -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::INET, kind, flags, None)?;
+    set_socket_reuseaddr(&socket, true)?;
+    set_socket_reuseport(&socket, true)?;
+    // Also while the loopback interface is down.
+    set_ip_freebind(&socket, true)?;
+    bind(&socket, &RESOLVER_SOCKET)?;
+    Ok(socket)
+}
+
+fn error(transport: &'static str, errno: rustix::io::Errno) -> SocketError {
+    match errno {
+        rustix::io::Errno::ADDRINUSE => SocketError::Taken(transport),
+        errno => SocketError::Io(transport, errno.into()),
+    }
+}
