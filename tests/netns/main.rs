@@ -6,6 +6,7 @@ mod bad_input;
 mod bulk;
 mod commands;
 mod daemon;
+mod dns;
 mod events;
 mod flows;
 mod gateways;
@@ -34,6 +35,7 @@ fn main() -> std::process::ExitCode {
         isolation::TESTS,
         spoofing::TESTS,
         obscure::TESTS,
+        dns::TESTS,
         flows::TESTS,
         whole::TESTS,
         bulk::TESTS,

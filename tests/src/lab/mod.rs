@@ -20,6 +20,7 @@
 //! counted a wrong checksum; the table of flows was whole; `down` left no interface, namespace, pin, file, process or
 //! changed sysctl.
 
+mod dns;
 pub mod family;
 pub mod frame;
 mod netebpf;
@@ -34,6 +35,7 @@ mod topology;
 pub mod traffic;
 mod wire;
 
+pub use dns::{Asked, Reply, Upstream, Way, question, record};
 pub use family::{Family, both};
 pub use netebpf::{Ran, Running, binary};
 pub use ns::Ns;
@@ -203,10 +205,31 @@ impl Lab {
 
     /// Settings for the daemons that are started from now on.
     pub fn settings(&self, text: &str) {
-        let etc = self.files.path().join("etc");
-        fs::create_dir_all(etc.join("netebpf")).expect("a directory in our own");
-        fs::write(etc.join("netebpf/config.toml"), text).expect("a file in our own directory");
-        self.etc.set(etc).expect("once is enough");
+        self.etc_file("netebpf/config.toml", text);
+    }
+
+    /// A file in the place of one in `/etc`, which nothing else is in from now on: for netebpf, and for commands
+    /// that are started by [`Lab::tool_with_etc`].
+    pub fn etc_file(&self, name: &str, text: &str) {
+        let etc = self.etc.get_or_init(|| self.files.path().join("etc"));
+        let path = etc.join(name);
+        fs::create_dir_all(path.parent().expect("below the directory")).expect("in our own");
+        fs::write(path, text).expect("a file in our own directory");
+    }
+
+    /// What a file in the place of one in `/etc` holds now.
+    pub fn read_etc_file(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.etc.get()?.join(name)).ok()
+    }
+
+    /// Runs a tool on the host that sees what netebpf sees of `/etc`.
+    pub fn tool_with_etc(&self, program: &str, arguments: &[&str]) -> Ran {
+        let mut command = self.host.command(program);
+        if let Some(etc) = self.etc.get() {
+            ns::instead_of_etc(&mut command, etc);
+        }
+        command.args(arguments);
+        netebpf::finish(command, "")
     }
 
     /// The instance's name.

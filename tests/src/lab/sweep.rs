@@ -9,9 +9,12 @@ use std::{fs, path::Path};
 /// Where an instance leaves things.
 pub(super) const PLACES: [&str; 3] = ["/run/netebpf", "/var/lib/netebpf", "/sys/fs/bpf/netebpf"];
 
+/// Where files for programs in a namespace are, a directory for each.
+pub(super) const ETC_NETNS: &str = "/etc/netns";
+
 /// Removes what the tests of dead processes left.
 pub fn sweep() {
-    for name in PLACES.iter().chain(&["/run/netns"]).flat_map(|place| entries(place)) {
+    for name in PLACES.iter().chain(&["/run/netns", ETC_NETNS]).flat_map(|place| entries(place)) {
         let pid = name.strip_prefix("nbt-").and_then(|rest| rest.split('-').next());
         if let Some(pid) = pid.and_then(|pid| pid.parse::<u32>().ok())
             && !Path::new(&format!("/proc/{pid}")).exists()
@@ -40,7 +43,7 @@ pub(super) fn remove(prefix: &str) {
     for name in &names {
         ns::ip(&["netns", "delete", name]);
     }
-    for place in PLACES {
+    for place in PLACES.into_iter().chain([ETC_NETNS]) {
         for name in entries(place).filter(|name| name.starts_with(prefix)) {
             let path = Path::new(place).join(name);
             if let Err(error) = fs::remove_dir_all(&path) {
@@ -55,7 +58,7 @@ pub(super) fn namespaces(prefix: &str) -> Vec<String> {
     entries("/run/netns").filter(|name| name.starts_with(prefix)).collect()
 }
 
-fn entries(directory: &str) -> impl Iterator<Item = String> + use<> {
+pub(super) fn entries(directory: &str) -> impl Iterator<Item = String> + use<> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok())
 }

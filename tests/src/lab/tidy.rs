@@ -1,6 +1,9 @@
 //! What a host looks like, and that nothing of an instance is left.
 
-use super::{Ns, sweep::PLACES};
+use super::{
+    Ns,
+    sweep::{ETC_NETNS, PLACES, entries},
+};
 use std::{
     collections::BTreeMap,
     fs,
@@ -95,6 +98,9 @@ pub(super) fn nothing_left(instance: &str, host: &Ns) {
     }
     let namespaces = super::sweep::namespaces(&format!("{instance}."));
     assert!(namespaces.is_empty(), "namespaces are left: {namespaces:?}");
+    let prefix = format!("{instance}.");
+    let files: Vec<String> = entries(ETC_NETNS).filter(|name| name.starts_with(&prefix)).collect();
+    assert!(files.is_empty(), "files for namespaces are left: {files:?}");
     // A daemon that was told to end may need a moment to be gone.
     super::eventually("the host's processes to end", || host.processes().is_empty());
 }

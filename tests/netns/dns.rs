@@ -1,0 +1,501 @@
+//! Names, as programs in an endpoint ask for them.
+
+use hickory_proto::op::ResponseCode;
+use netebpf_tests::lab::{
+    Family, Lab, Ns, Upstream, Way, both, eventually,
+    family::{C1, C2, HOST, LAN, SERVER},
+    moment, topology,
+};
+use std::{
+    collections::BTreeSet,
+    io::{Read, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    time::{Duration, Instant},
+};
+
+netebpf_tests::tests![
+    names,
+    one_alias_of_several,
+    a_change_is_known_when_it_returns,
+    others_are_asked,
+    a_slow_resolver_delays_nobody,
+    the_next_resolver_is_asked,
+    resolvers_are_followed,
+    resolvers_of_ones_own,
+    internal_networks_ask_nobody,
+    the_default_network,
+    resolv_conf,
+    resolv_conf_of_others_stays,
+    a_daemon_that_is_killed,
+    nonsense,
+    too_many_connections,
+    a_port_that_is_taken,
+];
+
+const OUTSIDE: (Ipv4Addr, Ipv6Addr) =
+    (Ipv4Addr::new(203, 0, 113, 80), Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 0x80));
+
+fn upstream(ns: &Ns, at: IpAddr) -> Upstream {
+    Upstream::start(ns, at, OUTSIDE.0, OUTSIDE.1)
+}
+
+fn set(words: &[&str]) -> BTreeSet<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// A laboratory whose host asks a resolver behind the router, one of each family.
+fn lab_with_resolv_conf(servers: &[IpAddr]) -> Lab {
+    let lab = Lab::bare();
+    resolv_conf_of_the_host(&lab, servers);
+    lab
+}
+
+fn resolv_conf_of_the_host(lab: &Lab, servers: &[IpAddr]) {
+    let servers: String = servers.iter().map(|ip| format!("nameserver {ip}\n")).collect();
+    let text = format!("{servers}search example.com\noptions timeout:3 ndots:2\n");
+    lab.etc_file("resolv.conf", &text);
+}
+
+fn names() {
+    let lab = Lab::up(&topology());
+    let (c1, i1) = (lab.endpoint("c1"), lab.endpoint("i1"));
+    for way in [Way::Udp, Way::Edns(1232), Way::Tcp] {
+        both(|family| {
+            let (kind, mine, others) = match family {
+                Family::V4 => ("A", C1.of(family), C2.of(family)),
+                Family::V6 => ("AAAA", C1.of(family), C2.of(family)),
+            };
+            for name in ["c2", "C2", "c2.front", "c2.Front"] {
+                let reply = c1.resolve_by(way, name, kind);
+                assert!(reply.authoritative && !reply.truncated);
+                assert_eq!(reply.ok(), [others.to_string()], "{name}");
+            }
+            assert_eq!(c1.resolve_by(way, "c1", kind).ok(), [mine.to_string()]);
+            let reverse = reverse_name(others);
+            assert_eq!(c1.resolve_by(way, &reverse, "PTR").ok(), ["c2.front."]);
+        });
+        for kind in ["MX", "TXT", "SRV"] {
+            assert!(c1.resolve_by(way, "c2", kind).ok().is_empty(), "{kind}");
+        }
+        // Another network's.
+        let reply = c1.resolve_by(way, &reverse_name([10, 20, 0, 11].into()), "PTR");
+        assert_eq!(reply.code, ResponseCode::NXDomain);
+        assert_eq!(i1.resolve_by(way, "i2", "A").ok(), ["10.30.0.12"]);
+    }
+    let id = lab.json("inspect c2")[0]["Id"].as_str().expect("an identifier")[..12].to_owned();
+    assert_eq!(c1.resolve(&id, "A").ok(), [C2.of(Family::V4).to_string()]);
+    // As programs do.
+    let text = lab.run("exec c1 -- getent ahostsv4 c2").ok();
+    assert!(text.starts_with("10.10.0.12 "), "{text}");
+    let text = lab.run("exec c1 -- getent hosts fd10::12").ok();
+    assert!(text.trim_end().ends_with("c2.front"), "{text}");
+}
+
+/// The name under which an address is looked for (RFC 1035 §3.5, RFC 3596 §2.5).
+fn reverse_name(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+        }
+        IpAddr::V6(v6) => {
+            let digits = v6.octets().into_iter().rev().flat_map(|byte| [byte & 15, byte >> 4]);
+            let digits: String = digits.map(|digit| format!("{digit:x}.")).collect();
+            format!("{digits}ip6.arpa")
+        }
+    }
+}
+
+fn one_alias_of_several() {
+    let lab = Lab::bare();
+    lab.up_text(
+        "name: lab\n\
+         networks:\n\
+         \x20 a: {ipam: {config: [{subnet: 10.10.0.0/24}]}}\n\
+         \x20 b: {ipam: {config: [{subnet: 10.20.0.0/24}]}}\n\
+         services:\n\
+         \x20 x: {networks: {a: {ipv4_address: 10.10.0.11, aliases: [www]}}}\n\
+         \x20 y: {networks: {a: {ipv4_address: 10.10.0.12, aliases: [www, lone]}}}\n\
+         \x20 z: {networks: {a: {ipv4_address: 10.10.0.13}, b: {ipv4_address: 10.20.0.13}}}\n\
+         \x20 w: {networks: {a: {ipv4_address: 10.10.0.14}, b: {ipv4_address: 10.20.0.14}}}\n",
+    )
+    .ok();
+    let x = lab.endpoint("x");
+    let both = set(&["10.10.0.11", "10.10.0.12"]);
+    let mut first = BTreeSet::new();
+    for _ in 0..4 {
+        let data = x.resolve("www", "A").ok();
+        assert_eq!(data.iter().cloned().collect::<BTreeSet<_>>(), both);
+        first.insert(data[0].clone());
+    }
+    assert_eq!(first, both, "each was the first");
+    assert_eq!(x.resolve("lone.a", "A").ok(), ["10.10.0.12"]);
+    assert_eq!(x.resolve("z", "A").ok(), ["10.10.0.13"]);
+    let w = lab.endpoint("w");
+    assert_eq!(w.resolve("z", "A").set(), set(&["10.10.0.13", "10.20.0.13"]));
+    assert_eq!(w.resolve("z.b", "A").ok(), ["10.20.0.13"]);
+}
+
+fn a_change_is_known_when_it_returns() {
+    let lab = lab_with_resolv_conf(&[SERVER.of(Family::V4)]);
+    let outside = upstream(&lab.server, SERVER.of(Family::V4));
+    lab.up_again(&topology(), &[]).ok();
+    let c1 = lab.endpoint("c1");
+    for round in 0..5 {
+        let host = 100 + round;
+        lab.run(&format!("create --name new --network front:ip=10.10.0.{host},alias=too")).ok();
+        for name in ["new", "too"] {
+            assert_eq!(c1.resolve(name, "A").ok(), [format!("10.10.0.{host}")]);
+        }
+        assert_eq!(lab.endpoint("new").resolve("c1", "A").ok(), ["10.10.0.11"]);
+        assert_eq!(outside.names(), BTreeSet::new());
+        lab.run("rm new").ok();
+        // Nobody's here: so it is asked outside.
+        assert_eq!(c1.resolve("new", "A").ok(), [OUTSIDE.0.to_string()]);
+        assert_eq!(outside.names(), set(&["new"]));
+    }
+}
+
+fn others_are_asked() {
+    both(|family| {
+        let server = SERVER.of(family);
+        let lab = lab_with_resolv_conf(&[server]);
+        let outside = upstream(&lab.server, server);
+        lab.up_again(&topology(), &[]).ok();
+        let c1 = lab.endpoint("c1");
+        for way in [Way::Udp, Way::Edns(1232), Way::Tcp] {
+            assert_eq!(c1.resolve_by(way, "www.example", "A").ok(), [OUTSIDE.0.to_string()]);
+            assert_eq!(c1.resolve_by(way, "www.example", "AAAA").ok(), [OUTSIDE.1.to_string()]);
+            assert_eq!(c1.resolve_by(way, "nx.example", "A").code, ResponseCode::NXDomain);
+            assert_eq!(c1.resolve_by(way, "fail.example", "A").code, ResponseCode::ServFail);
+            assert_eq!(c1.resolve_by(way, "forged.example", "A").ok(), [OUTSIDE.0.to_string()]);
+            let big = c1.resolve_by(way, "big.example", "TXT");
+            let (count, truncated) = if way == Way::Tcp { (100, false) } else { (0, true) };
+            assert_eq!((big.data.len(), big.truncated), (count, truncated), "{way:?}");
+        }
+        let asked = outside.asked();
+        assert!(asked.iter().all(|asked| asked.from.ip() == HOST.of(family)), "{asked:?}");
+        let ports: BTreeSet<u16> = asked.iter().map(|asked| asked.from.port()).collect();
+        let ids: BTreeSet<u16> = asked.iter().map(|asked| asked.id).collect();
+        assert!(ports.len() > 15 && ids.len() > 15, "each from a port of its own: {asked:?}");
+        // Known here, so nobody outside hears of them.
+        c1.resolve("c2", "MX").ok();
+        c1.resolve(&reverse_name([10, 20, 0, 11].into()), "PTR");
+        assert_eq!(outside.names(), BTreeSet::new());
+    });
+}
+
+fn a_slow_resolver_delays_nobody() {
+    let lab = lab_with_resolv_conf(&[SERVER.of(Family::V4)]);
+    let outside = upstream(&lab.server, SERVER.of(Family::V4));
+    lab.up_again(&topology(), &[]).ok();
+    let c1 = lab.endpoint("c1");
+    // More than may be under way.
+    let waiting: Vec<UdpSocket> = (0..1100)
+        .map(|n| {
+            c1.ask_later(&netebpf_tests::lab::question(
+                Way::Udp,
+                &format!("silent{n}.example"),
+                "A",
+            ))
+        })
+        .collect();
+    let begun = Instant::now();
+    for _ in 0..100 {
+        assert_eq!(c1.resolve("c2", "A").ok(), ["10.10.0.12"]);
+        assert_eq!(c1.resolve_by(Way::Tcp, "c2", "A").ok(), ["10.10.0.12"]);
+    }
+    // What is too much is refused at once; the rest still waits.
+    let refused = |socket: &UdpSocket| {
+        socket.set_nonblocking(true).expect("a socket");
+        let mut buffer = [0; 512];
+        socket.recv(&mut buffer).is_ok_and(|_| buffer[3] & 15 == 2)
+    };
+    let refused = waiting.iter().filter(|socket| refused(socket)).count();
+    if begun.elapsed() < Duration::from_secs(2) {
+        assert!((76..=600).contains(&refused), "{refused} were refused");
+    }
+    assert!(outside.asked().len() >= 400, "the others were asked");
+    // Another endpoint has all of its own.
+    assert_eq!(lab.endpoint("c2").resolve("www.example", "A").ok(), [OUTSIDE.0.to_string()]);
+    // There is an end to it.
+    for socket in &waiting[..3] {
+        socket.set_nonblocking(false).expect("a socket");
+        let mut buffer = [0; 512];
+        socket.recv(&mut buffer).expect("answered");
+        assert_eq!(buffer[3] & 15, 2, "no answer is a failure");
+    }
+    // One connection: the second question is answered before the first.
+    let mut stream = c1.resolver();
+    for name in ["silent.example", "c2"] {
+        let question = netebpf_tests::lab::question(Way::Udp, name, "A");
+        let length = u16::try_from(question.len()).expect("short");
+        stream.write_all(&[&length.to_be_bytes()[..], &question].concat()).expect("taken");
+    }
+    let mut answer = [0; 200];
+    let length = stream.read(&mut answer).expect("answered");
+    assert_eq!(&answer[length - 4..length], &[10, 10, 0, 12]);
+}
+
+fn the_next_resolver_is_asked() {
+    // Nobody is at the first address; the second refuses, the third answers.
+    let dead = "192.0.2.77".parse().expect("an address");
+    let lab = lab_with_resolv_conf(&[dead, LAN.of(Family::V4), SERVER.of(Family::V6)]);
+    let outside = upstream(&lab.server, SERVER.of(Family::V6));
+    lab.up_again(&topology(), &[]).ok();
+    let c1 = lab.endpoint("c1");
+    assert_eq!(c1.resolve("www.example", "A").ok(), [OUTSIDE.0.to_string()]);
+    // One that fails is asked, and the next one counts.
+    let first = Upstream::start(&lab.lan, LAN.of(Family::V4), Ipv4Addr::LOCALHOST, OUTSIDE.1);
+    assert_eq!(c1.resolve("fail.example", "A").code, ResponseCode::ServFail);
+    assert_eq!(
+        (first.names(), outside.names().contains("fail.example")),
+        (set(&["fail.example"]), true)
+    );
+}
+
+fn resolvers_are_followed() {
+    let lab = lab_with_resolv_conf(&[SERVER.of(Family::V4)]);
+    let (old, new) = (
+        upstream(&lab.server, SERVER.of(Family::V4)),
+        Upstream::start(&lab.lan, LAN.of(Family::V4), Ipv4Addr::new(203, 0, 113, 81), OUTSIDE.1),
+    );
+    lab.up_again(&topology(), &[]).ok();
+    let c1 = lab.endpoint("c1");
+    assert_eq!(c1.resolve("www.example", "A").ok(), [OUTSIDE.0.to_string()]);
+    assert_eq!((old.names().len(), new.names().len()), (1, 0));
+    lab.etc_file(
+        "resolv.conf",
+        &format!("nameserver {}\nsearch new.example\n", LAN.of(Family::V4)),
+    );
+    assert_eq!(c1.resolve("www.example", "A").ok(), ["203.0.113.81"]);
+    assert_eq!((old.names().len(), new.names().len()), (0, 1));
+    // What is written of it follows.
+    let file = format!("netns/{}.c1/resolv.conf", lab.instance());
+    let written = || lab.read_etc_file(&file).is_some_and(|text| text.contains("new.example"));
+    eventually("the endpoint's resolv.conf to follow", written);
+}
+
+fn resolvers_of_ones_own() {
+    let lab = lab_with_resolv_conf(&[LAN.of(Family::V4)]);
+    lab.settings(&format!("dns = {{ upstreams = [\"{}\"] }}", SERVER.of(Family::V4)));
+    let (settings, hosts) =
+        (upstream(&lab.server, SERVER.of(Family::V4)), upstream(&lab.lan, LAN.of(Family::V4)));
+    lab.up_text(&format!(
+        "name: lab\nnetworks: {{front: {{}}}}\nservices:\n  a: {{networks: [front]}}\n  \
+         b: {{networks: [front], dns: {}, dns_search: [corp.example], dns_opt: [use-vc]}}\n",
+        LAN.of(Family::V4)
+    ))
+    .ok();
+    assert_eq!(lab.endpoint("a").resolve("www.example", "A").ok(), [OUTSIDE.0.to_string()]);
+    assert_eq!((settings.names().len(), hosts.names().len()), (1, 0));
+    assert_eq!(lab.endpoint("b").resolve("www.example", "A").ok(), [OUTSIDE.0.to_string()]);
+    assert_eq!((settings.names().len(), hosts.names().len()), (0, 1));
+    assert_eq!(lab.endpoint("b").resolve("a", "TXT").ok(), [""; 0]);
+    let text = lab.run("exec b -- cat /etc/resolv.conf").ok();
+    let lines: Vec<&str> = text.lines().skip(1).collect();
+    assert_eq!(lines, ["nameserver 127.0.0.11", "search corp.example", "options ndots:0 use-vc"]);
+    lab.run("run --dns nonsense -- true").fails_saying(2, &["--dns", "nonsense"]);
+    lab.up_text("name: lab\nservices: {a: {dns: nonsense}}\n")
+        .fails_saying(1, &["dns", "nonsense"]);
+}
+
+fn internal_networks_ask_nobody() {
+    let lab = lab_with_resolv_conf(&[SERVER.of(Family::V4)]);
+    let outside = upstream(&lab.server, SERVER.of(Family::V4));
+    lab.up_again(&topology(), &[]).ok();
+    let i1 = lab.endpoint("i1");
+    for way in [Way::Udp, Way::Tcp] {
+        assert_eq!(i1.resolve_by(way, "i2", "A").ok(), ["10.30.0.12"]);
+        for (name, kind) in
+            [("www.example", "A"), ("c1", "AAAA"), ("9.100.51.198.in-addr.arpa", "PTR")]
+        {
+            assert_eq!(i1.resolve_by(way, name, kind).code, ResponseCode::ServFail, "{name}");
+        }
+    }
+    assert_eq!(outside.asked(), []);
+}
+
+fn the_default_network() {
+    let lab = lab_with_resolv_conf(&[SERVER.of(Family::V4), Ipv4Addr::LOCALHOST.into()]);
+    let read = |name: &str| {
+        let text = lab.run(&format!("exec {name} -- cat /etc/resolv.conf")).ok();
+        text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    lab.run("create --name one").ok();
+    lab.run("create --name two").ok();
+    let host = ["nameserver 198.51.100.9", "search example.com", "options timeout:3 ndots:2"];
+    assert_eq!(read("one"), host);
+    let one = lab.endpoint("one");
+    assert!(one.try_resolve(Way::Udp, "two", "A", moment()).is_err(), "nobody answers there");
+    // The host's resolvers are where the endpoint does not reach them: through us, and still without names.
+    let outside = upstream(&lab.host, Ipv4Addr::LOCALHOST.into());
+    resolv_conf_of_the_host(&lab, &[Ipv4Addr::LOCALHOST.into()]);
+    let through_us = ["nameserver 127.0.0.11", "search example.com", "options ndots:0 timeout:3"];
+    eventually("the file to follow", || read("one") == through_us);
+    assert_eq!(one.resolve("www.example", "A").ok(), [OUTSIDE.0.to_string()]);
+    assert_eq!(one.resolve("two", "A").ok(), [OUTSIDE.0.to_string()]);
+    assert_eq!(outside.names(), set(&["www.example", "two"]));
+    resolv_conf_of_the_host(&lab, &[SERVER.of(Family::V4)]);
+    eventually("the file to follow", || read("one") == host);
+}
+
+fn resolv_conf() {
+    let lab = lab_with_resolv_conf(&[SERVER.of(Family::V4)]);
+    let path = lab.file("resolv.conf.seen", "");
+    let path = path.to_str().expect("plain");
+    let show = format!("cat /etc/resolv.conf > {path}; sleep 1000");
+    lab.up_again(&topology().command("c2", &["sh", "-c", &show]), &[]).ok();
+    let expected = ["nameserver 127.0.0.11", "search example.com", "options ndots:0 timeout:3"];
+    let lines = |text: &str| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+    let name = format!("{}.c1", lab.instance());
+    let cat = ["cat", "/etc/resolv.conf"];
+    let by_ip = lab.tool_with_etc("ip", &[&["netns", "exec", &name], &cat[..]].concat()).ok();
+    assert_eq!(lines(&by_ip), expected);
+    assert_eq!(lines(&lab.netebpf(&[&["exec", "c1", "--"], &cat[..]].concat()).ok()), expected);
+    let run = ["run", "--rm", "--network", "front", "--"];
+    assert_eq!(lines(&lab.netebpf(&[&run[..], &cat].concat()).ok()), expected);
+    let seen = || std::fs::read_to_string(path).expect("our own file");
+    eventually("the service to read it", || lines(&seen()) == expected);
+    // The host's own is as it was.
+    let host = lab.tool_with_etc("cat", &["/etc/resolv.conf"]).ok();
+    assert!(host.starts_with("nameserver 198.51.100.9\n"), "{host}");
+    // In a namespace of others.
+    let other = Ns::create(format!("{}-app", lab.instance()));
+    let netns = format!("/run/netns/{}", other.name());
+    lab.run(&format!("create --name app --netns {netns} --network front")).ok();
+    assert_eq!(lines(&lab.netebpf(&[&["exec", "app", "--"], &cat[..]].concat()).ok()), expected);
+    assert_eq!(other.resolve("c1", "A").ok(), ["10.10.0.11"]);
+    let its_own = format!("netns/{}/resolv.conf", other.name());
+    assert_eq!(lab.read_etc_file(&its_own), None);
+    lab.etc_file(&its_own, "nameserver 192.0.2.1\n");
+    let text = lab.netebpf(&[&["exec", "app", "--"], &cat[..]].concat()).ok();
+    assert_eq!(text, "nameserver 192.0.2.1\n", "what its owner wrote counts");
+    lab.run("rm app").ok();
+    assert!(other.try_resolve(Way::Udp, "c1", "A", moment()).is_err(), "nobody answers any more");
+    // A link that leads elsewhere, as systemd-resolved has it.
+    lab.etc_file("elsewhere", "nameserver 198.51.100.9\n");
+    lab.run("down").ok();
+    assert_eq!(lab.read_etc_file(&format!("netns/{name}/resolv.conf")), None);
+    lab.tool_with_etc("ln", &["-sf", "elsewhere", "/etc/resolv.conf"]).ok();
+    lab.up_again(&topology(), &[]).ok();
+    let text = lab.netebpf(&[&["exec", "c1", "--"], &cat[..]].concat()).ok();
+    assert_eq!(lines(&text), ["nameserver 127.0.0.11", "options ndots:0"]);
+    lab.tool_with_etc("rm", &["/etc/resolv.conf"]).ok();
+    lab.run("exec c1 -- true").ok();
+}
+
+fn resolv_conf_of_others_stays() {
+    let lab = lab_with_resolv_conf(&[SERVER.of(Family::V4)]);
+    let file = format!("netns/{}.c1/resolv.conf", lab.instance());
+    let text = "nameserver 192.0.2.1\n";
+    lab.etc_file(&file, text);
+    let said = lab.up_again(&topology(), &[]).ok();
+    assert!(said.contains(&file) && said.contains("not ours"), "{said}");
+    assert_eq!(lab.endpoint("c1").resolve("c2", "A").ok(), ["10.10.0.12"]);
+    lab.run("down").ok();
+    assert_eq!(lab.read_etc_file(&file).as_deref(), Some(text));
+}
+
+fn a_daemon_that_is_killed() {
+    let lab = lab_with_resolv_conf(&[SERVER.of(Family::V4)]);
+    lab.up_again(&topology(), &[]).ok();
+    let c1 = lab.endpoint("c1");
+    lab.kill_daemon();
+    assert!(c1.try_resolve(Way::Udp, "c2", "A", moment()).is_err(), "names rest");
+    // Of an endpoint that was removed while nobody could take its file away.
+    let stale = format!("netns/{}.gone/resolv.conf", lab.instance());
+    lab.etc_file(&stale, &format!("# netebpf:{}:gone: left\n", lab.instance()));
+    lab.run("ps").ok();
+    for way in [Way::Udp, Way::Tcp] {
+        assert_eq!(c1.resolve_by(way, "c2", "A").ok(), ["10.10.0.12"]);
+    }
+    assert_eq!(lab.read_etc_file(&stale), None);
+    lab.etc_file(&stale, &format!("# netebpf:{}:gone: left\n", lab.instance()));
+    let said = lab.run("gc --dry-run").ok();
+    assert!(said.contains(&stale), "{said}");
+    lab.run("gc").ok();
+    assert_eq!(lab.read_etc_file(&stale), None);
+    // A namespace that was deleted is made again, with its names.
+    netebpf_tests::lab::delete_namespace(&format!("{}.c1", lab.instance()));
+    lab.up_again(&topology(), &[]).ok();
+    assert_eq!(lab.endpoint("c1").resolve("c2", "A").ok(), ["10.10.0.12"]);
+}
+
+/// Whatever is sent, the others are answered.
+fn nonsense() {
+    let lab = lab_with_resolv_conf(&[SERVER.of(Family::V4)]);
+    lab.up_again(&topology(), &[]).ok();
+    let c1 = lab.endpoint("c1");
+    let good = netebpf_tests::lab::question(Way::Edns(1232), "c2", "A");
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let socket = c1.ask_later(&[]);
+    for round in 0..5_000 {
+        let mut bytes = good.clone();
+        for _ in 0..random() % 8 {
+            let place = random() as usize % bytes.len();
+            bytes[place] = random() as u8;
+        }
+        bytes.truncate(1 + random() as usize % bytes.len());
+        bytes.resize(bytes.len() + random() as usize % 3 * 700, random() as u8);
+        // Loopback's queue may be full.
+        let _ = socket.send(&bytes);
+        if round % 100 == 0 {
+            let mut stream = c1.resolver();
+            let _ = stream.write_all(&bytes);
+            assert_eq!(c1.resolve("c2", "A").ok(), ["10.10.0.12"]);
+        }
+    }
+    let mut stream = c1.resolver();
+    // A length without a message, and one message in pieces.
+    stream.write_all(&[0xff, 0xff, 1, 2, 3]).expect("taken");
+    let mut whole = c1.resolver();
+    let length = u16::try_from(good.len()).expect("short").to_be_bytes();
+    for byte in length.iter().chain(&good) {
+        whole.write_all(&[*byte]).expect("taken");
+    }
+    let mut answer = [0; 200];
+    assert!(whole.read(&mut answer).expect("answered") > good.len());
+    assert_eq!(c1.resolve_by(Way::Tcp, "c2", "A").ok(), ["10.10.0.12"]);
+    assert_eq!(lab.endpoint("c2").resolve("c1", "A").ok(), ["10.10.0.11"]);
+}
+
+fn too_many_connections() {
+    let lab = Lab::up(&topology());
+    let c1 = lab.endpoint("c1");
+    let held: Vec<_> = (0..64).map(|_| c1.resolver()).collect();
+    // One more is closed.
+    let closed = || {
+        let mut one = c1.resolver();
+        matches!(one.read(&mut [0; 2]), Ok(0) | Err(_))
+    };
+    eventually("a connection to be refused", closed);
+    assert_eq!(c1.resolve("c2", "A").ok(), ["10.10.0.12"]);
+    assert_eq!(lab.endpoint("c2").resolve_by(Way::Tcp, "c1", "A").ok(), ["10.10.0.11"]);
+    drop(held);
+    let answered = || c1.try_resolve(Way::Tcp, "c2", "A", moment()).is_ok();
+    eventually("a connection to be answered again", answered);
+}
+
+fn a_port_that_is_taken() {
+    let lab = Lab::bare();
+    let other = Ns::create(format!("{}-app", lab.instance()));
+    let taken = other.run(|| UdpSocket::bind("127.0.0.11:53")).expect("a free port");
+    lab.up_again(&topology(), &[]).ok();
+    let netns = format!("/run/netns/{}", other.name());
+    lab.run(&format!("create --name app --netns {netns} --network front:alias=application")).ok();
+    let log = format!("/run/netebpf/{}/daemon.log", lab.instance());
+    let _ = log;
+    assert_eq!(lab.endpoint("c1").resolve("application", "A").ok().len(), 1);
+    other.reaches(C1.of(Family::V4));
+    drop(taken);
+    let answered = || other.try_resolve(Way::Udp, "c1", "A", moment()).is_ok();
+    eventually("names when the port is free", answered);
+    lab.run("rm app").ok();
+}
