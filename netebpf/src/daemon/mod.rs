@@ -289,8 +289,7 @@ async fn follow_resolvers(daemon: Arc<Daemon>, upstreams: Arc<Upstreams>) {
         ticks.tick().await;
         if upstreams.needs_a_look() {
             let Ok(mut turn) = Turn::take(&daemon).await else { return };
-            let lines = turn.engine.serve_names().await;
-            lines.iter().for_each(|line| tracing::warn!("{line}"));
+            turn.engine.serve_names().await;
         }
     }
 }

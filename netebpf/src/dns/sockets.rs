@@ -7,11 +7,16 @@ use super::RESOLVER_SOCKET;
 use crate::kernel::{NetnsError, netns};
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, listen, socket_with,
-    sockopt::{set_ip_freebind, set_socket_reuseaddr, set_socket_reuseport},
+    sockopt::{
+        set_ip_freebind, set_socket_recv_buffer_size_force, set_socket_reuseaddr,
+        set_socket_reuseport,
+    },
 };
 use std::{io, os::fd::OwnedFd, path::Path};
 use tokio::net::{TcpListener, UdpSocket};
 
+/// How much waits to be read, in bytes with the kernel's own share: some thousand queries.
+const RECEIVE_BUFFER: usize = 2 << 20;
 /// How many connections wait to be accepted.
 const BACKLOG: i32 = 128;
 
@@ -52,6 +57,10 @@ fn socket(kind: SocketType) -> rustix::io::Result<OwnedFd> {
     let socket = socket_with(AddressFamily::INET, kind, flags, None)?;
     set_socket_reuseaddr(&socket, true)?;
     set_socket_reuseport(&socket, true)?;
+    if kind == SocketType::DGRAM {
+        // Where more than the system's limit is not to be had, a burst loses some queries sooner.
+        let _ = set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER);
+    }
     // Also while the loopback interface is down.
     set_ip_freebind(&socket, true)?;
     bind(&socket, &RESOLVER_SOCKET)?;

@@ -264,7 +264,10 @@ impl Engine {
 
     /// Lets every endpoint know the names of what is desired. Answers with what is wrong since the last time.
     pub(super) async fn serve_names(&mut self) -> Vec<String> {
-        self.names.serve(&self.state.desired).await
+        let lines = self.names.serve(&self.state.desired).await;
+        // Not every command prints what it hears.
+        lines.iter().for_each(|line| tracing::warn!("{line}"));
+        lines
     }
 
     /// Gives ports and names back, as the last thing of a daemon that ends.
