@@ -16,6 +16,11 @@ fn topology() {
     replay("topology", fuzzing::topology, MADE / 10);
 }
 
+#[test]
+fn dns() {
+    replay("dns", fuzzing::dns, MADE);
+}
+
 fn replay(target: &str, entry: fn(&[u8]), made: usize) {
     let corpus = fuzzing::corpus(target).expect("the sources");
     for (n, input) in fuzzing::inputs(&corpus, made).enumerate() {

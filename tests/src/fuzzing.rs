@@ -2,6 +2,14 @@
 //!
 //! The fuzz targets of `fuzz/`, the replay of their corpus and the property tests all come in here.
 
+use netebpf::{
+    config::settings::Settings,
+    dns::{Outcome, Transport, View, answer, views},
+    model::{
+        Desired,
+        resolve::{Context, HostFacts, apply_topology},
+    },
+};
 use netebpf_common::{
     abi::Protocol,
     datapath::FamilyId,
@@ -13,8 +21,10 @@ use netebpf_common::{
     verdict::{DeliverReason, PassReason, Verdict},
 };
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 /// A sequence of frames at any hooks, over tables in which entries vanish and insertions fail.
@@ -113,6 +123,52 @@ pub fn topology(input: &[u8]) {
         }
         (once, twice) => panic!("first {once:?}, then {twice:?}"),
     }
+}
+
+/// Any bytes as a question for a name: what goes back is an answer to it and fits, or nothing does.
+///
+/// # Panics
+///
+/// Where it does not hold.
+pub fn dns(input: &[u8]) {
+    static VIEWS: LazyLock<BTreeMap<String, View>> = LazyLock::new(|| views(&names(), true));
+    let mut out = Vec::new();
+    for (endpoint, view) in VIEWS.iter() {
+        for (way, most) in [(Transport::Udp, 4096), (Transport::Tcp, 65_535)] {
+            match answer(input, view, 5, way, &mut out) {
+                Outcome::Answer => {
+                    let answer = hickory_proto::op::Message::from_vec(&out);
+                    let answer = answer.unwrap_or_else(|e| panic!("{endpoint}: {e}: {out:02x?}"));
+                    assert_eq!(answer.metadata.id.to_be_bytes(), input[..2]);
+                    assert!(out[2] & 0x80 != 0 && out.len() <= most, "{endpoint}: {out:02x?}");
+                }
+                Outcome::Forward => {
+                    assert_ne!(endpoint, "inner", "an internal network leads nowhere");
+                }
+                Outcome::Silence => assert!(input.len() < 2 || input[2] & 0x80 != 0),
+            }
+        }
+    }
+}
+
+/// Endpoints on a network that leads outside, on one that does not, and on one without names.
+fn names() -> Desired {
+    const FILE: &str = "name: fuzz\n\
+        networks:\n  \
+          front: {enable_ipv6: true, ipam: {config: [{subnet: 10.10.0.0/24}, {subnet: \"fd10::/64\"}]}}\n  \
+          back: {internal: true}\n  \
+          bridge: {}\n\
+        services:\n  \
+          web: {networks: {front: {ipv4_address: 10.10.0.10, ipv6_address: \"fd10::10\", aliases: [both]}, back: {}}}\n  \
+          app: {networks: {front: {aliases: [both]}}}\n  \
+          inner: {networks: [back]}\n  \
+          plain: {networks: [bridge]}\n";
+    let (topology, _) =
+        netebpf::config::topology::parse(FILE, "netebpf.yaml").expect("a good file");
+    let settings = Settings::new(b"fuzz");
+    let (facts, instance) = (HostFacts::default(), "fuzz".parse().expect("a good name"));
+    let context = Context { facts: &facts, settings: &settings, instance: &instance };
+    apply_topology(&Desired::default(), &topology, context).expect("it fits")
 }
 
 /// Published ports, and few places for flows.

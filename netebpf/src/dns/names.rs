@@ -4,7 +4,7 @@
 //! view costs no more than the networks that its endpoint is on.
 
 use super::question::{self, Key};
-use crate::model::{Attachment, Desired, Endpoint, Network};
+use crate::model::{Attachment, Desired, Driver, Endpoint, Network};
 use hickory_proto::rr::Name;
 use ipnet::IpNet;
 use std::{
@@ -78,12 +78,19 @@ pub fn views(desired: &Desired, for_all: bool) -> BTreeMap<String, View> {
         let on_it = || endpoint.attachments.iter();
         let networks: Vec<_> =
             on_it().filter_map(|on| tables.get(on.network.as_str()).cloned()).collect();
-        let alone = for_all && endpoint.dns.servers.is_empty() && on_it().next().is_some();
+        let alone = for_all && endpoint.dns.servers.is_empty() && has_a_bridge(desired, endpoint);
         let asks = alone || !networks.is_empty();
         let forward = forward(desired, endpoint);
         asks.then(|| (endpoint.name.clone(), View { networks, ours: Arc::clone(&ours), forward }))
     };
     desired.endpoints.values().filter_map(view).collect()
+}
+
+/// Whether an endpoint has an interface of ours, and so an /etc/resolv.conf.
+pub(super) fn has_a_bridge(desired: &Desired, endpoint: &Endpoint) -> bool {
+    endpoint.attachments.iter().any(|on| {
+        desired.networks.get(&on.network).is_some_and(|network| network.driver == Driver::Bridge)
+    })
 }
 
 fn forward(desired: &Desired, endpoint: &Endpoint) -> Forward {

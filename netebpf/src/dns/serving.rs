@@ -134,10 +134,10 @@ impl Serving {
             let mark = files::mark(&self.instance, endpoint);
             if views.contains_key(&endpoint.name) {
                 Some(host.through_us(&mark, &endpoint.dns))
-            } else if endpoint.attachments.is_empty() {
-                None
-            } else {
+            } else if names::has_a_bridge(desired, endpoint) {
                 host.of_the_host(&mark, &endpoint.dns)
+            } else {
+                None
             }
         };
         let file = |endpoint| Some((files::path(&self.instance, endpoint)?, text(endpoint)?));

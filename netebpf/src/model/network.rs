@@ -117,10 +117,10 @@ pub struct Network {
 }
 
 impl Network {
-    /// Whether endpoints on it know one another by name: on every network but the one that the command
-    /// line's endpoints join by default.
+    /// Whether endpoints on it know one another by name: on every bridge but that of the network that the
+    /// command line's endpoints join by default.
     pub fn has_names(&self) -> bool {
-        self.name != DEFAULT_NETWORK
+        self.driver == Driver::Bridge && self.name != DEFAULT_NETWORK
     }
 
     /// The subnet of a family.
