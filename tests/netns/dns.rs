@@ -157,6 +157,23 @@ fn a_change_is_known_when_it_returns() {
         assert_eq!(c1.resolve("new", "A").ok(), [OUTSIDE.0.to_string()]);
         assert_eq!(outside.names(), set(&["new"]));
     }
+    let d1 = lab.endpoint("d1");
+    for _ in 0..3 {
+        lab.run("network connect --alias first --ip 10.20.0.99 back c1").ok();
+        assert_eq!(c1.resolve("d1", "A").ok(), ["10.20.0.11"]);
+        assert_eq!(d1.resolve("first", "A").ok(), ["10.20.0.99"]);
+        assert_eq!(c1.resolve("c1", "A").set(), set(&["10.10.0.11", "10.20.0.99"]));
+        assert_eq!(outside.names(), BTreeSet::new());
+        lab.run("network disconnect back c1").ok();
+        assert_eq!(c1.resolve("d1", "A").ok(), [OUTSIDE.0.to_string()]);
+        assert_eq!(d1.resolve("first", "A").ok(), [OUTSIDE.0.to_string()]);
+        assert_eq!(outside.names(), set(&["d1", "first"]));
+    }
+    // Off its last network nobody answers; back on one, as before.
+    lab.run("network disconnect front c1").ok();
+    assert!(c1.try_resolve(Way::Udp, "c2", "A", moment()).is_err(), "nobody answers any more");
+    lab.run("network connect front c1").ok();
+    assert_eq!(c1.resolve("c2", "A").ok(), ["10.10.0.12"]);
 }
 
 fn others_are_asked() {

@@ -4,7 +4,7 @@
 
 use netebpf::{
     config::settings::Settings,
-    dns::{Outcome, Transport, View, answer, views},
+    dns::{self, Outcome, Transport, View, views},
     model::{
         Desired,
         resolve::{Context, HostFacts, apply_topology},
@@ -135,7 +135,7 @@ pub fn dns(input: &[u8]) {
     let mut out = Vec::new();
     for (endpoint, view) in VIEWS.iter() {
         for (way, most) in [(Transport::Udp, 4096), (Transport::Tcp, 65_535)] {
-            match answer(input, view, 5, way, &mut out) {
+            match dns::answer(input, view, 5, way, &mut out) {
                 Outcome::Answer => {
                     let answer = hickory_proto::op::Message::from_vec(&out);
                     let answer = answer.unwrap_or_else(|e| panic!("{endpoint}: {e}: {out:02x?}"));

@@ -82,7 +82,12 @@ fn shape(view: &EndpointView) -> Value {
             "WorkingDir": service.and_then(|service| service.working_dir.as_ref()),
             "Labels": endpoint.labels,
         },
-        "HostConfig": { "AutoRemove": endpoint.remove_on_exit },
+        "HostConfig": {
+            "AutoRemove": endpoint.remove_on_exit,
+            "Dns": endpoint.dns.servers,
+            "DnsOptions": endpoint.dns.options,
+            "DnsSearch": endpoint.dns.search,
+        },
         "LogPath": view.log,
         "NetworkSettings": {
             "SandboxKey": endpoint.namespace.path(),
