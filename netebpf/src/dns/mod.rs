@@ -3,8 +3,8 @@
 //! [`names`] derives from what is desired who knows which name, [`question`] reads a query, [`answer`]
 //! turns a query into its answer, or says that others have to be asked; [`forward`] asks them. [`udp`] and
 //! [`tcp`] serve the sockets that [`sockets`] makes inside an endpoint's namespace, [`serving`] holds them
-//! all. [`upstreams`] follows the host's resolvers, [`resolv_conf`] reads and writes what programs read, and
-//! [`files`] puts it where they look.
+//! all, on [`threads`] of their own. [`upstreams`] follows the host's resolvers, [`resolv_conf`] reads and
+//! writes what programs read, and [`files`] puts it where they look.
 //!
 //! **Invariant**: who asks is known by the socket, never by what a packet says. A name of ours is answered by
 //! one pure function of the query, the asker's view and the turn, without waiting for anything: no
@@ -23,6 +23,7 @@ mod resolv_conf;
 mod serving;
 mod sockets;
 mod tcp;
+mod threads;
 mod udp;
 mod upstreams;
 

@@ -11,7 +11,9 @@ use super::{
     names,
     names::View,
     resolv_conf::ResolvConf,
-    sockets, tcp, udp,
+    sockets, tcp,
+    threads::Threads,
+    udp,
 };
 use crate::{
     kernel::netns,
@@ -32,6 +34,7 @@ pub(crate) struct Serving {
     instance: Instance,
     upstreams: Arc<Upstreams>,
     servers: BTreeMap<String, Server>,
+    threads: Threads,
     files: Files,
     told: BTreeSet<String>,
     forwards: usize,
@@ -59,12 +62,13 @@ impl Server {
 }
 
 impl Serving {
-    /// Nobody is served yet.
+    /// Nobody is served yet, and nothing runs.
     pub(crate) fn new(instance: Instance, upstreams: Arc<Upstreams>) -> Self {
         // Each question takes a file or two, and the daemon needs some for itself.
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let all = usize::try_from(files / 8).unwrap_or(usize::MAX).clamp(64, 64 * FORWARDS);
         Self {
+            threads: Threads::default(),
             files: Files::new(instance.clone()),
             instance,
             upstreams,
@@ -163,10 +167,11 @@ impl Serving {
         }
     }
 
-    fn open(&self, endpoint: &Endpoint, view: View) -> Result<Server, sockets::SocketError> {
+    fn open(&mut self, endpoint: &Endpoint, view: View) -> Result<Server, sockets::SocketError> {
         let path = endpoint.namespace.path();
         let namespace = netns::identity(path)?;
-        let (udp, tcp) = sockets::open(path)?;
+        let thread = self.threads.next().map_err(sockets::SocketError::Thread)?;
+        let (udp, tcp) = sockets::open(path, &thread)?;
         let asker = Asker::new(
             view,
             Arc::clone(&self.upstreams),
@@ -175,8 +180,8 @@ impl Serving {
         );
         let asker = Arc::new(asker);
         let tasks = [
-            tokio::spawn(udp::serve(udp, Arc::clone(&asker))),
-            tokio::spawn(tcp::serve(tcp, Arc::clone(&asker))),
+            thread.spawn(udp::serve(udp, Arc::clone(&asker))),
+            thread.spawn(tcp::serve(tcp, Arc::clone(&asker))),
         ];
         Ok(Server { endpoint: endpoint.id.clone(), namespace, asker, tasks })
     }

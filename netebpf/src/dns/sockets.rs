@@ -13,7 +13,10 @@ use rustix::net::{
     },
 };
 use std::{io, os::fd::OwnedFd, path::Path};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    runtime::Handle,
+};
 
 /// How much waits to be read, in bytes with the kernel's own share: some thousand queries.
 const RECEIVE_BUFFER: usize = 2 << 20;
@@ -31,13 +34,19 @@ pub(super) enum SocketError {
         "a program in its namespace has {RESOLVER_SOCKET} ({0}): names are served when it ends"
     )]
     Taken(&'static str),
+    /// There is nobody to serve it.
+    #[error("start a thread: {0}")]
+    Thread(io::Error),
     /// The system refused.
     #[error("{RESOLVER_SOCKET} ({0}): {1}")]
     Io(&'static str, io::Error),
 }
 
-/// Makes both.
-pub(super) fn open(namespace: &Path) -> Result<(UdpSocket, TcpListener), SocketError> {
+/// Makes both, for tasks of a thread.
+pub(super) fn open(
+    namespace: &Path,
+    thread: &Handle,
+) -> Result<(UdpSocket, TcpListener), SocketError> {
     let made = netns::run_in(namespace, || {
         let udp = socket(SocketType::DGRAM).map_err(|errno| error("udp", errno))?;
         let tcp = socket(SocketType::STREAM).map_err(|errno| error("tcp", errno))?;
@@ -45,6 +54,7 @@ pub(super) fn open(namespace: &Path) -> Result<(UdpSocket, TcpListener), SocketE
         Ok::<_, SocketError>((udp, tcp))
     });
     let (udp, tcp) = made??;
+    let _inside = thread.enter();
     let udp = UdpSocket::from_std(udp.into()).map_err(|error| SocketError::Io("udp", error))?;
     let tcp = TcpListener::from_std(tcp.into()).map_err(|error| SocketError::Io("tcp", error))?;
     Ok((udp, tcp))
