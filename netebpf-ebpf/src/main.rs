@@ -1,4 +1,4 @@
-//! The kernel side: five programs, thin around the packet logic of `netebpf_common::datapath`.
+//! The kernel side: programs, thin around the packet logic of `netebpf_common::datapath`.
 //!
 //! **Invariant**: no decision about a packet is made here. `adapters` gives the packet logic a packet, the
 //! maps and the host; `finish` makes its verdict a return code and counts it; `programs` puts the two

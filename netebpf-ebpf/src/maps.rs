@@ -10,9 +10,9 @@ use aya_ebpf::{
 use netebpf_common::{
     abi::{
         Address, Endpoint, FLOW_CAPACITY, FirstFragment, Flow, FlowKey, FlowRef,
-        INTERFACE_TABLE_SIZE, Interface, MAX_SLOTS, Mapping, NetworkRange, NextHop, Piece,
-        PieceKey, Published, PublishedKey, PublishedPorts, RecentFlow, Settings, SocketKey, Usage,
-        index_entries,
+        INTERFACE_TABLE_SIZE, Interface, MAX_SLOTS, Mapping, NetworkRange, NextHop, Peer, PeerKey,
+        Piece, PieceKey, Published, PublishedKey, PublishedPorts, RecentFlow, Settings, SocketKey,
+        Usage, index_entries,
     },
     verdict::Counters,
 };
@@ -33,6 +33,16 @@ pub static PUBLISHED: HashMap<PublishedKey, Published> =
     HashMap::with_max_entries(262_144, BPF_F_NO_PREALLOC);
 #[map]
 pub static PUBLISHED_PORTS: Array<u64> = Array::with_max_entries(PublishedPorts::WORDS, 0);
+/// An entry for each mapping, and not for each address of the host.
+#[map]
+pub static LOCAL_PORTS: HashMap<PublishedKey, Published> =
+    HashMap::with_max_entries(262_144, BPF_F_NO_PREALLOC);
+#[map]
+pub static HOST_ADDRESSES: HashMap<Address, u32> =
+    HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
+/// As many sockets as can be led to endpoints at once and know what their programs called those.
+#[map]
+pub static PEERS: LruHashMap<PeerKey, Peer> = LruHashMap::with_max_entries(65_536, 0);
 #[map]
 pub static FLOW_INDEX: HashMap<FlowKey, FlowRef> =
     HashMap::with_max_entries(index_entries(FLOW_CAPACITY), 0);

@@ -13,6 +13,7 @@ mod gateways;
 mod isolation;
 mod laboratory;
 mod lifecycle;
+mod local;
 mod masquerade;
 mod nat;
 mod networks;
@@ -31,6 +32,7 @@ fn main() -> std::process::ExitCode {
         masquerade::TESTS,
         published::TESTS,
         gateways::TESTS,
+        local::TESTS,
         nat::TESTS,
         isolation::TESTS,
         spoofing::TESTS,

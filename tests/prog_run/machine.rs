@@ -3,7 +3,7 @@
 use crate::{maps::Maps, world::World};
 use aya::{
     Ebpf, EbpfLoader, TestRun, TestRunOptions,
-    programs::{ProgramInfo, SchedClassifier, Xdp, xdp::XdpMode},
+    programs::{CgroupSockAddr, ProgramInfo, SchedClassifier, Xdp, xdp::XdpMode},
 };
 use netebpf::kernel::{Summed, uninterrupted};
 use netebpf_common::{
@@ -71,7 +71,7 @@ impl Kernel {
             .load(netebpf::kernel::OBJECT)
             .map_err(said)?;
         let maps = Maps::of(&mut object)?;
-        for name in program::ALL {
+        for name in program::PACKETS {
             let program = object.program_mut(name).ok_or(format!("no program {name}"))?;
             if name == program::UPLINK_XDP {
                 let xdp: &mut Xdp = program.try_into().map_err(said)?;
@@ -85,6 +85,12 @@ impl Kernel {
                 let tc: &mut SchedClassifier = program.try_into().map_err(said)?;
                 uninterrupted(|| tc.load()).map_err(said)?;
             }
+        }
+        // No kernel lets these be run by a test; that it takes them is something.
+        for name in program::SOCKETS {
+            let program = object.program_mut(name).ok_or(format!("no program {name}"))?;
+            let socket: &mut CgroupSockAddr = program.try_into().map_err(said)?;
+            uninterrupted(|| socket.load()).map_err(said)?;
         }
         let mut kernel = Self { object, maps, world, outside, forgetful: false };
         kernel.reset()?;
@@ -103,7 +109,7 @@ impl Kernel {
             let program = self.object.program(name).ok_or(format!("no program {name}"))?;
             Ok((name, program.info().map_err(said)?))
         };
-        program::ALL.into_iter().map(info).collect()
+        program::PACKETS.into_iter().chain(program::SOCKETS).map(info).collect()
     }
 
     fn tc(&mut self, hook: Hook, frame: &[u8], segments: u32) -> Result<(u32, Vec<u8>), String> {

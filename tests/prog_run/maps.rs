@@ -63,6 +63,8 @@ pub(crate) struct Maps {
     sources: LpmTrie<MapData, [u8; 20], u32>,
     published: HashMap<MapData, Shared<PublishedKey>, Shared<Published>>,
     published_ports: Array<MapData, u64>,
+    local_ports: HashMap<MapData, Shared<PublishedKey>, Shared<Published>>,
+    host_addresses: HashMap<MapData, Shared<Address>, u32>,
     index: HashMap<MapData, Shared<FlowKey>, Shared<FlowRef>>,
     flows: Array<MapData, [u8; FLOW_BYTES]>,
     fragments: HashMap<MapData, Shared<FlowKey>, Shared<FirstFragment>>,
@@ -102,6 +104,8 @@ impl Maps {
             sources: take(map::SOURCES)?.try_into().map_err(said)?,
             published: take(map::PUBLISHED)?.try_into().map_err(said)?,
             published_ports: take(map::PUBLISHED_PORTS)?.try_into().map_err(said)?,
+            local_ports: take(map::LOCAL_PORTS)?.try_into().map_err(said)?,
+            host_addresses: take(map::HOST_ADDRESSES)?.try_into().map_err(said)?,
             index: take(map::FLOW_INDEX)?.try_into().map_err(said)?,
             flows: take(map::FLOWS)?.try_into().map_err(said)?,
             mappings: take(map::MAPPINGS)?.try_into().map_err(said)?,
@@ -146,6 +150,7 @@ impl Maps {
         }
         for key in old.published.keys() {
             self.published.remove(&Shared(*key)).map_err(said)?;
+            self.local_ports.remove(&Shared(key.on_every_address())).map_err(said)?;
             let (word, _) = port_bit(key)?;
             self.published_ports.set(word, 0, 0).map_err(said)?;
         }
@@ -205,9 +210,14 @@ impl Maps {
         }
         for (key, published) in &layout.published {
             self.published.insert(Shared(*key), Shared(*published), 0).map_err(said)?;
+            let local = key.on_every_address();
+            self.local_ports.insert(Shared(local), Shared(*published), 0).map_err(said)?;
             let (word, mask) = port_bit(key)?;
             let old = self.published_ports.get(&word, 0).map_err(said)?;
             self.published_ports.set(word, old | mask, 0).map_err(said)?;
+        }
+        for address in layout.host_addresses() {
+            self.host_addresses.insert(Shared(address), 1, 0).map_err(said)?;
         }
         for (slot, generation) in &layout.owners {
             let mut usage = self.usage.get(slot, 0).map_err(said)?;

@@ -83,6 +83,25 @@ impl Address {
         self.halves[0] == 0 && u64::from_le(self.halves[1]) as u32 == 0xffff_0000
     }
 
+    /// `0.0.0.0` or `::`, of its own family.
+    #[inline(always)]
+    pub const fn unspecified(&self) -> Self {
+        if self.is_mapped() { Self::v4([0; 4]) } else { Self::NONE }
+    }
+
+    /// Whether this is `0.0.0.0` or `::`.
+    #[inline(always)]
+    pub const fn is_unspecified(&self) -> bool {
+        self.halves[0] == 0 && matches!(u64::from_le(self.halves[1]), 0 | 0xffff_0000)
+    }
+
+    /// Whether this is of `127.0.0.0/8`, or `::1`.
+    #[inline(always)]
+    pub const fn is_loopback(&self) -> bool {
+        let low = u64::from_le(self.halves[1]);
+        self.halves[0] == 0 && (low == 1 << 56 || low & 0xff_ffff_ffff == 0x7f_ffff_0000)
+    }
+
     /// Whether this is [`Address::NONE`].
     #[inline(always)]
     pub fn is_none(&self) -> bool {

@@ -11,6 +11,7 @@ mod endpoint;
 mod flow;
 mod interface;
 mod next_hop;
+mod peer;
 mod published;
 mod settings;
 mod word;
@@ -23,6 +24,7 @@ pub use flow::{
 };
 pub use interface::{Interface, InterfaceKind, InterfaceOptions, Usage};
 pub use next_hop::NextHop;
+pub use peer::{Peer, PeerKey};
 pub use published::{Published, PublishedKey, PublishedPorts};
 pub use settings::{FLOW_CAPACITY, NetworkRange, Settings, Source};
 pub use word::SharedWord;
@@ -52,6 +54,13 @@ pub mod map {
     pub const PUBLISHED: &str = "PUBLISHED";
     /// Array of 64-bit words, a bitmap laid out by [`super::PublishedPorts`].
     pub const PUBLISHED_PORTS: &str = "PUBLISHED_PORTS";
+    /// Hash of [`super::PublishedKey`] to [`super::Published`]: what the host itself and its endpoints reach. A key's
+    /// address may be "every one of its family", `0.0.0.0` or `::`. What comes from outside is never looked up here.
+    pub const LOCAL_PORTS: &str = "LOCAL_PORTS";
+    /// Hash of [`super::Address`] to nothing of importance: the host's own addresses, but for loopback.
+    pub const HOST_ADDRESSES: &str = "HOST_ADDRESSES";
+    /// Least-recently-used hash of [`super::PeerKey`] to [`super::Peer`], the address that the socket's program used.
+    pub const PEERS: &str = "PEERS";
     /// Hash of [`super::FlowKey`] to [`super::FlowRef`]; two entries a flow.
     pub const FLOW_INDEX: &str = "FLOW_INDEX";
     /// Memory-mapped array of [`super::Flow`], indexed by [`super::FlowRef::slot`].
@@ -76,13 +85,16 @@ pub mod map {
     pub const COUNTERS: &str = "COUNTERS";
 
     /// All of them, in the order in which they are loaded.
-    pub const ALL: [&str; 16] = [
+    pub const ALL: [&str; 19] = [
         INTERFACES,
         ENDPOINTS,
         NETWORKS,
         SOURCES,
         PUBLISHED,
         PUBLISHED_PORTS,
+        LOCAL_PORTS,
+        HOST_ADDRESSES,
+        PEERS,
         FLOW_INDEX,
         FLOWS,
         FREE_FLOWS,
@@ -118,9 +130,29 @@ pub mod program {
     /// XDP, an uplink: the same as [`UPLINK_INGRESS`], earlier.
     pub const UPLINK_XDP: &str = "uplink_xdp";
 
-    /// All of them.
-    pub const ALL: [&str; 5] =
+    /// Socket addresses: a program connects a socket, IPv4.
+    pub const CONNECT4: &str = "connect4";
+    /// Likewise, IPv6.
+    pub const CONNECT6: &str = "connect6";
+    /// A program sends a datagram to an address, IPv4.
+    pub const SENDMSG4: &str = "sendmsg4";
+    /// Likewise, IPv6.
+    pub const SENDMSG6: &str = "sendmsg6";
+    /// A program asks where a datagram came from, IPv4.
+    pub const RECVMSG4: &str = "recvmsg4";
+    /// Likewise, IPv6.
+    pub const RECVMSG6: &str = "recvmsg6";
+    /// A program asks who the other end of its socket is, IPv4.
+    pub const GETPEERNAME4: &str = "getpeername4";
+    /// Likewise, IPv6.
+    pub const GETPEERNAME6: &str = "getpeername6";
+
+    /// Those that see packets.
+    pub const PACKETS: [&str; 5] =
         [ENDPOINT_INGRESS, UPLINK_INGRESS, UPLINK_EGRESS, GATEWAY_EGRESS, UPLINK_XDP];
+    /// Those that see what programs of the machine do with their sockets.
+    pub const SOCKETS: [&str; 8] =
+        [CONNECT4, CONNECT6, SENDMSG4, SENDMSG6, RECVMSG4, RECVMSG6, GETPEERNAME4, GETPEERNAME6];
 }
 
 /// Asserts size and alignment of a type that both sides share.

@@ -19,6 +19,14 @@ pub struct PublishedKey {
 }
 assert_layout!(PublishedKey, size 24, align 8);
 
+impl PublishedKey {
+    /// The key of the same port on every address of the family; only [`super::map::LOCAL_PORTS`] has such.
+    #[inline(always)]
+    pub const fn on_every_address(&self) -> Self {
+        Self { address: self.address.unspecified(), ..*self }
+    }
+}
+
 /// Where a published port leads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]

@@ -17,8 +17,11 @@ pub struct Settings {
     pub embryonic_quota: u32,
     /// Places in the table of flows.
     pub flow_capacity: u32,
+    /// The cookie of the network namespace that is the host: programs that see sockets of the whole machine leave those
+    /// of others alone. 0 is nobody's.
+    pub host_cookie: u64,
 }
-assert_layout!(Settings, size 16, align 4);
+assert_layout!(Settings, size 24, align 8);
 
 /// How many flows there are unless somebody says otherwise: as many as have an index ([`super::index_entries`]) of 2^18
 /// entries. For one more the kernel makes twice the buckets.
@@ -34,6 +37,7 @@ impl Default for Settings {
             flow_quota: FLOW_CAPACITY / 2,
             embryonic_quota: FLOW_CAPACITY / 8,
             flow_capacity: FLOW_CAPACITY,
+            host_cookie: 0,
         }
     }
 }

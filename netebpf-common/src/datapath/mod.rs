@@ -14,6 +14,7 @@ mod family;
 mod guard;
 mod host;
 mod isolation;
+pub mod local;
 mod nat;
 mod next_hop;
 mod packet;

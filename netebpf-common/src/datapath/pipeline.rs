@@ -73,8 +73,10 @@ fn endpoint_sends<P: Packet + ?Sized, S: State, H: Host>(
         _ => return Ok(Verdict::Pass(PassReason::Bridge)),
     }
     let neighbour = isolation::is_neighbour(sender, datagram);
+    // What is addressed to the gateway may be to a published port, or to a client of one.
+    let beside = neighbour && frame.destination != sender.gateway_mac;
     // Nothing of a TCP header matters to the guard or the shortcut.
-    if !(neighbour && datagram.protocol == protocol::TCP) {
+    if !(beside && datagram.protocol == protocol::TCP) {
         datagram::understand_transport(packet, datagram).map_err(malformed)?;
     }
     let datagram = &*datagram;
@@ -82,17 +84,23 @@ fn endpoint_sends<P: Packet + ?Sized, S: State, H: Host>(
     if isolation::is_link_wide(datagram) {
         return Ok(Verdict::Pass(PassReason::Neighbours));
     }
-    if neighbour {
+    if beside {
         return Ok(shortcut::to_neighbour(state, &frame, sender, datagram));
     }
     // Routed by another endpoint, or addressed to nobody: the bridge knows.
     if frame.destination != sender.gateway_mac {
         return Ok(Verdict::Pass(PassReason::Bridge));
     }
-    leave(packet, state, host, sender, datagram, new)
+    match leave(packet, state, host, sender, datagram, new, neighbour) {
+        Err(Verdict::Pass(PassReason::ToHost)) if neighbour => {
+            Ok(shortcut::to_neighbour(state, &frame, sender, datagram))
+        }
+        verdict => verdict,
+    }
 }
 
-/// From an endpoint to an address outside its network.
+/// From an endpoint to its gateway or by it: to an address outside its network, or to one of the host's. A neighbour
+/// that is neither of a flow nor a published port is the caller's ([`PassReason::ToHost`]).
 #[inline(always)]
 fn leave<P: Packet + ?Sized, S: State, H: Host>(
     packet: &mut P,
@@ -101,11 +109,13 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
     sender: &Interface,
     datagram: &Datagram,
     new: &mut New,
+    neighbour: bool,
 ) -> Step<Verdict> {
+    let to_host = Verdict::Pass(PassReason::ToHost);
     // An error may speak of the sender's own flows only, and to nobody but the other end of them; it is
     // their source, by the guard.
     if datagram.key.source != datagram.source || datagram.key.destination != datagram.destination {
-        return Err(Verdict::Drop(DropReason::SpoofedAddress));
+        return Err(if neighbour { to_host } else { Verdict::Drop(DropReason::SpoofedAddress) });
     }
     let seen = match conntrack::find(state, host, datagram, Some(sender), &mut new.reply) {
         // A source that is outside, from an endpoint.
@@ -114,13 +124,19 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
         }
         Some(seen) => seen,
         None => {
-            let address = isolation::may_leave(state, sender, datagram)?;
-            match nat::published_at(state, datagram, &mut new.port) {
+            let open = !sender.options.contains(InterfaceOptions::INTERNAL);
+            let published =
+                if open { nat::published_within(state, datagram, &mut new.port) } else { None };
+            match published {
                 Some(published) => {
                     let server = nat::hairpin(state, datagram, sender, published, new)?;
                     may_turn(datagram, server.mtu)?;
                 }
-                None => masquerade(state, host, datagram, (sender, address), new)?,
+                None if neighbour => return Err(to_host),
+                None => {
+                    let address = isolation::may_leave(state, sender, datagram)?;
+                    masquerade(state, host, datagram, (sender, address), new)?;
+                }
             }
             new.open(state, host, datagram)
                 .map_err(|verdict| answer::or_drop(state, host, datagram, sender, verdict))?

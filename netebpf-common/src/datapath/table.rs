@@ -2,7 +2,7 @@
 
 use crate::abi::{
     Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, Mapping, NetworkRange,
-    NextHop, Published, PublishedKey, RecentFlow, Settings, SocketKey, Usage,
+    NextHop, Peer, PeerKey, Published, PublishedKey, RecentFlow, Settings, SocketKey, Usage,
 };
 
 /// What became of an insertion.
@@ -73,6 +73,12 @@ pub trait State {
     fn published(&self) -> &impl Lookup<PublishedKey, Published>;
     /// Words of the bitmap of published ports.
     fn published_ports(&self) -> &impl Lookup<u32, u64>;
+    /// Ports that the host itself and its endpoints reach, some of them on every address.
+    fn local_ports(&self) -> &impl Lookup<PublishedKey, Published>;
+    /// The host's own addresses, but for loopback.
+    fn host_addresses(&self) -> &impl Lookup<Address, u32>;
+    /// The addresses that programs of the host used for the endpoints that their sockets were led to.
+    fn peers(&self) -> &impl Memo<PeerKey, Peer>;
     /// The index of flows.
     fn index(&self) -> &impl Table<FlowKey, FlowRef>;
     /// Where this CPU found a flow, at a place below [`RecentFlow::PLACES`].

@@ -6,9 +6,11 @@
 mod host;
 mod packet;
 mod room;
+mod socket;
 mod state;
 
 pub use host::{KernelHost, Query};
 pub use packet::{TcPacket, XdpPacket, bounded};
 pub use room::Room;
+pub use socket::SocketCall;
 pub use state::Maps;

@@ -11,8 +11,8 @@ use core::ptr;
 use netebpf_common::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface,
-        Mapping, NetworkRange, NextHop, Published, PublishedKey, RecentFlow, Settings, SocketKey,
-        Source, Usage,
+        Mapping, NetworkRange, NextHop, Peer, PeerKey, Published, PublishedKey, RecentFlow,
+        Settings, SocketKey, Source, Usage,
     },
     datapath::{self, FlowStore, Insertion, Lookup, Memo, State, Table},
 };
@@ -180,6 +180,21 @@ impl State for Maps {
     #[inline(always)]
     fn published_ports(&self) -> &impl Lookup<u32, u64> {
         &const { Indexed(&maps::PUBLISHED_PORTS) }
+    }
+
+    #[inline(always)]
+    fn local_ports(&self) -> &impl Lookup<PublishedKey, Published> {
+        &const { Hash(&maps::LOCAL_PORTS) }
+    }
+
+    #[inline(always)]
+    fn host_addresses(&self) -> &impl Lookup<Address, u32> {
+        &const { Hash(&maps::HOST_ADDRESSES) }
+    }
+
+    #[inline(always)]
+    fn peers(&self) -> &impl Memo<PeerKey, Peer> {
+        &const { Lru(&maps::PEERS) }
     }
 
     #[inline(always)]

@@ -1,5 +1,6 @@
 //! The entry points: one for each place where a packet is met.
 
+mod cgroup;
 mod tc;
 mod xdp;
 

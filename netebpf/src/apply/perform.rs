@@ -47,11 +47,13 @@ pub(super) async fn perform(
         Action::SetNetwork { prefix, new, .. } => kernel.set_network(*prefix, *new)?,
         Action::SetSource { range, present } => kernel.set_source(range, *present)?,
         Action::Publish(changes) => kernel.publish(changes).await?,
+        Action::PublishLocally(changes) => kernel.publish_locally(changes).await?,
+        Action::SetHostAddresses { added, removed } => kernel.set_host_addresses(added, removed)?,
         Action::Attach { index, name, hook, mechanism, optional, .. } => {
             match kernel.attach(*index, name, *hook, *mechanism).await {
                 Err(error @ KernelError::Bpf(_)) if *optional => {
-                    kernel.remember_refusal(*index, &error);
-                    return Ok(Some(format!("{name}: no {mechanism}: {error}")));
+                    let first = kernel.remember_refusal(*index, &error);
+                    return Ok(first.then(|| format!("{name}: no {mechanism}: {error}")));
                 }
                 attached => attached?,
             }

@@ -99,9 +99,6 @@ impl EndpointArguments {
             publish.extend(ports::parse(text)?);
         }
         publish.iter_mut().for_each(|spec| spec.allow_from.clone_from(&self.allow_from));
-        for warning in publish.iter().filter_map(PublishSpec::warning) {
-            eprintln!("netebpf: warning: {warning}");
-        }
         let labels = self.labels.into_iter().collect();
         let dns =
             DnsChoice { servers: self.dns, search: self.dns_search, options: self.dns_options };

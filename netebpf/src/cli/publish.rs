@@ -28,9 +28,6 @@ impl Publish {
     pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
         let mut publish = specs(&self.ports)?;
         publish.iter_mut().for_each(|spec| spec.allow_from.clone_from(&self.allow_from));
-        for warning in publish.iter().filter_map(PublishSpec::warning) {
-            eprintln!("netebpf: warning: {warning}");
-        }
         context.endpoint(&self.endpoint).await?;
         let request = PublishRequest { endpoint: self.endpoint, ports: publish };
         let published: Published = context.change(path::PORTS_PUBLISH, &request).await?;

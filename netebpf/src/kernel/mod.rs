@@ -20,6 +20,7 @@ pub mod sysctl;
 mod uplinks;
 mod watch;
 
+pub(crate) use bpf::cgroup::LOST;
 pub use bpf::{BpfError, OBJECT, Summed, summed, uninterrupted};
 pub use error::KernelError;
 pub use flows::{Expired, FlowSnapshot, FlowTuple, Look, Suspicion};
@@ -49,7 +50,8 @@ pub struct Kernel {
     no_masquerade: Vec<IpNet>,
     /// The uplinks when they were looked at last.
     uplinks: Vec<Uplink>,
-    /// Why native XDP was refused, by the index of the interface.
+    /// Why native XDP was refused, by the index of the interface; programs that see sockets, by
+    /// [`Hook::NO_INTERFACE`].
     xdp_refused: BTreeMap<u32, String>,
     /// Ended flows whose places rest.
     retired: flows::Retired,
@@ -86,6 +88,12 @@ impl Kernel {
     /// Attaches TC programs by clsact even where the kernel has TCX: what kernels before 6.6 do.
     pub fn avoid_tcx(&mut self) {
         self.bpf.avoid_tcx();
+    }
+
+    /// Why programs of this host cannot be led to published ports, where they cannot.
+    pub(crate) fn no_socket_hooks(&self) -> Option<String> {
+        let refused = self.xdp_refused.get(&Hook::NO_INTERFACE);
+        self.bpf.no_socket_hooks().or_else(|| refused.cloned())
     }
 
     /// How many flows there can be: the table keeps the size that it was made with.

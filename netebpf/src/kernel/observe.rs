@@ -72,6 +72,7 @@ impl Kernel {
             saved_sysctls,
             xdp_refused: self.xdp_refused.clone(),
             no_masquerade: self.no_masquerade.clone(),
+            no_socket_hooks: self.no_socket_hooks(),
         })
     }
 
@@ -116,7 +117,13 @@ fn read_tables(maps: &Maps) -> Result<Tables, BpfError> {
         maps.endpoints.iter().map(|entry| entry.map(|(key, value)| (key.0, value.0))).collect();
     let published: Result<_, _> =
         maps.published.iter().map(|entry| entry.map(|(key, value)| (key.0, value.0))).collect();
+    let local_ports: Result<_, _> =
+        maps.local_ports.iter().map(|entry| entry.map(|(key, value)| (key.0, value.0))).collect();
+    let host_addresses: Result<_, _> =
+        maps.host_addresses.keys().map(|key| key.map(|key| key.0)).collect();
     Ok(Tables {
+        local_ports: local_ports.map_err(read(map::LOCAL_PORTS))?,
+        host_addresses: host_addresses.map_err(read(map::HOST_ADDRESSES))?,
         interfaces: maps.read_interfaces().map_err(read(map::INTERFACES))?,
         endpoints: endpoints.map_err(read(map::ENDPOINTS))?,
         networks: maps.read_networks().map_err(read(map::NETWORKS))?,

@@ -88,21 +88,55 @@ impl Kernel {
     /// Publishes ports and takes others back, and ends the flows to where ports led. The bitmap says
     /// "maybe": a bit is set after the entry that it announces, and cleared after the last one is gone.
     pub(crate) async fn publish(&mut self, changes: &[PublishChange]) -> Result<(), KernelError> {
-        self.lead_ports(changes)?;
+        self.lead_ports(changes, false)?;
         if changes.iter().any(|change| change.earlier.is_some()) {
             self.end_misled_flows().await?;
         }
         Ok(())
     }
 
-    fn lead_ports(&mut self, changes: &[PublishChange]) -> Result<(), KernelError> {
+    /// The same for the host itself and its endpoints.
+    pub(crate) async fn publish_locally(
+        &mut self,
+        changes: &[PublishChange],
+    ) -> Result<(), KernelError> {
+        self.lead_ports(changes, true)?;
+        if changes.iter().any(|change| change.earlier.is_some()) {
+            self.end_misled_flows().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes addresses known as the host's, and others not.
+    pub(crate) fn set_host_addresses(
+        &mut self,
+        added: &[Address],
+        removed: &[Address],
+    ) -> Result<(), KernelError> {
+        let known = &mut self.bpf.maps_mut()?.host_addresses;
+        let error = BpfError::map("write", map::HOST_ADDRESSES);
+        for address in added {
+            known.insert(Shared(*address), 1, 0).map_err(&error)?;
+        }
+        for address in removed {
+            gone(known.remove(&Shared(*address))).map_err(&error)?;
+        }
+        Ok(())
+    }
+
+    fn lead_ports(&mut self, changes: &[PublishChange], local: bool) -> Result<(), KernelError> {
         let maps = self.bpf.maps_mut()?;
-        let error = BpfError::map("write", map::PUBLISHED);
+        let (table, name) = if local {
+            (&mut maps.local_ports, map::LOCAL_PORTS)
+        } else {
+            (&mut maps.published, map::PUBLISHED)
+        };
+        let error = BpfError::map("write", name);
         for change in changes {
             let key = Shared(change.key);
             match change.new {
-                Some(value) => maps.published.insert(key, Shared(value), 0),
-                None => gone(maps.published.remove(&key)),
+                Some(value) => table.insert(key, Shared(value), 0),
+                None => gone(table.remove(&key)),
             }
             .map_err(&error)?;
         }
@@ -115,9 +149,13 @@ impl Kernel {
         if old.is_empty() {
             return Ok(());
         }
-        let left: Result<HashSet<_>, _> =
-            maps.published.keys().map(|key| key.map(|key| (key.0.protocol, key.0.port))).collect();
-        let left = left.map_err(BpfError::map("read", map::PUBLISHED))?;
+        let left: Result<HashSet<_>, _> = maps
+            .published
+            .keys()
+            .chain(maps.local_ports.keys())
+            .map(|key| key.map(|key| (key.0.protocol, key.0.port)))
+            .collect();
+        let left = left.map_err(BpfError::map("read", name))?;
         for change in old.iter().filter(|c| !left.contains(&(c.key.protocol, c.key.port))) {
             maps.set_port_bit(&change.key, false).map_err(&bits)?;
         }
@@ -186,8 +224,9 @@ impl Kernel {
         Ok(self.bpf.detach(&self.netlink, (index, name), hook, mechanism).await?)
     }
 
-    pub(crate) fn remember_refusal(&mut self, index: u32, error: &KernelError) {
-        self.xdp_refused.insert(index, error.to_string());
+    /// Whether it is the first of this interface.
+    pub(crate) fn remember_refusal(&mut self, index: u32, error: &KernelError) -> bool {
+        self.xdp_refused.insert(index, error.to_string()).is_none()
     }
 
     pub(crate) fn load(&mut self) -> Result<(), KernelError> {

@@ -4,7 +4,7 @@
 //! **Invariant**: asks by trying, never by the kernel's version, because distributions port features
 //! back; changes nothing.
 
-use super::{bpf, sysctl};
+use super::{LOST, bpf, sysctl};
 use aya::{
     maps::MapType,
     programs::ProgramType,
@@ -138,11 +138,27 @@ fn programs_and_maps() -> Vec<Feature> {
             "programs are attached by clsact: they are not pinned, and others' may come first",
             "Linux 6.6",
         ),
+        socket_hooks(),
         required("hash maps", map(MapType::Hash), "no flow can be kept"),
         required("longest-prefix tries", map(MapType::LpmTrie), "networks cannot be told apart"),
         required("queues", map(MapType::Queue), "no place for a flow can be handed out"),
         required("per-CPU arrays", map(MapType::PerCpuArray), "nothing is counted"),
     ]
+}
+
+fn socket_hooks() -> Feature {
+    let obstacle = bpf::cgroup::obstacle();
+    let lost = match &obstacle {
+        Some(reason) => format!("{LOST}: {reason}"),
+        None => LOST.to_owned(),
+    };
+    feature(
+        "programs of control groups",
+        Need::Optional,
+        obstacle.is_none(),
+        &lost,
+        "a kernel with CONFIG_CGROUP_BPF, and mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+    )
 }
 
 fn helpers() -> Vec<Feature> {

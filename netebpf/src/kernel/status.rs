@@ -1,6 +1,6 @@
 //! What runs where, and what was counted: for `status`.
 
-use super::{BpfError, Kernel, KernelError};
+use super::{BpfError, Hook, Kernel, KernelError, LOST};
 use crate::{
     model::Desired,
     plan::{Mechanism, XdpChoice},
@@ -46,6 +46,9 @@ impl Kernel {
     pub async fn hooks(&self, desired: &Desired) -> Result<Vec<HookStatus>, KernelError> {
         let observed = self.observe(desired, BTreeMap::new()).await?;
         let name = |index: u32| {
+            if index == Hook::NO_INTERFACE {
+                return Hook::HOST_PROGRAMS.to_owned();
+            }
             let link = observed.links.values().find(|link| link.index == index);
             link.map_or_else(|| format!("interface {index}"), |link| link.name.clone())
         };
@@ -64,11 +67,21 @@ impl Kernel {
                 reason: match attached.mechanism {
                     Mechanism::XdpNative | Mechanism::XdpGeneric => choice(*index),
                     Mechanism::Clsact if !observed.tcx => Some("the kernel has no TCX".to_owned()),
-                    Mechanism::Clsact | Mechanism::Tcx => None,
+                    Mechanism::Clsact | Mechanism::Tcx | Mechanism::Cgroup => None,
                 },
             })
             .collect();
-        let xdp = super::Hook::UplinkXdp;
+        if let Some(reason) = observed.no_socket_hooks.filter(|_| observed.loaded) {
+            let off = Hook::of_sockets()
+                .filter(|hook| !observed.hooks.contains_key(&(Hook::NO_INTERFACE, *hook)));
+            hooks.extend(off.map(|hook| HookStatus {
+                interface: Hook::HOST_PROGRAMS.to_owned(),
+                program: hook.program().to_owned(),
+                mechanism: None,
+                reason: Some(format!("{reason}: {LOST}")),
+            }));
+        }
+        let xdp = Hook::UplinkXdp;
         let without = observed.uplinks.iter().filter(|uplink| {
             !observed.hooks.contains_key(&(uplink.index, xdp))
                 && observed.tables.interfaces.contains_key(&uplink.index)

@@ -47,17 +47,6 @@ pub struct PublishSpec {
 }
 
 impl PublishSpec {
-    /// What the user should know of it: a port on the loopback is for the host's own programs, and
-    /// what they send is not translated yet.
-    pub fn warning(&self) -> Option<String> {
-        let address = self.host_address.filter(|address| address.to_canonical().is_loopback())?;
-        Some(format!(
-            "port {}: published on {address}: it has no effect yet: this version translates what \
-             comes from outside, and nothing of the host's own",
-            self.endpoint_port
-        ))
-    }
-
     /// Whether its ports are ports, and its range has one.
     pub fn is_valid(&self) -> bool {
         let host = match self.host_port {

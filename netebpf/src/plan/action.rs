@@ -7,11 +7,7 @@ use netebpf_common::abi::{
     self, Address, Interface, InterfaceKind, NetworkRange, Prefix, Published, PublishedKey,
 };
 use serde::{Serialize, Serializer};
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
-};
+use std::{fmt, net::IpAddr, path::PathBuf};
 
 /// A published port that appears, changes or goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -136,6 +132,15 @@ pub enum Action {
     },
     /// Publishes ports and takes others back.
     Publish(Vec<PublishChange>),
+    /// The same for the host itself and its endpoints.
+    PublishLocally(Vec<PublishChange>),
+    /// Makes addresses known as the host's, and others not.
+    SetHostAddresses {
+        /// What becomes known.
+        added: Vec<Address>,
+        /// What does not stay so.
+        removed: Vec<Address>,
+    },
     /// Hangs a program on an interface, in the place of ours that may hang there.
     Attach {
         /// The interface's index.
@@ -219,16 +224,11 @@ impl Action {
                 Self::SetNetwork { prefix, new: earlier, earlier: new }
             }
             Self::SetSource { range, present } => Self::SetSource { range, present: !present },
-            Self::Publish(changes) => Self::Publish(
-                changes
-                    .into_iter()
-                    .map(|PublishChange { key, new, earlier }| PublishChange {
-                        key,
-                        new: earlier,
-                        earlier: new,
-                    })
-                    .collect(),
-            ),
+            Self::Publish(changes) => Self::Publish(taken_back(changes)),
+            Self::PublishLocally(changes) => Self::PublishLocally(taken_back(changes)),
+            Self::SetHostAddresses { added, removed } => {
+                Self::SetHostAddresses { added: removed, removed: added }
+            }
             Self::Attach { index, name, hook, mechanism, replaces: false, .. } => {
                 Self::Detach { index, name, hook, mechanism }
             }
@@ -265,7 +265,10 @@ impl Action {
             | Self::DeleteLink { .. }
             | Self::RemoveNamespace { .. }
             | Self::Unload => true,
-            Self::Publish(changes) => changes.iter().all(|change| change.new.is_none()),
+            Self::Publish(changes) | Self::PublishLocally(changes) => {
+                changes.iter().all(|change| change.new.is_none())
+            }
+            Self::SetHostAddresses { added, .. } => added.is_empty(),
             _ => false,
         }
     }
@@ -284,13 +287,18 @@ impl Action {
             | Self::SetEndpoint { .. }
             | Self::SetNetwork { .. }
             | Self::SetSource { .. }
+            | Self::SetHostAddresses { .. }
             | Self::RemovePin { .. }
             | Self::ForgetOldPrograms => true,
+            // On what is not a loopback address there is more to say, and it was said.
+            Self::PublishLocally(changes) => {
+                !changes.iter().any(|change| change.key.address.is_loopback())
+            }
             Self::ChangeLink { change, .. } => {
                 *change == LinkChange { up: Some(true), ..LinkChange::default() }
             }
             Self::Attach { hook, .. } | Self::Detach { hook, .. } => {
-                matches!(hook, Hook::EndpointIngress | Hook::GatewayEgress)
+                matches!(hook, Hook::EndpointIngress | Hook::GatewayEgress) || hook.is_of_sockets()
             }
             _ => false,
         }
@@ -355,7 +363,27 @@ impl fmt::Display for Action {
                     range.source.group
                 )
             }
-            Self::Publish(changes) => publish(f, changes),
+            Self::Publish(changes) => {
+                let loopback = changes.iter().any(|change| change.key.address.is_loopback());
+                debug_assert!(!loopback, "what comes from outside finds no loopback address");
+                publish(f, changes)
+            }
+            Self::PublishLocally(changes) => {
+                publish(f, changes)?;
+                f.write_str(", for this host itself")
+            }
+            Self::SetHostAddresses { added, removed } => {
+                let verbs = [("know", added), ("forget", removed)];
+                let parts: Vec<_> = verbs
+                    .into_iter()
+                    .filter(|(_, addresses)| !addresses.is_empty())
+                    .map(|(verb, addresses)| {
+                        let all: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+                        format!("{verb} {} as the host's", all.join(", "))
+                    })
+                    .collect();
+                f.write_str(&parts.join("; "))
+            }
             Self::Attach { name, hook, mechanism, replaces, .. } => {
                 let verb = if *replaces { "replace" } else { "attach" };
                 write!(f, "{verb} {hook} on {name} ({mechanism})")
@@ -370,6 +398,12 @@ impl fmt::Display for Action {
             Self::Unload => f.write_str("unload programs and maps"),
         }
     }
+}
+
+fn taken_back(changes: Vec<PublishChange>) -> Vec<PublishChange> {
+    let back =
+        |PublishChange { key, new, earlier }| PublishChange { key, new: earlier, earlier: new };
+    changes.into_iter().map(back).collect()
 }
 
 fn addresses(entry: &Interface) -> String {
@@ -412,9 +446,7 @@ fn publish(f: &mut fmt::Formatter<'_>, changes: &[PublishChange]) -> fmt::Result
 }
 
 fn socket(address: Address, port: [u8; 2]) -> std::net::SocketAddr {
-    let address: IpAddr = address.into();
-    debug_assert!(address != IpAddr::V4(Ipv4Addr::LOCALHOST), "loopback is never published");
-    (address, u16::from_be_bytes(port)).into()
+    (IpAddr::from(address), u16::from_be_bytes(port)).into()
 }
 
 /// As the sentence that people read: scripts want to know whether there is anything to do, and what.

@@ -5,8 +5,12 @@ use super::{
     sysctls::{self, ALL_V6},
     target::{Bridge, Target, Veth},
 };
-use crate::kernel::LinkChange;
-use std::collections::BTreeSet;
+use crate::kernel::{Hook, LinkChange};
+use netebpf_common::abi::{Published, PublishedKey};
+use std::collections::{BTreeSet, HashMap};
+
+/// Where ports lead.
+type Ports = HashMap<PublishedKey, Published>;
 
 /// The steps. First what stands in the way goes, then everything new is made, from the inside out;
 /// what nobody needs any more goes last.
@@ -49,14 +53,14 @@ impl Steps<'_> {
     /// before its entry, so that its program stands guard until the end.
     fn unpublish_and_disconnect(&mut self) {
         let (target, observed) = (self.target, self.observed);
-        let gone: Vec<_> = observed
-            .tables
-            .published
-            .iter()
-            .filter(|(key, _)| !target.tables.published.contains_key(*key))
-            .map(|(key, value)| PublishChange { key: *key, new: None, earlier: Some(*value) })
-            .collect();
-        self.push_publish(gone);
+        let gone = |observed: &Ports, target: &Ports| -> Vec<_> {
+            let gone = observed.iter().filter(|(key, _)| !target.contains_key(*key));
+            gone.map(|(key, value)| PublishChange { key: *key, new: None, earlier: Some(*value) })
+                .collect()
+        };
+        let (now, wanted) = (&observed.tables, &target.tables);
+        self.push_publish(gone(&now.published, &wanted.published), Action::Publish);
+        self.push_publish(gone(&now.local_ports, &wanted.local_ports), Action::PublishLocally);
         for (address, entry) in &observed.tables.endpoints {
             if !target.tables.endpoints.contains_key(address) {
                 let earlier = Some(*entry);
@@ -74,11 +78,15 @@ impl Steps<'_> {
         }
     }
 
-    fn push_publish(&mut self, mut changes: Vec<PublishChange>) {
+    fn push_publish(
+        &mut self,
+        mut changes: Vec<PublishChange>,
+        action: fn(Vec<PublishChange>) -> Action,
+    ) {
         if !changes.is_empty() {
             changes
                 .sort_by_key(|change| (change.key.address, change.key.protocol, change.key.port));
-            self.push(Action::Publish(changes));
+            self.push(action(changes));
         }
     }
 
@@ -130,6 +138,9 @@ impl Steps<'_> {
     }
 
     fn name_of(&self, index: u32) -> String {
+        if index == Hook::NO_INTERFACE {
+            return Hook::HOST_PROGRAMS.to_owned();
+        }
         let observed = || {
             let link = self.observed.links.values().find(|link| link.index == index)?;
             Some(link.name.clone())
@@ -280,20 +291,26 @@ impl Steps<'_> {
     }
 
     fn publish(&mut self) {
-        let observed = &self.observed.tables.published;
-        let changes: Vec<_> = self
-            .target
-            .tables
-            .published
-            .iter()
-            .filter(|(key, value)| observed.get(*key) != Some(*value))
-            .map(|(key, value)| PublishChange {
+        let changed = |observed: &Ports, target: &Ports| -> Vec<_> {
+            let other = target.iter().filter(|(key, value)| observed.get(*key) != Some(*value));
+            let change = |(key, value): (&PublishedKey, &Published)| PublishChange {
                 key: *key,
                 new: Some(*value),
                 earlier: observed.get(key).copied(),
-            })
-            .collect();
-        self.push_publish(changes);
+            };
+            other.map(change).collect()
+        };
+        let (observed, target) = (&self.observed.tables, &self.target.tables);
+        let (now, wanted) = (&observed.host_addresses, &target.host_addresses);
+        // With the programs go their tables.
+        if self.target.programs && now != wanted {
+            let added = wanted.difference(now).copied().collect();
+            let removed = now.difference(wanted).copied().collect();
+            self.push(Action::SetHostAddresses { added, removed });
+        }
+        self.push_publish(changed(&observed.published, &target.published), Action::Publish);
+        let local = changed(&observed.local_ports, &target.local_ports);
+        self.push_publish(local, Action::PublishLocally);
     }
 
     fn clean_up(&mut self) {

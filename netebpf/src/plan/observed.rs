@@ -83,6 +83,10 @@ pub struct Tables {
     pub published: HashMap<abi::PublishedKey, abi::Published>,
     /// Who may use published ports that are not for everybody.
     pub sources: HashSet<SourceRange>,
+    /// What [`Self::published`] is for the host itself and its endpoints; an address may be every one of its family.
+    pub local_ports: HashMap<abi::PublishedKey, abi::Published>,
+    /// The host's own addresses, but for loopback.
+    pub host_addresses: BTreeSet<Address>,
 }
 
 /// A range of sources, and the group that it is of.
@@ -122,6 +126,8 @@ pub enum Mechanism {
     XdpNative,
     /// XDP in the stack, a pinned link.
     XdpGeneric,
+    /// At the root of the control groups, a pinned link.
+    Cgroup,
 }
 
 impl std::fmt::Display for Mechanism {
@@ -131,6 +137,7 @@ impl std::fmt::Display for Mechanism {
             Self::Clsact => "clsact",
             Self::XdpNative => "XDP native",
             Self::XdpGeneric => "XDP generic",
+            Self::Cgroup => "cgroup",
         })
     }
 }
@@ -173,6 +180,8 @@ pub struct Observed {
     pub xdp_refused: BTreeMap<u32, String>,
     /// Where packets keep their source, by the settings.
     pub no_masquerade: Vec<IpNet>,
+    /// Why the programs that see sockets cannot be had, where they cannot.
+    pub no_socket_hooks: Option<String>,
 }
 
 impl Observed {

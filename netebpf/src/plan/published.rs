@@ -7,13 +7,15 @@ use netebpf_common::abi::{Address, Prefix, Protocol, Published, PublishedKey, So
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 /// Every published port, and who may use those that are not for everybody.
 #[derive(Debug, Default)]
 pub(super) struct Ports {
     pub(super) published: HashMap<PublishedKey, Published>,
+    /// What the host itself and its endpoints reach.
+    pub(super) local: HashMap<PublishedKey, Published>,
     pub(super) sources: HashSet<SourceRange>,
     /// What has no effect.
     pub(super) notes: Vec<String>,
@@ -29,7 +31,9 @@ pub(super) fn expand(desired: &Desired, uplinks: &[Uplink]) -> Ports {
     for specific in [false, true] {
         for endpoint in desired.endpoints.values() {
             for mapping in endpoint.ports.iter().filter(|m| is_specific(m) == specific) {
-                ports.publish(desired, uplinks, endpoint, mapping, groups.of_mapping(mapping));
+                let sources = groups.of_mapping(mapping);
+                ports.publish(desired, uplinks, endpoint, mapping, sources);
+                ports.publish_locally(desired, endpoint, mapping, sources);
             }
         }
     }
@@ -48,10 +52,7 @@ impl Ports {
         mapping: &PortMapping,
         sources: u32,
     ) {
-        let protocol = match mapping.transport {
-            Transport::Tcp => Protocol::Tcp,
-            Transport::Udp => Protocol::Udp,
-        };
+        let protocol = protocol(mapping);
         for v6 in [false, true] {
             let Some((target, network)) = desired.reached_at(endpoint, v6) else { continue };
             let value = value(target, mapping.endpoint_port, sources);
@@ -82,6 +83,35 @@ impl Ports {
         }
     }
 
+    /// The same for the host itself and its endpoints, who reach a port by every address of the host, those of its
+    /// loopback and its bridges among them. "Every address" stays what it is; the programs know which are the host's.
+    ///
+    /// A program's IPv6 socket can be led to an IPv4 endpoint, so a port without an IPv6 endpoint leads to the IPv4
+    /// one. An endpoint of a routed network is reached by its own address only.
+    fn publish_locally(
+        &mut self,
+        desired: &Desired,
+        endpoint: &Endpoint,
+        mapping: &PortMapping,
+        sources: u32,
+    ) {
+        let reached = |v6: bool| {
+            let (target, network) = desired.reached_at(endpoint, v6)?;
+            (network.gateway_mode(v6) == GatewayMode::Nat).then_some(target)
+        };
+        let every = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        let one = mapping.host_address.map(|address| [address.to_canonical()]);
+        for address in one.as_ref().map_or(&every[..], |one| &one[..]) {
+            let v6 = address.is_ipv6();
+            let other =
+                || reached(false).filter(|_| v6 && desired.reached_at(endpoint, v6).is_none());
+            if let Some(target) = reached(v6).or_else(other) {
+                let value = value(target, mapping.endpoint_port, sources);
+                self.local.insert(key(protocol(mapping), *address, mapping.host_port), value);
+            }
+        }
+    }
+
     /// In a routed network echo requests are answered by the endpoint, as with Docker.
     fn open_to_echo(&mut self, desired: &Desired, endpoint: &Endpoint) {
         for attachment in &endpoint.attachments {
@@ -107,6 +137,13 @@ fn answers_on(mapping: &PortMapping, address: IpAddr) -> bool {
             Some(wanted) if wanted.is_unspecified() => wanted.is_ipv4() == address.is_ipv4(),
             Some(wanted) => wanted == address,
         }
+}
+
+fn protocol(mapping: &PortMapping) -> Protocol {
+    match mapping.transport {
+        Transport::Tcp => Protocol::Tcp,
+        Transport::Udp => Protocol::Udp,
+    }
 }
 
 fn key(protocol: Protocol, address: IpAddr, port: u16) -> PublishedKey {

@@ -5,7 +5,7 @@ use super::{
     sysctls, xdp::XdpChoice,
 };
 use crate::{
-    kernel::{BridgeSpec, Hook, InterfaceSpec, VethSpec},
+    kernel::{BridgeSpec, Hook, InterfaceSpec, LOST, VethSpec},
     model::{Attachment, Desired, Endpoint, GatewayMode, Namespace, Network, Subnet, UplinkChoice},
 };
 use ipnet::IpNet;
@@ -100,6 +100,11 @@ impl Target {
         let ports = published::expand(desired, &observed.uplinks);
         (target.tables.published, target.tables.sources) = (ports.published, ports.sources);
         target.notes.extend(ports.notes);
+        if target.programs {
+            target.tables.local_ports = ports.local;
+            target.add_host_addresses(observed);
+            target.add_socket_hooks(desired, observed);
+        }
         sysctls::fill(&mut target, observed);
         Ok(target)
     }
@@ -186,6 +191,38 @@ impl Target {
             self.add_hook(uplink.index, &uplink.name, Hook::UplinkXdp, mechanism, choice.optional);
         }
         Ok(())
+    }
+
+    /// Uplinks, bridges and whatever else has an address.
+    fn add_host_addresses(&mut self, observed: &Observed) {
+        let others = observed.links.values().filter(|link| !observed.is_ours(link));
+        let others = others.flat_map(|link| &link.addresses).map(IpNet::addr);
+        let uplinks = observed.uplinks.iter().flat_map(|uplink| uplink.addresses.iter().copied());
+        let bridges = self.bridges.values().flat_map(|bridge| &bridge.addresses).map(IpNet::addr);
+        let all = others.chain(uplinks).chain(bridges).filter(|address| !address.is_loopback());
+        self.tables.host_addresses = all.map(Address::from).collect();
+    }
+
+    fn add_socket_hooks(&mut self, desired: &Desired, observed: &Observed) {
+        let Some(reason) = &observed.no_socket_hooks else {
+            for hook in Hook::of_sockets() {
+                let name = Hook::HOST_PROGRAMS;
+                self.add_hook(Hook::NO_INTERFACE, name, hook, Mechanism::Cgroup, true);
+            }
+            return;
+        };
+        let ports = || desired.endpoints.values().flat_map(|e| e.ports.iter().map(move |p| (e, p)));
+        if ports().next().is_some() {
+            self.notes.push(format!("{LOST}: {reason}"));
+        }
+        for (endpoint, mapping) in ports() {
+            if let Some(address) = mapping.host_address.filter(|a| a.to_canonical().is_loopback()) {
+                self.notes.push(format!(
+                    "endpoint {}: port {}: published on {address}: it has no effect: {reason}",
+                    endpoint.name, mapping.endpoint_port
+                ));
+            }
+        }
     }
 
     fn note_missing_uplinks(&mut self, desired: &Desired, observed: &Observed) {

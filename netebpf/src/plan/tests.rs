@@ -245,6 +245,19 @@ fn performed(observed: &mut Observed, action: &Action) {
                 }
             }
         }
+        Action::PublishLocally(changes) => {
+            for PublishChange { key, new, .. } in changes {
+                match new {
+                    Some(value) => drop(observed.tables.local_ports.insert(key, value)),
+                    None => drop(observed.tables.local_ports.remove(&key)),
+                }
+            }
+        }
+        Action::SetHostAddresses { added, removed } => {
+            let known = &mut observed.tables.host_addresses;
+            known.extend(added);
+            known.retain(|address| !removed.contains(address));
+        }
         Action::Attach { index, hook, mechanism, .. } => {
             observed.hooks.insert((index, hook), Attached { mechanism, current: true });
         }

@@ -31,6 +31,43 @@ pub(crate) fn cases() -> Vec<Case> {
             .expect(hairpin(tcp(HOST, 8080, WEB_1, 40_000).syn().ack()))
             .send(tcp(WEB_1, 40_000, DB_1, 80).syn())
             .expect(refuse(OtherNetwork)),
+        case("an endpoint reaches a neighbour's and its own published port by its gateway")
+            .given(publish(Tcp, 8080, WEB_1, 80))
+            .send(tcp(WEB_2, 40_000, WEB.gateway, 8080).syn())
+            .expect(hairpin(tcp(WEB.gateway, 40_000, WEB_1, 80).syn()))
+            .send(tcp(WEB_1, 80, WEB.gateway, 40_000).syn().ack())
+            .expect(hairpin(tcp(WEB.gateway, 8080, WEB_2, 40_000).syn().ack()))
+            .send(tcp(WEB_1, 41_000, WEB.gateway, 8080).syn())
+            .expect(hairpin(tcp(WEB.gateway, 41_000, WEB_1, 80).syn()))
+            .flows(2),
+        case("an endpoint reaches a published port by another network's gateway, and nothing else there")
+            .given(publish(Tcp, 8080, WEB_1, 80))
+            .send(tcp(WEB_2, 40_000, DB.gateway, 8080).syn())
+            .expect(hairpin(tcp(DB.gateway, 40_000, WEB_1, 80).syn()))
+            .send(tcp(WEB_1, 80, DB.gateway, 40_000).syn().ack())
+            .expect(hairpin(tcp(DB.gateway, 8080, WEB_2, 40_000).syn().ack()))
+            .send(tcp(WEB_2, 40_000, DB.gateway, 8081).syn())
+            .expect(refuse(OtherNetwork)),
+        case("what is not published at a gateway is the host's")
+            .given(publish(Tcp, 8080, WEB_1, 80))
+            .send(tcp(WEB_2, 40_000, WEB.gateway, 22).syn())
+            .expect(pass(PassReason::ToHost))
+            .send(udp(WEB_2, 40_000, WEB.gateway, 8080).payload(b"?"))
+            .expect(pass(PassReason::ToHost))
+            .flows(0),
+        case("nobody outside reaches a published port by a gateway")
+            .given(publish(Tcp, 8080, WEB_1, 80))
+            .send_at(
+                Hook::FromOutside,
+                tcp(WORLD, 40_000, WEB.gateway, 8080).syn().to_mac(HOST.mac),
+            )
+            .expect(refuse(NotPublished))
+            .flows(0),
+        case("an internal network reaches no published port by its gateway")
+            .given(publish(Tcp, 8080, WEB_1, 80))
+            .send(tcp(INNER_1, 40_000, INNER.gateway, 8080).syn())
+            .expect(pass(PassReason::ToHost))
+            .flows(0),
         case("two endpoints with one port are two clients")
             .given(snat_ports(50_000, 50_000))
             .given(publish(Tcp, 8080, DB_1, 80))

@@ -8,7 +8,7 @@ mod error;
 mod opening;
 
 pub(super) use error::{Quoted, translate_error};
-pub(super) use opening::{hairpin, masquerade, publish, published_at};
+pub(super) use opening::{hairpin, masquerade, publish, published_at, published_within};
 
 use super::{
     conntrack::{self, SECOND, Seen},

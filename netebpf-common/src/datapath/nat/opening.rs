@@ -10,6 +10,7 @@ use crate::{
         Step,
         conntrack::{New, Opening, Party, WayTo},
         datagram::{Datagram, Kind},
+        local,
         table::{Lookup as _, State},
     },
     verdict::{DropReason, Verdict},
@@ -106,6 +107,29 @@ pub(in crate::datapath) fn published_at<'a, S: State>(
         protocol: protocol as u32,
     };
     state.published().get(key)
+}
+
+/// The same for who is within: an endpoint reaches the ports of every address of its host, its own network's gateway
+/// among them. An address of the other family leads nowhere: packets do not change theirs.
+#[inline(always)]
+pub(in crate::datapath) fn published_within<'a, S: State>(
+    state: &'a S,
+    datagram: &Datagram,
+    key: &mut PublishedKey,
+) -> Option<&'a Published> {
+    let Kind::Transport(protocol) = datagram.kind else { return None };
+    if !local::is_announced(state, protocol, datagram.key.destination_port) {
+        return None;
+    }
+    *key = PublishedKey {
+        address: datagram.destination,
+        port: datagram.key.destination_port,
+        padding: [0; 2],
+        protocol: protocol as u32,
+    };
+    let own = state.host_addresses().get(&datagram.destination).is_some();
+    let published = local::find(state, key, own)?;
+    (published.address.is_mapped() == datagram.destination.is_mapped()).then_some(published)
 }
 
 /// The endpoint behind a published port, for a packet that may begin a flow to it.

@@ -232,6 +232,15 @@ impl Default for Layout {
 }
 
 impl Layout {
+    /// The host's own addresses. What is published is published on all of them, for who is within.
+    pub fn host_addresses(&self) -> impl Iterator<Item = Address> {
+        let own = [FamilyId::V4, FamilyId::V6].into_iter().flat_map(|family| {
+            let gateways = SITES.into_iter().map(move |site| site.gateway.address(family));
+            gateways.chain([HOST.address(family)])
+        });
+        own.collect::<Vec<_>>().into_iter()
+    }
+
     /// What is different from now on. The clock and the flows are not of the layout.
     pub fn change(&mut self, given: &Given) {
         match *given {

@@ -317,7 +317,9 @@ impl Machine for Memory {
             let protocol = Protocol::from_number(key.protocol).expect("a protocol with ports");
             let bit = PublishedPorts::place(protocol, u16::from_be_bytes(key.port));
             state.publish(*key, *published, bit);
+            state.publish_locally(key.on_every_address(), *published, bit);
         }
+        layout.host_addresses().for_each(|address| state.add_host_address(address));
         layout.owners.iter().for_each(|(slot, generation)| state.set_owner(*slot, *generation));
         state.set_settings(layout.settings);
         if before.is_some_and(|before| before.places != layout.places) {

@@ -17,6 +17,12 @@ pub enum TableName {
     Published,
     /// The bitmap of them.
     PublishedPorts,
+    /// Ports for the host and its endpoints.
+    LocalPorts,
+    /// The host's addresses.
+    HostAddresses,
+    /// What programs called those whom they talk to.
+    Peers,
     /// The index of flows.
     Index,
     /// The array of flows.

@@ -18,7 +18,8 @@ pub use host::MemoryHost;
 use crate::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, Mapping, NetworkRange,
-        NextHop, Published, PublishedKey, RecentFlow, Settings, SocketKey, Source, Usage, is_live,
+        NextHop, Peer, PeerKey, Published, PublishedKey, RecentFlow, Settings, SocketKey, Source,
+        Usage, is_live,
     },
     datapath::{FlowStore, Lookup, Memo, Queue, State, Table},
 };
@@ -36,6 +37,9 @@ pub struct MemoryState {
     sources: Hash<(Source, u32), u32>,
     published: Hash<PublishedKey, Published>,
     published_ports: Hash<u32, u64>,
+    local_ports: Hash<PublishedKey, Published>,
+    host_addresses: Hash<Address, u32>,
+    peers: Hash<PeerKey, Peer>,
     index: Hash<FlowKey, FlowRef>,
     flows: Flows,
     embryonic: Fifo<FlowRef>,
@@ -80,6 +84,9 @@ impl MemoryState {
             sources: Hash::new(TableName::Sources, chaos),
             published: Hash::new(TableName::Published, chaos),
             published_ports: Hash::new(TableName::PublishedPorts, chaos),
+            local_ports: Hash::new(TableName::LocalPorts, chaos),
+            host_addresses: Hash::new(TableName::HostAddresses, chaos),
+            peers: Hash::new(TableName::Peers, chaos),
             index: Hash::new(TableName::Index, chaos),
             flows: Flows::new(places, chaos),
             embryonic: Fifo::new(places as usize),
@@ -135,10 +142,30 @@ impl MemoryState {
     }
 
     /// Publishes a port.
-    pub fn publish(&self, key: PublishedKey, published: Published, (word, mask): (u32, u64)) {
+    pub fn publish(&self, key: PublishedKey, published: Published, bit: (u32, u64)) {
         self.published.put(key, published);
+        self.announce(bit);
+    }
+
+    /// Publishes a port for the host and its endpoints.
+    pub fn publish_locally(&self, key: PublishedKey, published: Published, bit: (u32, u64)) {
+        self.local_ports.put(key, published);
+        self.announce(bit);
+    }
+
+    fn announce(&self, (word, mask): (u32, u64)) {
         let old = self.published_ports.peek(&word).copied().unwrap_or(0);
         self.published_ports.put(word, old | mask);
+    }
+
+    /// Gives the host an address.
+    pub fn add_host_address(&self, address: Address) {
+        self.host_addresses.put(address, 1);
+    }
+
+    /// What is remembered of sockets' other ends, without asking [`Chaos`].
+    pub fn peers_now(&self) -> Vec<(PeerKey, Peer)> {
+        self.peers.entries()
     }
 
     /// Changes the settings.
@@ -283,6 +310,18 @@ impl State for MemoryState {
 
     fn published_ports(&self) -> &impl Lookup<u32, u64> {
         &self.published_ports
+    }
+
+    fn local_ports(&self) -> &impl Lookup<PublishedKey, Published> {
+        &self.local_ports
+    }
+
+    fn host_addresses(&self) -> &impl Lookup<Address, u32> {
+        &self.host_addresses
+    }
+
+    fn peers(&self) -> &impl Memo<PeerKey, Peer> {
+        &self.peers
     }
 
     fn index(&self) -> &impl Table<FlowKey, FlowRef> {

@@ -19,7 +19,7 @@ pub use error::{ConfigError, Problem};
 
 use crate::model::{
     Place,
-    requests::{EndpointRequest, NetworkRequest, PublishSpec, check_name},
+    requests::{EndpointRequest, NetworkRequest, check_name},
 };
 use network::NetworkNames;
 use raw::File;
@@ -121,9 +121,6 @@ impl Reader {
             if !endpoint.publish.is_empty() && names.all_internal(&endpoint) {
                 let text = "its networks are all internal: its published ports have no effect";
                 self.warn(&key, format!("service {:?}: {text}", key.value));
-            }
-            for warning in endpoint.publish.iter().filter_map(PublishSpec::warning) {
-                self.warn(&key, format!("service {:?}: {warning}", key.value));
             }
             endpoints.push(endpoint);
         }

@@ -96,6 +96,7 @@ impl Engine {
             flow_quota: settings.flow_quota,
             embryonic_quota: settings.embryonic_quota,
             flow_capacity: settings.flow_capacity,
+            ..abi::Settings::default()
         };
         kernel.configure(told, &settings.no_masquerade)?;
         let events = Events::new(loaded.state.desired.clone());

@@ -1,6 +1,10 @@
 //! Programs on interfaces.
 
-use super::{Bpf, BpfError, Loaded, sys};
+use super::{
+    Bpf, BpfError, Loaded,
+    cgroup::Root,
+    sys::{self, LinkTarget},
+};
 use crate::{
     kernel::{
         Hook,
@@ -38,11 +42,11 @@ impl Bpf {
     }
 
     /// The pin of a link: by index, because names of interfaces may have dots, which bpffs refuses.
-    fn link_path(&self, index: u32, hook: Hook, mechanism: Mechanism) -> PathBuf {
+    pub(super) fn link_path(&self, index: u32, hook: Hook, mechanism: Mechanism) -> PathBuf {
         let mode = match mechanism {
             Mechanism::XdpNative => "-native",
             Mechanism::XdpGeneric => "-generic",
-            Mechanism::Tcx | Mechanism::Clsact => "",
+            Mechanism::Tcx | Mechanism::Clsact | Mechanism::Cgroup => "",
         };
         self.links_dir().join(format!("{index}-{hook}{mode}"))
     }
@@ -56,6 +60,9 @@ impl Bpf {
         hook: Hook,
         mechanism: Mechanism,
     ) -> Result<(), AttachError> {
+        if mechanism == Mechanism::Cgroup {
+            return Ok(self.attach_to_root(hook)?);
+        }
         let path = self.link_path(index, hook, mechanism);
         let object = format!("program {hook} on {name} by {mechanism}");
         if hook == Hook::UplinkXdp && !path.exists() {
@@ -70,7 +77,7 @@ impl Bpf {
             return Ok(netlink.attach_filter(index, name, hook, fd.as_fd()).await?);
         }
         let pinned = match sys::pinned_link(&path) {
-            Ok(facts) if facts.ifindex == index => true,
+            Ok(facts) if facts.target == LinkTarget::Interface(index) => true,
             // Of an interface that is gone and whose index was given again.
             Ok(_) => {
                 fs::remove_file(&path).map_err(BpfError::file("remove", &path))?;
@@ -85,6 +92,7 @@ impl Bpf {
         let link = match &mut program.loaded {
             Loaded::Tc(program) => attach_tcx(program, name, hook, existing),
             Loaded::Xdp(program) => attach_xdp(program, index, mechanism, existing),
+            Loaded::Socket(_) => return Err(BpfError::NoProgram(hook.program()).into()),
         };
         let link = link.map_err(|error| match error {
             Refused::Program(error) => failed("attach", &object)(error),
@@ -133,10 +141,18 @@ impl Bpf {
     ) -> Result<(BTreeMap<(u32, Hook), Attached>, Vec<PathBuf>), AttachError> {
         let (mut found, mut dead) = (BTreeMap::new(), Vec::new());
         let current = |hook: Hook, id: u32| self.programs.get(&hook).is_some_and(|p| p.id == id);
+        let root = Root::open().ok();
+        let hangs = |index: u32, hook: Hook, facts: &sys::LinkFacts| {
+            if hook.is_of_sockets() {
+                self.hangs_on_root(facts, root.as_ref())
+            } else {
+                facts.target == LinkTarget::Interface(index)
+            }
+        };
         if let Ok(entries) = fs::read_dir(self.links_dir()) {
             for path in entries.flatten().map(|entry| entry.path()) {
                 match (parse_pin(&path), sys::pinned_link(&path)) {
-                    (Some((index, hook, mechanism)), Ok(facts)) if facts.ifindex == index => {
+                    (Some((index, hook, mechanism)), Ok(facts)) if hangs(index, hook, &facts) => {
                         let current = current(hook, facts.program);
                         found.insert((index, hook), Attached { mechanism, current });
                     }
@@ -145,7 +161,7 @@ impl Bpf {
             }
         }
         for index in interfaces {
-            for hook in Hook::ALL.into_iter().filter(|hook| *hook != Hook::UplinkXdp) {
+            for hook in Hook::ALL.into_iter().filter(|hook| hook.is_tc()) {
                 if found.contains_key(&(index, hook)) {
                     continue;
                 }
@@ -222,12 +238,12 @@ fn attach_xdp(
     Ok(program.take_link(id)?.try_into()?)
 }
 
-fn failed(operation: &'static str, object: &str) -> impl Fn(ProgramError) -> BpfError {
+pub(super) fn failed(operation: &'static str, object: &str) -> impl Fn(ProgramError) -> BpfError {
     let object = object.to_owned();
     move |source| BpfError::Program { operation, object: object.clone(), source: Box::new(source) }
 }
 
-fn link_failed(
+pub(super) fn link_failed(
     operation: &'static str,
     object: &str,
 ) -> impl Fn(aya::programs::links::LinkError) -> BpfError {
@@ -240,6 +256,7 @@ fn parse_pin(path: &Path) -> Option<(u32, Hook, Mechanism)> {
     let index = parts.next()?.parse().ok()?;
     let hook = Hook::of_program(parts.next()?)?;
     let mechanism = match parts.next() {
+        None if hook.is_of_sockets() => Mechanism::Cgroup,
         None => Mechanism::Tcx,
         Some("native") => Mechanism::XdpNative,
         Some("generic") => Mechanism::XdpGeneric,

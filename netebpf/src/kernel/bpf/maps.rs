@@ -44,14 +44,19 @@ unsafe impl<T: Layout> Pod for Shared<T> {}
 pub(super) type RangeKey = lpm_trie::Key<[u8; 16]>;
 pub(super) type SourceKey = lpm_trie::Key<Shared<abi::Source>>;
 
+/// Where ports lead.
+pub(crate) type PortTable = HashMap<MapData, Shared<abi::PublishedKey>, Shared<abi::Published>>;
+
 /// Handles of all maps.
 pub(crate) struct Maps {
     pub(crate) interfaces: Array<MapData, Shared<Interface>>,
     pub(crate) endpoints: HashMap<MapData, Shared<abi::Address>, Shared<abi::Endpoint>>,
     networks: lpm_trie::LpmTrie<MapData, [u8; 16], Shared<NetworkRange>>,
     sources: lpm_trie::LpmTrie<MapData, Shared<abi::Source>, u32>,
-    pub(crate) published: HashMap<MapData, Shared<abi::PublishedKey>, Shared<abi::Published>>,
+    pub(crate) published: PortTable,
     published_ports: Array<MapData, u64>,
+    pub(crate) local_ports: PortTable,
+    pub(crate) host_addresses: HashMap<MapData, Shared<abi::Address>, u32>,
     pub(crate) flow_index: HashMap<MapData, Shared<FlowKey>, Shared<FlowRef>>,
     pub(crate) flows: Mapping<abi::Flow>,
     pub(crate) free_flows: Queue<MapData, u32>,
@@ -95,6 +100,8 @@ impl Maps {
             sources: take(map::SOURCES)?.try_into()?,
             published: take(map::PUBLISHED)?.try_into()?,
             published_ports: take(map::PUBLISHED_PORTS)?.try_into()?,
+            local_ports: take(map::LOCAL_PORTS)?.try_into()?,
+            host_addresses: take(map::HOST_ADDRESSES)?.try_into()?,
             flow_index: take(map::FLOW_INDEX)?.try_into()?,
             flows: Mapping::of(&data(map::FLOWS)?)?,
             free_flows: take(map::FREE_FLOWS)?.try_into()?,

@@ -8,18 +8,19 @@
 //! /sys/fs/bpf/netebpf/INSTANCE/vABI/
 //!     maps/NAME                        shared by every version of the programs with this layout
 //!     programs-HASH/NAME               of the object with this hash
-//!     links/IFINDEX-PROGRAM[-MODE]     what hangs on an interface
+//!     links/IFINDEX-PROGRAM[-MODE]     what hangs on an interface; 0 is the root of the control groups
 //! ```
 
 mod attach;
 mod btf;
+pub(crate) mod cgroup;
 mod layout;
 mod mapping;
 mod maps;
 mod sys;
 
 pub(crate) use attach::{AttachError, remove_pin};
-pub(crate) use maps::{Maps, Shared, gone};
+pub(crate) use maps::{Maps, PortTable, Shared, gone};
 
 use super::Hook;
 use crate::state::Instance;
@@ -27,7 +28,10 @@ use aya::{
     EbpfLoader,
     maps::MapError,
     pin::PinError,
-    programs::{ProgramError, ProgramType, SchedClassifier, TcAttachType, Xdp, links::LinkError},
+    programs::{
+        CgroupSockAddr, ProgramError, ProgramType, SchedClassifier, TcAttachType, Xdp,
+        links::LinkError,
+    },
     sys::{BpfHelper, is_helper_supported},
 };
 use aya_obj::programs::XdpAttachType;
@@ -99,6 +103,9 @@ pub enum BpfError {
     /// A pin is not the map that it should be.
     #[error("foreign pin: {0}; `netebpf down --all` removes it, and the next `up` makes it new")]
     ForeignPin(String),
+    /// There is no place for programs that see sockets.
+    #[error("open the root of the control groups: {0}")]
+    Cgroups(#[source] io::Error),
     /// Nothing is loaded.
     #[error("the programs are not loaded")]
     NotLoaded,
@@ -133,6 +140,7 @@ impl BpfError {
 enum Loaded {
     Tc(SchedClassifier),
     Xdp(Xdp),
+    Socket(CgroupSockAddr),
 }
 
 /// A loaded program and its id in the kernel.
@@ -149,6 +157,10 @@ pub(crate) struct Bpf {
     programs: BTreeMap<Hook, Program>,
     foreign: Option<String>,
     tcx: bool,
+    /// Why programs that see sockets were not loaded.
+    sockets_refused: Option<String>,
+    /// The cookie of the host's network namespace; 0 where the kernel does not tell.
+    host_cookie: u64,
 }
 
 impl Bpf {
@@ -161,6 +173,8 @@ impl Bpf {
             programs: BTreeMap::new(),
             foreign: None,
             tcx: tcx_supported(),
+            sockets_refused: None,
+            host_cookie: sys::namespace_cookie().unwrap_or(0),
         };
         bpf.adopt()?;
         Ok(bpf)
@@ -176,11 +190,16 @@ impl Bpf {
         }
         let directory = self.program_dir();
         if self.maps.is_none()
-            || !Hook::ALL.iter().all(|hook| directory.join(hook.program()).exists())
+            || !Hook::ALL
+                .iter()
+                .all(|hook| hook.is_of_sockets() || directory.join(hook.program()).exists())
         {
             return Ok(());
         }
         for hook in Hook::ALL {
+            if hook.is_of_sockets() && !directory.join(hook.program()).exists() {
+                continue;
+            }
             let program = open_program(&directory, hook).map_err(program_error("open", hook))?;
             self.programs.insert(hook, program);
         }
@@ -205,6 +224,20 @@ impl Bpf {
     /// Whether TC programs are attached as TCX links.
     pub(crate) fn has_tcx(&self) -> bool {
         self.tcx
+    }
+
+    /// Why programs that see sockets cannot be had, where that is known.
+    pub(crate) fn no_socket_hooks(&self) -> Option<String> {
+        if self.host_cookie == 0 {
+            return Some(
+                "the kernel does not tell network namespaces apart (SO_NETNS_COOKIE)".to_owned(),
+            );
+        }
+        if self.is_loaded() && !self.has_socket_programs() {
+            let reason = self.sockets_refused.clone();
+            return reason.or_else(|| Some("the kernel refused the programs".to_owned()));
+        }
+        cgroup::obstacle()
     }
 
     /// Attaches by clsact although the kernel may have TCX.
@@ -268,11 +301,18 @@ impl Bpf {
         for hook in Hook::ALL {
             let program =
                 object.program_mut(hook.program()).ok_or(BpfError::NoProgram(hook.program()))?;
-            load_program(program).map_err(program_error("load", hook))?;
             let path = programs.join(hook.program());
             // Left by a load that broke off.
             if path.exists() {
                 fs::remove_file(&path).map_err(BpfError::file("remove", &path))?;
+            }
+            match load_program(program).map_err(program_error("load", hook)) {
+                // The rest is worth having.
+                Err(error) if hook.is_of_sockets() => {
+                    self.sockets_refused = Some(error.to_string());
+                    continue;
+                }
+                loaded => loaded?,
             }
             program.pin(&path).map_err(|source| BpfError::Pin { path, source })?;
         }
@@ -305,8 +345,10 @@ impl Bpf {
 
     /// Tells the programs their settings. The table of flows keeps the size that it was made with.
     pub(crate) fn configure(&mut self, settings: abi::Settings) -> Result<(), BpfError> {
+        let host_cookie = self.host_cookie;
         let maps = self.maps_mut()?;
-        let settings = abi::Settings { flow_capacity: maps.flows.len(), ..settings };
+        let flow_capacity = maps.flows.len();
+        let settings = abi::Settings { flow_capacity, host_cookie, ..settings };
         let error = BpfError::map("write", map::SETTINGS);
         if maps.settings().map_err(&error)? == settings {
             return Ok(());
@@ -368,6 +410,7 @@ fn load_program(program: &mut aya::programs::Program) -> Result<(), ProgramError
     uninterrupted(|| match program {
         aya::programs::Program::SchedClassifier(program) => program.load(),
         aya::programs::Program::Xdp(program) => program.load(),
+        aya::programs::Program::CgroupSockAddr(program) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
     })
 }
@@ -399,6 +442,10 @@ fn open_program(directory: &Path, hook: Hook) -> Result<Program, ProgramError> {
         let program = Xdp::from_pin(path, XdpAttachType::Interface)?;
         let id = program.info()?.id();
         (Loaded::Xdp(program), id)
+    } else if let Some(place) = cgroup::attach_type(hook) {
+        let program = CgroupSockAddr::from_pin(path, place)?;
+        let id = program.info()?.id();
+        (Loaded::Socket(program), id)
     } else {
         let program = SchedClassifier::from_pin(path)?;
         let id = program.info()?.id();

@@ -1,5 +1,5 @@
-//! What aya does not ask of bpf(2): what a pinned link hangs on, and to take it off there; a hash, many entries at
-//! a time.
+//! What aya does not ask of bpf(2): what a pinned link hangs on, to put another program there, and to take it off; a
+//! hash, many entries at a time. And of a socket: whose network namespace it is in.
 
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::{ffi::CString, io, mem::size_of, os::unix::ffi::OsStrExt, path::Path, ptr};
@@ -7,7 +7,12 @@ use std::{ffi::CString, io, mem::size_of, os::unix::ffi::OsStrExt, path::Path, p
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+const BPF_LINK_UPDATE: libc::c_long = 29;
 const BPF_LINK_DETACH: libc::c_long = 34;
+
+const LINK_OF_CGROUP: u32 = 3;
+
+const SO_NETNS_COOKIE: libc::c_int = 71;
 
 /// How many entries of a hash are read at once: more than fall into one of its buckets.
 const BATCH: usize = 4096;
@@ -28,9 +33,18 @@ unsafe fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<i32> {
 
 /// What a link hangs on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum LinkTarget {
+    /// An interface by its index, 0 when it is gone.
+    Interface(u32),
+    /// A control group by its number, 0 when it is gone.
+    Cgroup(u64),
+}
+
+/// A link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct LinkFacts {
-    /// The interface, 0 when it is gone.
-    pub(super) ifindex: u32,
+    /// What it hangs on.
+    pub(super) target: LinkTarget,
     /// The program's id.
     pub(super) program: u32,
 }
@@ -72,7 +86,42 @@ pub(super) fn detach(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Reads a pinned link of a kind whose first fact is an interface: TCX or XDP.
+/// Puts a program in the place of the one that a pinned link has, at once.
+pub(super) fn replace_program(path: &Path, program: BorrowedFd<'_>) -> io::Result<()> {
+    #[repr(C)]
+    struct Update {
+        link: u32,
+        program: u32,
+        flags: u32,
+        old_program: u32,
+    }
+    let link = open(path)?;
+    let (link_fd, program) = (link.as_raw_fd() as u32, program.as_raw_fd() as u32);
+    let mut update = Update { link: link_fd, program, flags: 0, old_program: 0 };
+    // SAFETY: there are no addresses in it.
+    unsafe { bpf(BPF_LINK_UPDATE, &mut update) }.map(drop)
+}
+
+/// The cookie of the network namespace that this thread is in: no other ever has it.
+pub(super) fn namespace_cookie() -> io::Result<u64> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let mut cookie = 0_u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the kernel writes `length` bytes at most, all of them in `cookie`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Reads a pinned link of a kind whose first fact is an interface, TCX or XDP, or a control group.
 pub(super) fn pinned_link(path: &Path) -> io::Result<LinkFacts> {
     let link = open(path)?;
     // struct bpf_link_info of TCX and XDP links, as long as we read it.
@@ -83,8 +132,8 @@ pub(super) fn pinned_link(path: &Path) -> io::Result<LinkFacts> {
         id: u32,
         program: u32,
         padding: u32,
-        ifindex: u32,
-        attach_type: u32,
+        /// An interface and the kind of attachment, or a control group.
+        target: [u32; 2],
     }
     #[repr(C)]
     struct GetInfo {
@@ -100,7 +149,18 @@ pub(super) fn pinned_link(path: &Path) -> io::Result<LinkFacts> {
     };
     // SAFETY: the kernel writes `length` bytes at most, all of them in `info`.
     unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut get) }?;
-    Ok(LinkFacts { ifindex: info.ifindex, program: info.program })
+    let [low, high] = info.target;
+    let target = match info.kind {
+        LINK_OF_CGROUP => LinkTarget::Cgroup(u64::from_ne_bytes(both(low, high))),
+        _ => LinkTarget::Interface(low),
+    };
+    Ok(LinkFacts { target, program: info.program })
+}
+
+/// Two words as they lie in memory.
+fn both(first: u32, second: u32) -> [u8; 8] {
+    let ([a, b, c, d], [e, f, g, h]) = (first.to_ne_bytes(), second.to_ne_bytes());
+    [a, b, c, d, e, f, g, h]
 }
 
 /// Hands over every entry of a hash with keys and values of these types. The kernel goes from bucket to bucket, so

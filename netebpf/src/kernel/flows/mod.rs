@@ -17,7 +17,7 @@ pub use snapshot::{FlowSnapshot, FlowTuple};
 
 use super::{
     BpfError, Kernel, KernelError, Outside,
-    bpf::{Maps, Shared, gone},
+    bpf::{Maps, PortTable, Shared, gone},
 };
 use crate::plan::Link;
 use aya::maps::MapError;
@@ -328,12 +328,14 @@ impl Kernel {
     /// says how many.
     pub async fn end_misled_flows(&mut self) -> Result<usize, KernelError> {
         let Ok(maps) = self.bpf.maps() else { return Ok(0) };
-        let ports: Result<HashMap<_, _>, _> = maps
-            .published
-            .iter()
-            .map(|port| port.map(|(Shared(key), Shared(published))| (key, published)))
-            .collect();
-        let ports = ports.map_err(BpfError::map("read", map::PUBLISHED))?;
+        let read = |table: &PortTable, name| {
+            let entry = |(Shared(key), Shared(published)): (_, Shared<Published>)| (key, published);
+            let ports: Result<HashMap<_, _>, _> =
+                table.iter().map(|port| port.map(entry)).collect();
+            ports.map_err(BpfError::map("read", name))
+        };
+        let outside = read(&maps.published, map::PUBLISHED)?;
+        let within = read(&maps.local_ports, map::LOCAL_PORTS)?;
         let sources = maps.read_sources().map_err(BpfError::map("read", map::SOURCES))?;
         let is_for = move |group: u32, source: &Address| {
             let mut ranges = sources.iter().filter(|range| range.source.group == group);
@@ -351,8 +353,12 @@ impl Kernel {
                 (to.address, to.port) == (flow.reply.source, flow.reply.source_port)
                     && is_for(to.sources, &flow.original.source)
             };
-            flow.kind != FlowKind::Masquerade as u32
-                && ports.get(&port).filter(leads_there).is_none()
+            let leads_to = if flow.kind == FlowKind::Hairpin as u32 {
+                within.get(&port).or_else(|| within.get(&port.on_every_address()))
+            } else {
+                outside.get(&port)
+            };
+            flow.kind != FlowKind::Masquerade as u32 && leads_to.filter(leads_there).is_none()
         })
         .await
     }

@@ -1,0 +1,177 @@
+//! A program's call that names the address of a socket's other end, as `struct bpf_sock_addr` shows it.
+//!
+//! Each field is read and written by itself and whole: the verifier knows no other access.
+
+use aya_ebpf::{
+    bindings::{bpf_sock, bpf_sock_addr},
+    helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_set_retval},
+};
+use core::ptr::{addr_of, addr_of_mut};
+use netebpf_common::{
+    abi::{Address, Peer},
+    datapath::local::Socket,
+};
+
+const AF_INET: u32 = 2;
+const ECONNREFUSED: i32 = 111;
+
+/// The call.
+pub struct SocketCall {
+    context: *mut bpf_sock_addr,
+}
+
+/// Reads a field of the context, or of the socket in it.
+macro_rules! read {
+    ($place:expr) => {
+        // SAFETY: context and socket are valid as long as the program runs, and the field is there for every program
+        // that this is built into, or the verifier refuses it.
+        unsafe { addr_of!($place).read_volatile() }
+    };
+}
+
+/// Writes a field of the context.
+macro_rules! write {
+    ($place:expr, $value:expr) => {
+        // SAFETY: as above.
+        unsafe { addr_of_mut!($place).write_volatile($value) }
+    };
+}
+
+impl SocketCall {
+    #[inline(always)]
+    pub fn new(context: *mut bpf_sock_addr) -> Self {
+        Self { context }
+    }
+
+    /// The cookie of the socket's network namespace.
+    #[inline(always)]
+    pub fn namespace(&self) -> u64 {
+        // SAFETY: the context is valid as long as the program runs.
+        unsafe { bpf_get_netns_cookie(self.context.cast()) }
+    }
+
+    /// The socket's cookie.
+    #[inline(always)]
+    pub fn cookie(&self) -> u64 {
+        // SAFETY: as above.
+        unsafe { bpf_get_socket_cookie(self.context.cast()) }
+    }
+
+    /// The socket of a call to connect: its source is what it was bound to.
+    #[inline(always)]
+    pub fn connecting(&self) -> Socket {
+        let socket = self.socket();
+        let source = if read!((*self.context).family) == AF_INET {
+            v4(read!((*socket).src_ip4))
+        } else {
+            v6([
+                read!((*socket).src_ip6[0]),
+                read!((*socket).src_ip6[1]),
+                read!((*socket).src_ip6[2]),
+                read!((*socket).src_ip6[3]),
+            ])
+        };
+        self.described(source)
+    }
+
+    /// The socket of a call to send by IPv4: its source is what it was bound to, or what the call says.
+    #[inline(always)]
+    pub fn sending_v4(&self) -> Socket {
+        self.described(v4(read!((*self.context).msg_src_ip4)))
+    }
+
+    /// Likewise by IPv6.
+    #[inline(always)]
+    pub fn sending_v6(&self) -> Socket {
+        self.described(v6([
+            read!((*self.context).msg_src_ip6[0]),
+            read!((*self.context).msg_src_ip6[1]),
+            read!((*self.context).msg_src_ip6[2]),
+            read!((*self.context).msg_src_ip6[3]),
+        ]))
+    }
+
+    #[inline(always)]
+    fn socket(&self) -> *mut bpf_sock {
+        // SAFETY: every bit pattern is a pointer, and the verifier knows where this one leads.
+        unsafe { read!((*self.context).__bindgen_anon_1).sk }
+    }
+
+    #[inline(always)]
+    fn described(&self, source: Address) -> Socket {
+        Socket {
+            cookie: self.cookie(),
+            protocol: read!((*self.context).protocol),
+            source,
+            interface: read!((*self.socket()).bound_dev_if),
+        }
+    }
+
+    /// The address in an IPv4 call.
+    #[inline(always)]
+    pub fn peer_v4(&self) -> Peer {
+        Peer::new(v4(read!((*self.context).user_ip4)), self.port())
+    }
+
+    /// The address in an IPv6 call; it may be an IPv4-mapped one.
+    #[inline(always)]
+    pub fn peer_v6(&self) -> Peer {
+        let address = v6([
+            read!((*self.context).user_ip6[0]),
+            read!((*self.context).user_ip6[1]),
+            read!((*self.context).user_ip6[2]),
+            read!((*self.context).user_ip6[3]),
+        ]);
+        Peer::new(address, self.port())
+    }
+
+    /// Puts another into an IPv4 call. One of IPv6 does not get here.
+    #[inline(always)]
+    pub fn set_peer_v4(&self, peer: &Peer) {
+        write!((*self.context).user_ip4, u32::from_ne_bytes(peer.address.last_four()));
+        self.set_port(peer.port());
+    }
+
+    /// Puts another into an IPv6 call.
+    #[inline(always)]
+    pub fn set_peer_v6(&self, peer: &Peer) {
+        let [a, b, c, d] = peer.address.words();
+        write!((*self.context).user_ip6[0], a);
+        write!((*self.context).user_ip6[1], b);
+        write!((*self.context).user_ip6[2], c);
+        write!((*self.context).user_ip6[3], d);
+        self.set_port(peer.port());
+    }
+
+    #[inline(always)]
+    fn port(&self) -> [u8; 2] {
+        // In network byte order, in the lower half of a word.
+        (read!((*self.context).user_port) as u16).to_ne_bytes()
+    }
+
+    #[inline(always)]
+    fn set_port(&self, port: [u8; 2]) {
+        write!((*self.context).user_port, u32::from(u16::from_ne_bytes(port)));
+    }
+
+    /// What a program returns for a call that fails as one does to a port where nobody listens.
+    #[inline(always)]
+    pub fn refuse(&self) -> i32 {
+        // SAFETY: a number. Where it were not taken the call would fail too, as one that is not permitted.
+        unsafe { bpf_set_retval(-ECONNREFUSED) };
+        0
+    }
+}
+
+#[inline(always)]
+fn v4(word: u32) -> Address {
+    Address::v4(word.to_ne_bytes())
+}
+
+#[inline(always)]
+fn v6([a, b, c, d]: [u32; 4]) -> Address {
+    let half = |first: u32, second: u32| {
+        u64::from_le(u64::from(first.to_le()) | u64::from(second.to_le()) << 32)
+    };
+    Address::from_halves([half(a, b), half(c, d)])
+}
