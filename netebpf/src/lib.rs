@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod dns;
+pub mod drivers;
 pub mod ipam;
 pub mod kernel;
 pub mod model;

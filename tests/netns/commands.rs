@@ -210,8 +210,11 @@ fn networks() {
     let columns = ["NETWORK ID", "NAME", "DRIVER", "SCOPE"];
     assert!(columns.iter().all(|column| head.contains(column)), "{head}");
     let names = lab.run("network ls --format {{.Name}}").ok();
-    assert_eq!(names.lines().collect::<Vec<_>>(), ["back", "front", "inner"]);
-    assert_eq!(lab.run("network ls -q").ok().lines().count(), 3);
+    assert_eq!(
+        names.lines().collect::<Vec<_>>(),
+        ["back", "bridge", "front", "host", "inner", "none"]
+    );
+    assert_eq!(lab.run("network ls -q").ok().lines().count(), 6);
     let front = &lab.json("network inspect front")[0];
     assert_eq!(front["Name"], "front");
     assert_eq!(front["Driver"], "bridge");

@@ -7,6 +7,7 @@ mod bulk;
 mod commands;
 mod daemon;
 mod dns;
+mod drivers;
 mod events;
 mod flows;
 mod gateways;
@@ -47,6 +48,7 @@ fn main() -> std::process::ExitCode {
         events::TESTS,
         commands::TESTS,
         networks::TESTS,
+        drivers::TESTS,
         bad_input::TESTS,
         xdp::TESTS,
     ];

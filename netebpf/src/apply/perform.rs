@@ -39,7 +39,7 @@ pub(super) async fn perform(
         Action::SetAddress { index, address, present, .. } => {
             kernel.set_address(*index, *address, *present).await?;
         }
-        Action::CreateNamespace { path } => kernel.create_namespace(path)?,
+        Action::CreateNamespace { path } => kernel.create_namespace(path).await?,
         Action::CreateVeth { spec, namespace } => kernel.create_veth(spec, namespace).await?,
         Action::Configure(spec) => spec.configure().await?,
         Action::SetInterface { new, earlier, .. } => kernel.set_interface(*new, *earlier)?,

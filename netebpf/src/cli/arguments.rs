@@ -4,9 +4,13 @@ use super::CliError;
 use crate::{
     config::ports,
     daemon::api::HostChoice,
+    drivers::{self, Publishing},
     model::{
         DnsChoice, DnsWord, InterfaceName, InterfaceNameError, MacText, XdpMode,
-        requests::{AttachmentRequest, DEFAULT_NETWORK, EndpointRequest, PublishSpec, check_name},
+        requests::{
+            AttachmentRequest, DEFAULT_NETWORK, EndpointRequest, NetworkMode, PublishSpec,
+            check_name,
+        },
     },
 };
 use clap::Args;
@@ -39,9 +43,9 @@ impl HostArguments {
 /// An endpoint to make.
 #[derive(Debug, Args)]
 pub(super) struct EndpointArguments {
-    /// A network to join, with what is asked for there
+    /// A network to join, with what is asked for there; or none, host, container:NAME
     #[arg(long = "network", visible_alias = "net", value_name = "NET[:ip=…,ip6=…,alias=…,mac=…]", value_parser = network)]
-    networks: Vec<AttachmentRequest>,
+    networks: Vec<Joins>,
     /// The IPv4 address on the first network
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<Ipv4Addr>,
@@ -85,25 +89,35 @@ impl EndpointArguments {
         if let Some(name) = &name {
             check_name(name)?;
         }
-        let mut networks = self.networks;
-        if networks.is_empty() {
-            networks.push(AttachmentRequest::new(DEFAULT_NETWORK));
+        let (mode, mut networks) = joins(self.networks)?;
+        if let Some(first) = networks.first_mut() {
+            first.v4 = self.ip.or(first.v4);
+            first.v6 = self.ip6.or(first.v6);
+            first.mac = self.mac.or(first.mac);
+            first.aliases.extend(self.aliases);
+        } else if self.ip.is_some() || self.ip6.is_some() {
+            return Err(CliError::NoAddress);
+        } else if self.mac.is_some() {
+            return Err(CliError::Conflict("mac-address and the network mode"));
+        } else if !self.aliases.is_empty() {
+            return Err(CliError::NoAlias);
         }
-        let first = &mut networks[0];
-        first.v4 = self.ip.or(first.v4);
-        first.v6 = self.ip6.or(first.v6);
-        first.mac = self.mac.or(first.mac);
-        first.aliases.extend(self.aliases);
         let mut publish: Vec<PublishSpec> = Vec::new();
         for text in &self.publish {
             publish.extend(ports::parse(text)?);
         }
         publish.iter_mut().for_each(|spec| spec.allow_from.clone_from(&self.allow_from));
+        if let Some(Publishing::Discarded(why)) =
+            mode.as_ref().map(|mode| drivers::of_mode(mode).publishing())
+            && !publish.is_empty()
+        {
+            eprintln!("netebpf: warning: {why}");
+        }
         let labels = self.labels.into_iter().collect();
         let dns =
             DnsChoice { servers: self.dns, search: self.dns_search, options: self.dns_options };
         let request =
-            EndpointRequest { name, networks, publish, labels, dns, ..Default::default() };
+            EndpointRequest { name, mode, networks, publish, labels, dns, ..Default::default() };
         Ok((request, self.host.choice()))
     }
 }
@@ -138,11 +152,44 @@ fn xdp_mode(text: &str) -> Result<XdpMode, &'static str> {
     })
 }
 
-/// `NET[:KEY=VALUE,…]`.
-fn network(text: &str) -> Result<AttachmentRequest, String> {
+/// What `--network` says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Joins {
+    Network(AttachmentRequest),
+    Mode(NetworkMode),
+}
+
+/// All that was said with `--network`; nothing is the default network.
+fn joins(all: Vec<Joins>) -> Result<(Option<NetworkMode>, Vec<AttachmentRequest>), CliError> {
+    let (mut modes, mut networks) = (Vec::new(), Vec::new());
+    for joins in all {
+        match joins {
+            Joins::Network(network) => networks.push(network),
+            Joins::Mode(mode) => modes.push(mode),
+        }
+    }
+    match (modes.pop(), networks.is_empty()) {
+        (None, true) => Ok((None, vec![AttachmentRequest::new(DEFAULT_NETWORK)])),
+        (Some(mode), true) if modes.is_empty() => Ok((Some(mode), networks)),
+        (None, false) => Ok((None, networks)),
+        _ => Err(CliError::Conflict(
+            "cannot attach both user-defined and non-user-defined network-modes",
+        )),
+    }
+}
+
+/// `none`, `host`, `container:NAME` or `NET[:KEY=VALUE,…]`.
+fn network(text: &str) -> Result<Joins, String> {
     let (name, options) = text.split_once(':').unwrap_or((text, ""));
-    if matches!(name, "none" | "host" | "container") {
-        return Err(format!("{name:?} is no bridge network, the only kind that there is"));
+    match (name, options) {
+        ("none", "") => return Ok(Joins::Mode(NetworkMode::None)),
+        ("host", "") => return Ok(Joins::Mode(NetworkMode::Host)),
+        ("container", other) if !other.is_empty() => {
+            return Ok(Joins::Mode(NetworkMode::Container(other.to_owned())));
+        }
+        ("container", _) => return Err("container:NAME is meant".to_owned()),
+        ("none" | "host", _) => return Err(format!("{name} takes no options")),
+        _ => {}
     }
     let mut request = AttachmentRequest::new(name);
     for option in options.split(',').filter(|option| !option.is_empty()) {
@@ -156,7 +203,7 @@ fn network(text: &str) -> Result<AttachmentRequest, String> {
             _ => return Err(format!("{option:?}: ip=, ip6=, alias= and mac= are understood")),
         }
     }
-    Ok(request)
+    Ok(Joins::Network(request))
 }
 
 /// A driver's option of an endpoint on a network, `KEY=VALUE`.
@@ -178,15 +225,20 @@ mod tests {
 
     #[test]
     fn networks_with_and_without_options() {
-        assert_eq!(network("front"), Ok(AttachmentRequest::new("front")));
+        assert_eq!(network("front"), Ok(Joins::Network(AttachmentRequest::new("front"))));
+        assert_eq!(network("host"), Ok(Joins::Mode(NetworkMode::Host)));
+        let web = NetworkMode::Container("web".to_owned());
+        assert_eq!(network("container:web"), Ok(Joins::Mode(web)));
         let full = network("front:ip=10.0.0.2,ip6=fd00::2,alias=a,alias=b,mac=02:42:0a:00:00:02");
-        let full = full.unwrap();
+        let Ok(Joins::Network(full)) = full else { panic!("a network: {full:?}") };
         assert_eq!(full.network, "front");
         assert_eq!(full.v4, Some(Ipv4Addr::new(10, 0, 0, 2)));
         assert_eq!(full.v6, Some("fd00::2".parse().unwrap()));
         assert_eq!(full.aliases, ["a", "b"]);
         assert_eq!(full.mac.unwrap().to_string(), "02:42:0a:00:00:02");
-        for wrong in ["host", "none", "container:web", "a:ip=x", "a:colour=red", "a:alias="] {
+        for wrong in
+            ["host:ip=1.2.3.4", "container", "container:", "a:ip=x", "a:colour=red", "a:alias="]
+        {
             assert!(network(wrong).is_err(), "{wrong}");
         }
     }

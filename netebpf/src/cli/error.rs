@@ -50,6 +50,17 @@ pub(super) enum CliError {
     /// Which subnet would it be in?
     #[error("{option} {address}: no --subnet has it: one of its range would be right")]
     OutsideSubnets { option: &'static str, address: std::net::IpAddr },
+    /// Docker's words.
+    #[error("conflicting options: {0}")]
+    Conflict(&'static str),
+    #[error(
+        "user specified IP address is supported on bridge networks only: none, host and container:NAME have none to give"
+    )]
+    NoAddress,
+    #[error(
+        "network-scoped aliases are only supported on bridge networks: none, host and container:NAME have no names"
+    )]
+    NoAlias,
     #[error("--driver-opt: {0}")]
     DriverOption(String),
     /// Which subnet would it be in?

@@ -3,9 +3,12 @@
 use super::{
     CliError, Context, network,
     output::{self, Format, rfc3339},
-    ps::{host_sides, state},
+    ps::{self, host_sides, state},
 };
-use crate::daemon::{LookupError, api::EndpointView};
+use crate::{
+    daemon::{LookupError, api::EndpointView},
+    model::Namespace,
+};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
@@ -87,6 +90,7 @@ fn shape(view: &EndpointView) -> Value {
             "Dns": endpoint.dns.servers,
             "DnsOptions": endpoint.dns.options,
             "DnsSearch": endpoint.dns.search,
+            "NetworkMode": network_mode(view),
         },
         "LogPath": view.log,
         "NetworkSettings": {
@@ -97,8 +101,31 @@ fn shape(view: &EndpointView) -> Value {
     })
 }
 
+/// Docker's: the first network, or what stands in its place.
+fn network_mode(view: &EndpointView) -> String {
+    match &view.endpoint.namespace {
+        Namespace::Of(other, _) => format!("container:{other}"),
+        _ => ps::networks(view).into_iter().next().unwrap_or_else(|| "none".to_owned()),
+    }
+}
+
 fn networks(view: &EndpointView) -> Map<String, Value> {
     let attachments = view.endpoint.attachments.iter();
+    let predefined = view.endpoint.predefined().map(|name| {
+        let id = view.networks.get(name).map(|network| network.id.as_str());
+        let value = json!({
+            "NetworkID": id,
+            "IPAddress": "",
+            "IPPrefixLen": 0,
+            "Gateway": "",
+            "GlobalIPv6Address": "",
+            "GlobalIPv6PrefixLen": 0,
+            "IPv6Gateway": "",
+            "MacAddress": "",
+            "Aliases": [],
+        });
+        (name.to_owned(), value)
+    });
     attachments
         .map(|attachment| {
             let network = view.networks.get(&attachment.network);
@@ -124,6 +151,7 @@ fn networks(view: &EndpointView) -> Map<String, Value> {
             });
             (attachment.network.clone(), value)
         })
+        .chain(predefined)
         .collect()
 }
 

@@ -98,7 +98,9 @@ fn status(view: &EndpointView, now: u64) -> String {
 
 /// The networks' names.
 pub(super) fn networks(view: &EndpointView) -> Vec<String> {
-    view.endpoint.attachments.iter().map(|attachment| attachment.network.clone()).collect()
+    let predefined = view.endpoint.predefined().map(str::to_owned);
+    let joined = view.endpoint.attachments.iter().map(|attachment| attachment.network.clone());
+    predefined.into_iter().chain(joined).collect()
 }
 
 /// Every address.

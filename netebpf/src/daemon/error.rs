@@ -53,6 +53,16 @@ pub enum Error {
     /// Not to be removed without force.
     #[error("endpoint {0:?}: its process runs: \"rm -f\" ends it first")]
     Running(String),
+    /// Not to be removed without force.
+    #[error(
+        "endpoint {endpoint:?}: endpoint {by:?} is in its namespace: remove that one first, or \"rm -f\" takes the namespace away from it"
+    )]
+    Shared {
+        /// Whose namespace.
+        endpoint: String,
+        /// Who is in it.
+        by: String,
+    },
     /// Too late.
     #[error("daemon: it just takes the instance down: try again")]
     Ending,
@@ -93,6 +103,7 @@ impl Error {
             Self::Resolve(_)
             | Self::Port(_)
             | Self::Running(_)
+            | Self::Shared { .. }
             | Self::Service { .. }
             | Self::Namespace { .. } => StatusCode::CONFLICT,
             Self::Lookup(_) => StatusCode::NOT_FOUND,

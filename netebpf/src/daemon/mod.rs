@@ -32,7 +32,8 @@ pub(crate) use process::{Launch, is_alive, now};
 use crate::{
     config::settings,
     dns::Upstreams,
-    state::{Instance, Lock, LockError},
+    kernel,
+    state::{Instance, Lock, LockError, State},
 };
 use engine::{Engine, Exited, Snapshot};
 use events::Events;
@@ -106,6 +107,19 @@ pub enum DaemonError {
         /// Why it failed.
         source: io::Error,
     },
+}
+
+/// The networks of an instance of which there is nothing yet: those that are always there.
+///
+/// # Errors
+/// When the settings or the host's routes cannot be read.
+pub(crate) async fn networks_of_nobody(
+    instance: &Instance,
+) -> Result<Vec<api::NetworkView>, DaemonError> {
+    let settings = settings::load(settings::PATH.as_ref())?;
+    let routes = kernel::host_routes().await.map_err(Error::from)?;
+    let nobody = Snapshot { instance: instance.clone(), settings, state: State::default() };
+    Ok(nobody.networks(routes))
 }
 
 /// Runs the daemon of an instance until it is told to end, or nothing is left to do.

@@ -304,11 +304,16 @@ fn identity(namespace: &Path) -> Option<(u64, u64)> {
     fs::metadata(namespace).ok().map(|data| (data.dev(), data.ino()))
 }
 
-/// Whether any process is in the network namespace that is mounted at `path`.
-pub(crate) fn is_occupied(path: &Path) -> bool {
-    let Some(wanted) = identity(path) else { return false };
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes.into_iter().any(|process| identity(&process.path().join("ns/net")) == Some(wanted))
+/// Whether any process is in an endpoint's network namespace; in one of others, any that the endpoint's command
+/// started.
+pub(crate) fn is_occupied(endpoint: &Endpoint) -> bool {
+    let Some(wanted) = identity(endpoint.namespace.path()) else { return false };
+    let shared = endpoint.namespace.is_shared();
+    let mut processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.any(|process| {
+        identity(&process.path().join("ns/net")) == Some(wanted)
+            && (!shared || is_marked(&process.path(), &endpoint.id))
+    })
 }
 
 /// Kills every process whose network namespace is the one mounted at `path`; with an endpoint only what

@@ -14,7 +14,7 @@ use super::{
     },
     engine::Engine,
 };
-use crate::kernel::{Look, Suspicion};
+use crate::kernel::{self, Look, Suspicion};
 use axum::{
     Json, Router,
     body::Body,
@@ -167,8 +167,9 @@ async fn process(State(daemon): Shared, Json(report): Json<ProcessReport>) -> An
     Ok(Json(Changes { changes }))
 }
 
-async fn networks(State(daemon): Shared) -> Json<Vec<NetworkView>> {
-    Json(daemon.snapshot().networks())
+async fn networks(State(daemon): Shared) -> Answer<Vec<NetworkView>> {
+    let routes = kernel::host_routes().await?;
+    Ok(Json(daemon.snapshot().networks(routes)))
 }
 
 async fn create_network(

@@ -30,7 +30,7 @@ pub use netlink::{BridgeSpec, LinkChange, NetlinkError, VethSpec};
 pub use netns::NetnsError;
 pub use status::{HookStatus, InterfaceCounters};
 pub use sysctl::SysctlError;
-pub use uplinks::Outside;
+pub use uplinks::{Outside, host_routes};
 pub use watch::{Change, Watch};
 
 use crate::{plan::Uplink, state::Instance};

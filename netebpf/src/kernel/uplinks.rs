@@ -2,7 +2,7 @@
 
 use super::{
     Kernel, KernelError,
-    netlink::{Facts, RouteFact},
+    netlink::{Facts, Netlink, RouteFact},
 };
 use crate::{
     model::{UplinkChoice, resolve::HostRoute},
@@ -175,21 +175,30 @@ impl Kernel {
 
     /// The host's routes: address pools keep clear of them.
     pub async fn host_routes(&self) -> Result<Vec<HostRoute>, KernelError> {
-        let facts = self.netlink.facts().await?;
-        let name = |index: u32| {
-            facts.links.values().find(|link| link.index == index).map(|link| link.name.clone())
-        };
-        let routes = facts.routes.iter().filter(|route| !is_special(&route.destination));
-        let host_route = |route: &RouteFact| HostRoute {
-            net: route.destination,
-            interface: route.index.and_then(name),
-        };
-        Ok(routes.map(host_route).collect())
+        routes_of(&self.netlink).await
     }
 
     pub(crate) fn is_ours(&self, link: &Link) -> bool {
         link.alias.as_deref().is_some_and(|alias| alias.starts_with(&self.instance.mark()))
     }
+}
+
+/// The same without a hold on the kernel: for those who only look.
+pub async fn host_routes() -> Result<Vec<HostRoute>, KernelError> {
+    routes_of(&Netlink::here().map_err(KernelError::Socket)?).await
+}
+
+async fn routes_of(netlink: &Netlink) -> Result<Vec<HostRoute>, KernelError> {
+    let facts = netlink.facts().await?;
+    let name = |index: u32| {
+        facts.links.values().find(|link| link.index == index).map(|link| link.name.clone())
+    };
+    let routes = facts.routes.iter().filter(|route| !is_special(&route.destination));
+    let host_route = |route: &RouteFact| HostRoute {
+        net: route.destination,
+        interface: route.index.and_then(name),
+    };
+    Ok(routes.map(host_route).collect())
 }
 
 /// Multicast and link-local ranges, which every host has.

@@ -1,11 +1,16 @@
 //! An endpoint: a network namespace on one or more networks.
 
-use super::{DnsChoice, Id, InterfaceName, Origin, PortMapping, mac::MacText};
+use super::{
+    DnsChoice, Id, InterfaceName, Origin, PortMapping,
+    mac::MacText,
+    predefined::{HOST, NONE},
+    requests::NetworkMode,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 /// Whose namespace it is.
@@ -16,14 +21,24 @@ pub enum Namespace {
     Own(PathBuf),
     /// Somebody else's: only our interfaces in it are ours.
     Existing(PathBuf),
+    /// The host's.
+    Host,
+    /// Another endpoint's, of this name, at this path.
+    Of(String, PathBuf),
 }
 
 impl Namespace {
     /// Where it is.
-    pub fn path(&self) -> &std::path::Path {
+    pub fn path(&self) -> &Path {
         match self {
-            Self::Own(path) | Self::Existing(path) => path,
+            Self::Own(path) | Self::Existing(path) | Self::Of(_, path) => path,
+            Self::Host => Path::new("/proc/self/ns/net"),
         }
+    }
+
+    /// Whether somebody else decides what is in it.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Host | Self::Of(..))
     }
 }
 
@@ -72,6 +87,33 @@ fn is_zero(number: &i32) -> bool {
     *number == 0
 }
 
+impl Endpoint {
+    /// The predefined network that it is on without an interface.
+    pub fn predefined(&self) -> Option<&'static str> {
+        match self.namespace {
+            Namespace::Host => Some(HOST),
+            _ if self.alone => Some(NONE),
+            _ => None,
+        }
+    }
+
+    /// How it is on no network of its own, where it is.
+    pub fn mode(&self) -> Option<NetworkMode> {
+        match &self.namespace {
+            Namespace::Host => Some(NetworkMode::Host),
+            Namespace::Of(other, _) => Some(NetworkMode::Container(other.clone())),
+            _ if self.alone => Some(NetworkMode::None),
+            _ => None,
+        }
+    }
+
+    /// Whether it is on a network of this name.
+    pub fn is_on(&self, network: &str) -> bool {
+        self.predefined() == Some(network)
+            || self.attachments.iter().any(|attachment| attachment.network == network)
+    }
+}
+
 /// What runs in the namespace, supervised by the daemon.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Service {
@@ -96,6 +138,9 @@ pub struct Endpoint {
     pub namespace: Namespace,
     /// Its interfaces, in the order of their names.
     pub attachments: Vec<Attachment>,
+    /// On the network `none`: alone, and meant to be.
+    #[serde(default)]
+    pub alone: bool,
     /// What is published.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortMapping>,

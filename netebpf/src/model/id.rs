@@ -1,9 +1,10 @@
 //! Identifiers: Docker's 64 hexadecimal digits, and interface names that fit the kernel.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use std::fmt;
 
-/// 64 lower-case hexadecimal digits, random; shown as the first 12.
+/// 64 lower-case hexadecimal digits; shown as the first 12.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Id(String);
 
@@ -12,6 +13,11 @@ impl Id {
     pub fn random() -> Self {
         let bytes: [u8; 32] = rand::random();
         Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Always the same one for a text.
+    pub fn derived(text: &str) -> Self {
+        Self(Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// A new one whose first `digits` none of the others has, so that interfaces named after them (see

@@ -11,6 +11,7 @@ mod mac;
 mod network;
 mod place;
 mod port;
+pub mod predefined;
 pub mod requests;
 pub mod resolve;
 

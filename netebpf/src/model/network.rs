@@ -17,6 +17,10 @@ pub enum Driver {
     /// A Linux bridge with veths.
     #[default]
     Bridge,
+    /// The host's own namespace.
+    Host,
+    /// Nothing but a namespace.
+    Null,
 }
 
 impl fmt::Display for Driver {

@@ -4,7 +4,10 @@
 //! **Invariant**: each value is well-formed by itself (an address is an address, a name can be one);
 //! whether it fits what else there is, [`super::resolve`] says.
 
-use super::{DnsChoice, Driver, GatewayMode, InterfaceName, MacText, Place, Service, Transport};
+use super::{
+    DnsChoice, Driver, GatewayMode, InterfaceName, MacText, Place, Service, Transport,
+    predefined::is_predefined,
+};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -187,6 +190,18 @@ impl AttachmentRequest {
     }
 }
 
+/// How an endpoint is on no network of its own.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkMode {
+    /// Alone in its namespace.
+    None,
+    /// In the host's namespace.
+    Host,
+    /// In another endpoint's namespace: its name, or a unique beginning of its identifier.
+    Container(String),
+}
+
 /// An endpoint to make.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct EndpointRequest {
@@ -196,6 +211,9 @@ pub struct EndpointRequest {
     /// A namespace that exists; one of its own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns: Option<PathBuf>,
+    /// How it is on no network of its own; then `networks` is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<NetworkMode>,
     /// The networks to join; [`DEFAULT_NETWORK`] when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<AttachmentRequest>,
@@ -228,9 +246,9 @@ pub enum NameError {
          letter or a digit"
     )]
     Malformed(String),
-    /// `none` and `host` are kinds of network, not names.
-    #[error("{0:?} is not free as a network's name: it stands for a kind of network")]
-    Reserved(String),
+    /// Of a network that is there without being made.
+    #[error("operation is not permitted on predefined {0} network; it is always there")]
+    Predefined(String),
 }
 
 /// Checks the name of an endpoint: Docker's form, which is a file name too.
@@ -244,13 +262,10 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
     }
 }
 
-/// Checks the name of a network.
+/// Checks the name of a network to make.
 pub fn check_network_name(name: &str) -> Result<(), NameError> {
     check_name(name)?;
-    match name {
-        "none" | "host" => Err(NameError::Reserved(name.to_owned())),
-        _ => Ok(()),
-    }
+    if is_predefined(name) { Err(NameError::Predefined(name.to_owned())) } else { Ok(()) }
 }
 
 impl fmt::Display for PublishSpec {

@@ -344,6 +344,8 @@ impl Target {
                 Ok(false)
             }
             Namespace::Existing(_) => Ok(true),
+            // Nothing of its own is in it.
+            Namespace::Host | Namespace::Of(..) => Ok(false),
         }
     }
 

@@ -64,6 +64,7 @@ fn endpoint(name: &str, network: &Network, host: u8) -> Endpoint {
             gateway_priority: 0,
             default_route: true,
         }],
+        alone: false,
         ports: Vec::new(),
         service: None,
         dns: Default::default(),

@@ -170,6 +170,7 @@ pub(crate) fn endpoint(instance: &Instance, name: &str, network: &Network, host:
             gateway_priority: 0,
             default_route: true,
         }],
+        alone: false,
         ports: vec![PortMapping {
             host_address: None,
             host_port: 8000 + u16::from(host),

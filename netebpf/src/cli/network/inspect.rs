@@ -1,6 +1,5 @@
 //! `netebpf network inspect`.
 
-use super::driver;
 use crate::{
     cli::{
         CliError, Context, inspect,
@@ -8,6 +7,8 @@ use crate::{
     },
     config::options,
     daemon::api::NetworkView,
+    drivers,
+    model::Driver,
 };
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -50,16 +51,17 @@ pub(in crate::cli) fn shape(view: &NetworkView) -> Value {
         }
         config
     });
-    let options: Map<String, Value> = options::shown(network)
-        .into_iter()
-        .map(|(key, value)| (key.into(), value.into()))
-        .collect();
+    let mut options = Map::new();
+    if network.driver == Driver::Bridge {
+        let shown = options::shown(network).into_iter();
+        options.extend(shown.map(|(key, value)| (key.into(), value.into())));
+    }
     json!({
         "Name": network.name,
         "Id": network.id.as_str(),
         "Created": rfc3339(network.created),
         "Scope": "local",
-        "Driver": driver(network.driver),
+        "Driver": drivers::of(network.driver).name(),
         "EnableIPv4": network.subnet(false).is_some(),
         "EnableIPv6": network.subnet(true).is_some(),
         "IPAM": { "Driver": "default", "Options": {}, "Config": config.collect::<Vec<_>>() },
@@ -92,6 +94,15 @@ fn containers(view: &NetworkView) -> Map<String, Value> {
                 "MacAddress": attachment.mac.to_string(),
                 "IPv4Address": with_length(attachment.v4.map(IpAddr::from)),
                 "IPv6Address": with_length(attachment.v6.map(IpAddr::from)),
+            });
+            containers.insert(endpoint.id.to_string(), value);
+        }
+        if endpoint.predefined() == Some(&network.name) {
+            let value = json!({
+                "Name": endpoint.name,
+                "MacAddress": "",
+                "IPv4Address": "",
+                "IPv6Address": "",
             });
             containers.insert(endpoint.id.to_string(), value);
         }

@@ -1,12 +1,12 @@
 //! `netebpf network ls`.
 
-use super::driver;
 use crate::{
     cli::{
         CliError, Context,
         output::{self, Format, Listing, rfc3339},
     },
     daemon::api::NetworkView,
+    drivers,
 };
 use clap::Args;
 use serde_json::{Value, json};
@@ -51,7 +51,7 @@ fn row(view: &NetworkView, whole: bool) -> Value {
     json!({
         "ID": if whole { network.id.as_str() } else { network.id.short() },
         "Name": network.name,
-        "Driver": driver(network.driver),
+        "Driver": drivers::of(network.driver).name(),
         "Scope": "local",
         "Internal": network.internal.to_string(),
         "IPv4": network.subnet(false).is_some().to_string(),

@@ -9,7 +9,6 @@ mod rm;
 pub(super) use inspect::shape;
 
 use super::{CliError, Context};
-use crate::model::Driver;
 use clap::{Args, Subcommand};
 
 /// Manage networks
@@ -41,12 +40,5 @@ impl Network {
             Command::Connect(command) => command.run(context).await,
             Command::Disconnect(command) => command.run(context).await,
         }
-    }
-}
-
-/// Docker's word for it.
-const fn driver(driver: Driver) -> &'static str {
-    match driver {
-        Driver::Bridge => "bridge",
     }
 }

@@ -150,6 +150,12 @@ pub enum Fault {
         /// Those that are.
         defined: String,
     },
+    /// Networks, and what stands in their place.
+    #[error("mutually exclusive network_mode and networks; one of the two has to go")]
+    NetworksAndMode,
+    /// A service that the file does not have.
+    #[error("network_mode: there is no service {0:?} in this file")]
+    UnknownService(String),
     /// One network joined twice.
     #[error("network {0:?} is joined twice")]
     NetworkTwice(String),

@@ -17,15 +17,18 @@ mod words;
 
 pub use error::{ConfigError, Problem};
 
-use crate::model::{
-    Place,
-    requests::{EndpointRequest, NetworkRequest, check_name},
+use crate::{
+    drivers::{self, Publishing},
+    model::{
+        Place,
+        requests::{EndpointRequest, NetworkRequest, check_name},
+    },
 };
 use network::NetworkNames;
 use raw::File;
 use section::Section;
 use serde::{Deserialize, Serialize};
-use std::{fmt, path::Path};
+use std::{collections::BTreeMap, fmt, path::Path};
 use text::Text;
 
 /// The longest file that is read, in bytes: far more than a host can hold endpoints for.
@@ -115,10 +118,18 @@ impl Reader {
         let name = self.name(file.name)?;
         let services = file.services.unwrap_or_default().0;
         let names = NetworkNames::new(self, file.networks.unwrap_or_default().0, &services)?;
+        let endpoint_names = service_names(&services);
         let mut endpoints = Vec::new();
         for (key, service) in services {
-            let endpoint = self.service(&key, service, &names)?;
-            if !endpoint.publish.is_empty() && names.all_internal(&endpoint) {
+            let endpoint = self.service(&key, service, &names, &endpoint_names)?;
+            let driver = endpoint.mode.as_ref().map(drivers::of_mode);
+            if let Some(Publishing::Discarded(why)) = driver.map(|driver| driver.publishing())
+                && !endpoint.publish.is_empty()
+            {
+                self.warn(&key, format!("service {:?}: {why}", key.value));
+            }
+            let joins = !endpoint.networks.is_empty();
+            if joins && !endpoint.publish.is_empty() && names.all_internal(&endpoint) {
                 let text = "its networks are all internal: its published ports have no effect";
                 self.warn(&key, format!("service {:?}: {text}", key.value));
             }
@@ -186,6 +197,15 @@ impl Reader {
             }),
         }
     }
+}
+
+/// The endpoints of services, by the services' keys.
+fn service_names(services: &[(Text, Option<Section<raw::Service>>)]) -> BTreeMap<String, String> {
+    let name = |(key, service): &(Text, Option<Section<raw::Service>>)| {
+        let chosen = service.as_ref().and_then(|service| service.value.container_name.as_ref());
+        (key.value.clone(), chosen.unwrap_or(key).value.clone())
+    };
+    services.iter().map(name).collect()
 }
 
 /// The name of the directory that a file stands in, made a name as Compose does.

@@ -9,7 +9,9 @@ use super::{
 };
 use crate::{
     config::options::{self, OptionError},
-    model::requests::{EndpointRequest, NetworkRequest, SubnetRequest, check_network_name},
+    model::requests::{
+        DEFAULT_NETWORK, EndpointRequest, NetworkRequest, SubnetRequest, check_network_name,
+    },
 };
 use ipnet::IpNet;
 use std::{collections::BTreeMap, str::FromStr};
@@ -65,12 +67,16 @@ impl NetworkNames {
     fn add(&mut self, of: &mut Of, key: &Text, raw: raw::Network) -> Result<(), ConfigError> {
         let name = raw.name.as_ref().unwrap_or(key);
         let plain = of.plain(name)?;
-        check_network_name(&plain).map_err(|error| of.error(name, error.into()))?;
+        let external = of.boolean("external", raw.external.as_ref())?.unwrap_or(false);
+        // `bridge` is made by whoever joins it.
+        if !(external && plain == DEFAULT_NETWORK) {
+            check_network_name(&plain).map_err(|error| of.error(name, error.into()))?;
+        }
         if self.by_key.values().any(|other| *other == plain) {
             return Err(of.error(name, Fault::NameTwice(plain)));
         }
         self.by_key.insert(key.value.clone(), plain.clone());
-        if of.boolean("external", raw.external.as_ref())?.unwrap_or(false) {
+        if external {
             if raw.driver.is_some()
                 || raw.driver_opts.is_some()
                 || raw.internal.is_some()

@@ -95,6 +95,8 @@ pub(super) struct Service {
     /// The networks to join; "default" when absent.
     #[schemars(with = "Option<ServiceNetworks>")]
     pub(super) networks: Option<At<Shape<Attachments>>>,
+    /// In the place of networks: "bridge", "host", "none", "service:NAME" or "container:NAME".
+    pub(super) network_mode: Option<Text>,
     /// What is published, such as "8080:80" or "127.0.0.1:8443:443/tcp".
     #[schemars(with = "Option<Vec<PortEntry>>")]
     pub(super) ports: Option<Vec<At<Shape<Section<Port>>>>>,
@@ -128,6 +130,9 @@ pub(super) type Attachments = Entries<Option<Section<Attachment>>>;
 impl Service {
     /// Whether it names no network: then it joins the default one.
     pub(super) fn names_no_network(&self) -> bool {
+        if self.network_mode.is_some() {
+            return false;
+        }
         match self.networks.as_ref().map(|networks| &networks.value) {
             None => true,
             Some(Shape::List(list)) => list.is_empty(),

@@ -13,7 +13,10 @@ use crate::{
     config::ports,
     model::{
         DnsChoice, InterfaceName, Service,
-        requests::{AttachmentRequest, EndpointRequest, PublishSpec, check_name},
+        requests::{
+            AttachmentRequest, DEFAULT_NETWORK, EndpointRequest, NetworkMode, PublishSpec,
+            check_name,
+        },
     },
 };
 use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
@@ -27,6 +30,7 @@ impl Reader {
         key: &Text,
         raw: Option<Section<raw::Service>>,
         names: &NetworkNames,
+        services: &BTreeMap<String, String>,
     ) -> Result<EndpointRequest, ConfigError> {
         let owner = format!("service {:?}", key.value);
         let raw = self.keys(raw.unwrap_or_default(), &owner)?;
@@ -35,11 +39,17 @@ impl Reader {
         let name = raw.container_name.as_ref().unwrap_or(key);
         let plain = of.plain(name)?;
         check_name(&plain).map_err(|error| of.error(name, error.into()))?;
+        let (mode, networks) = match (&raw.network_mode, joined) {
+            (Some(text), None) => network_mode(of, text, services)?,
+            (Some(text), Some(_)) => return Err(of.error(text, Fault::NetworksAndMode)),
+            (None, joined) => (None, networks(of, key, joined, names)?),
+        };
         let service = service(of, raw.command, raw.environment, raw.working_dir)?;
         Ok(EndpointRequest {
             name: Some(plain),
             netns: raw.netns.map(|text| absolute(of, "netns", &text)).transpose()?,
-            networks: networks(of, key, joined, names)?,
+            mode,
+            networks,
             publish: publish(of, raw.ports.unwrap_or_default())?,
             service,
             dns: DnsChoice {
@@ -94,6 +104,34 @@ fn networks(
         joined.push(attachment(of, &key, name, raw)?);
     }
     Ok(joined)
+}
+
+/// What stands in the place of networks.
+fn network_mode(
+    of: &Of<'_>,
+    text: &Text,
+    services: &BTreeMap<String, String>,
+) -> Result<(Option<NetworkMode>, Vec<AttachmentRequest>), ConfigError> {
+    let plain = of.plain(text)?;
+    let mode = match plain.split_once(':').unwrap_or((&plain, "")) {
+        ("bridge", "") => {
+            let mut bridge = AttachmentRequest::new(DEFAULT_NETWORK);
+            bridge.place = Some(of.reader.at(text));
+            return Ok((None, vec![bridge]));
+        }
+        ("none", "") => NetworkMode::None,
+        ("host", "") => NetworkMode::Host,
+        ("container", name) if !name.is_empty() => NetworkMode::Container(name.to_owned()),
+        ("service", name) => match services.get(name) {
+            Some(endpoint) => NetworkMode::Container(endpoint.clone()),
+            None => return Err(of.error(text, Fault::UnknownService(name.to_owned()))),
+        },
+        _ => {
+            let meant = "bridge, host, none, service:NAME or container:NAME";
+            return Err(of.wrong("network_mode", text, meant));
+        }
+    };
+    Ok((Some(mode), Vec::new()))
 }
 
 fn unknown(name: &str, names: &NetworkNames) -> Fault {

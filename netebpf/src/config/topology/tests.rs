@@ -64,7 +64,7 @@ fn every_wrong_file_has_its_message() {
         ("nets: {}\n", "1:1: the file: unknown key \"nets\"; known are name, networks, services"),
         (
             "services:\n  web:\n    prots: []\n",
-            "3:5: service \"web\": unknown key \"prots\"; known are container_name, networks, ports, \
+            "3:5: service \"web\": unknown key \"prots\"; known are container_name, networks, network_mode, ports, \
              command, environment, working_dir, netns, dns, dns_search, dns_opt, labels",
         ),
         (
@@ -109,8 +109,8 @@ fn every_wrong_file_has_its_message() {
         ),
         (
             "networks: {host: {}}\n",
-            "1:12: network \"host\": \"host\" is not free as a network's name: it stands for a kind of \
-             network",
+            "1:12: network \"host\": operation is not permitted on predefined host network; it is \
+             always there",
         ),
         (
             "networks: {a: {}, b: {name: a}}\n",

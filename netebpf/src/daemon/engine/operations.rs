@@ -15,7 +15,8 @@ use crate::{
     },
     model::{
         Desired, Origin, UplinkChoice,
-        requests::{AttachmentRequest, NetworkRequest},
+        predefined::{self, PREDEFINED},
+        requests::{AttachmentRequest, NetworkMode, NetworkRequest},
         resolve::{self, Context, HostFacts},
     },
     plan::Action,
@@ -37,6 +38,7 @@ impl Engine {
             changes.extend(self.would_start(&next, &origin));
             let planned = Snapshot {
                 instance: self.instance.clone(),
+                settings: self.settings.clone(),
                 state: State { desired: next, ..Default::default() },
             };
             return Ok(UpReply { changes, endpoints: planned.endpoints_of(&origin) });
@@ -65,7 +67,15 @@ impl Engine {
     ) -> Result<EndpointView, Error> {
         let facts = self.facts().await?;
         let before = self.state.desired.clone();
-        let mut next = resolve::add_endpoint(&before, &request.endpoint, self.context(&facts))?;
+        let mut wanted = request.endpoint.clone();
+        if let Some(NetworkMode::Container(query)) = &mut wanted.mode {
+            *query = self.endpoint_name(query)?;
+        }
+        for joined in &mut wanted.networks {
+            // One that is not there is told of with the endpoint's name.
+            joined.network = self.network_name(&joined.network).unwrap_or(joined.network.clone());
+        }
+        let mut next = resolve::add_endpoint(&before, &wanted, self.context(&facts))?;
         choose(&mut next, &request.host);
         self.change(next).await?;
         let mut endpoints = self.state.desired.endpoints.values();
@@ -90,7 +100,13 @@ impl Engine {
             }
             found.push(name);
         }
-        self.remove_endpoints(&found).await
+        let next = resolve::remove_endpoints(&self.state.desired, &found)?;
+        if let Some((endpoint, by)) = resolve::left_behind(&self.state.desired, &next)
+            && !force
+        {
+            return Err(Error::Shared { endpoint: endpoint.to_owned(), by: by.name.clone() });
+        }
+        self.change(next).await
     }
 
     pub(super) async fn remove_endpoints(
@@ -120,7 +136,7 @@ impl Engine {
     ) -> Result<Vec<String>, Error> {
         let mut next = self.state.desired.clone();
         for query in names {
-            let name = network_name(&next, query)?;
+            let name = self.network_name(query)?;
             next = resolve::remove_network(&next, &name)?;
         }
         self.change(next).await
@@ -132,7 +148,7 @@ impl Engine {
     ) -> Result<Vec<String>, Error> {
         let facts = self.facts().await?;
         let endpoint = self.endpoint_name(&request.endpoint)?;
-        let network = network_name(&self.state.desired, &request.attachment.network)?;
+        let network = self.network_name(&request.attachment.network)?;
         let attachment = AttachmentRequest { network, ..request.attachment.clone() };
         let context = self.context(&facts);
         let next = resolve::connect(&self.state.desired, &endpoint, &attachment, context)?;
@@ -144,7 +160,7 @@ impl Engine {
         request: &DisconnectRequest,
     ) -> Result<Vec<String>, Error> {
         let endpoint = self.endpoint_name(&request.endpoint)?;
-        let network = network_name(&self.state.desired, &request.network)?;
+        let network = self.network_name(&request.network)?;
         let next = resolve::disconnect(&self.state.desired, &endpoint, &network)?;
         self.change(next).await
     }
@@ -216,18 +232,22 @@ impl Engine {
         Context { facts, settings: &self.settings, instance: &self.instance }
     }
 
+    /// The name of the network that the user means; those that are always there are among them.
+    fn network_name(&self, query: &str) -> Result<String, Error> {
+        let networks = &self.state.desired.networks;
+        let made = networks.values().map(|network| (network.name.as_str(), network.id.clone()));
+        let missing = PREDEFINED.into_iter().filter(|name| !networks.contains_key(*name));
+        let always = missing.map(|name| (name, predefined::id(&self.instance, name)));
+        let all: Vec<_> = made.chain(always).collect();
+        Ok(find(Kind::Network, query, all.iter().map(|(name, id)| (*name, id)))?.to_owned())
+    }
+
     /// The name of the endpoint that the user means.
     pub(super) fn endpoint_name(&self, query: &str) -> Result<String, Error> {
         let all = self.state.desired.endpoints.values();
         let all = all.map(|endpoint| (endpoint.name.as_str(), &endpoint.id));
         Ok(find(Kind::Endpoint, query, all)?.to_owned())
     }
-}
-
-/// The name of the network that the user means.
-fn network_name(desired: &Desired, query: &str) -> Result<String, Error> {
-    let all = desired.networks.values().map(|network| (network.name.as_str(), &network.id));
-    Ok(find(Kind::Network, query, all)?.to_owned())
 }
 
 /// What the user said about the host; what was not said stays.

@@ -123,7 +123,7 @@ impl Engine {
         // is no record, because it was lost, whoever is in there still runs.
         let ended = |endpoint: &&Endpoint| match self.state.runtime.processes.get(&endpoint.name) {
             Some(process) => process.exit.is_some(),
-            None => !process::is_occupied(endpoint.namespace.path()),
+            None => !process::is_occupied(endpoint),
         };
         let endpoints = self.state.desired.endpoints.values();
         let gone: Vec<_> = endpoints
@@ -359,7 +359,18 @@ pub(super) fn going<'a>(
     previous: &'a Desired,
     next: &'a Desired,
 ) -> impl Iterator<Item = &'a Endpoint> {
-    previous.endpoints.values().filter(|endpoint| !stays(endpoint, next))
+    let goes = |endpoint: &&Endpoint| !stays(endpoint, next);
+    // With a namespace of ours go all who are in it.
+    let gone: Vec<_> = previous.endpoints.values().filter(goes).collect();
+    let gone: BTreeSet<_> = gone
+        .iter()
+        .filter(|endpoint| matches!(endpoint.namespace, Namespace::Own(_)))
+        .map(|endpoint| endpoint.namespace.path())
+        .collect();
+    previous.endpoints.values().filter(move |endpoint| {
+        let shared = matches!(endpoint.namespace, Namespace::Of(..));
+        goes(endpoint) || (shared && gone.contains(endpoint.namespace.path()))
+    })
 }
 
 /// Whether a process is in the namespace that is mounted at `path` now.

@@ -2,8 +2,15 @@
 
 use super::Engine;
 use crate::{
-    daemon::api::{EndpointView, NetworkView},
-    model::{Endpoint, Network, Origin},
+    config::settings::Settings,
+    daemon::{
+        api::{EndpointView, NetworkView},
+        process::now,
+    },
+    model::{
+        Endpoint, Network, Origin, predefined,
+        resolve::{self, Context, HostFacts, HostRoute},
+    },
     state::{Instance, State},
 };
 
@@ -11,6 +18,7 @@ use crate::{
 #[derive(Clone)]
 pub(in crate::daemon) struct Snapshot {
     pub(in crate::daemon) instance: Instance,
+    pub(in crate::daemon) settings: Settings,
     pub(in crate::daemon) state: State,
 }
 
@@ -26,8 +34,17 @@ impl Snapshot {
         views
     }
 
-    pub(in crate::daemon) fn networks(&self) -> Vec<NetworkView> {
-        self.state.desired.networks.values().map(|network| self.network(network)).collect()
+    /// All, in the order of their names; those that are always there among them. Where `bridge` is not made yet, the
+    /// host's routes decide what it would get.
+    pub(in crate::daemon) fn networks(&self, routes: Vec<HostRoute>) -> Vec<NetworkView> {
+        let facts = HostFacts { now: now(), routes, sockets: Vec::new() };
+        let context = Context { facts: &facts, settings: &self.settings, instance: &self.instance };
+        let desired = &self.state.desired;
+        let always = resolve::predefined_networks(desired, context);
+        let all = desired.networks.values().chain(&always);
+        let mut views: Vec<_> = all.map(|network| self.network(network)).collect();
+        views.sort_by(|a, b| a.network.name.cmp(&b.network.name));
+        views
     }
 
     fn endpoint(&self, endpoint: &Endpoint) -> EndpointView {
@@ -41,7 +58,11 @@ impl Snapshot {
 
 impl Engine {
     pub(in crate::daemon) fn snapshot(&self) -> Snapshot {
-        Snapshot { instance: self.instance.clone(), state: self.state.clone() }
+        Snapshot {
+            instance: self.instance.clone(),
+            settings: self.settings.clone(),
+            state: self.state.clone(),
+        }
     }
 
     pub(super) fn view(&self, endpoint: &Endpoint) -> EndpointView {
@@ -59,18 +80,19 @@ fn endpoint_view(instance: &Instance, state: &State, endpoint: &Endpoint) -> End
         let network = state.desired.networks.get(name)?;
         Some((name.clone(), network.clone()))
     });
+    let predefined = endpoint
+        .predefined()
+        .map(|name| (name.to_owned(), predefined::bare(instance, name, endpoint.created)));
     EndpointView {
         endpoint: endpoint.clone(),
         process: state.runtime.processes.get(&endpoint.name).cloned(),
         log: instance.log_file(&endpoint.name),
-        networks: networks.collect(),
+        networks: networks.chain(predefined).collect(),
     }
 }
 
 fn network_view(state: &State, network: &Network) -> NetworkView {
-    let on_it = |endpoint: &&Endpoint| {
-        endpoint.attachments.iter().any(|attachment| attachment.network == network.name)
-    };
+    let on_it = |endpoint: &&Endpoint| endpoint.is_on(&network.name);
     NetworkView {
         network: network.clone(),
         endpoints: state.desired.endpoints.values().filter(on_it).cloned().collect(),

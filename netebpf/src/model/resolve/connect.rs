@@ -7,7 +7,8 @@ use super::{
     interfaces,
 };
 use crate::model::{
-    Desired, Origin,
+    Desired, Endpoint, Namespace, Origin,
+    predefined::{HOST, NONE},
     requests::{AttachmentRequest, DEFAULT_NETWORK, EndpointRequest},
 };
 
@@ -27,6 +28,10 @@ pub fn connect(
     let mut resolver = Resolver { context, before, desired, origin: Origin::CommandLine };
     if request.network == DEFAULT_NETWORK {
         resolver.default_network()?;
+    }
+    if matches!(request.network.as_str(), HOST | NONE) {
+        resolver.connect_predefined(endpoint, &request.network)?;
+        return Ok(resolver.desired);
     }
     resolver.connect(endpoint, request)?;
     Ok(resolver.desired)
@@ -48,7 +53,12 @@ pub fn disconnect(
     let found = endpoints.get_mut(endpoint).ok_or_else(|| ResolveError::new(None, problem))?;
     let joined = found.attachments.len();
     found.attachments.retain(|attachment| attachment.network != network);
-    if found.attachments.len() == joined {
+    if network == HOST && found.namespace == Namespace::Host {
+        return Err(problem_of(endpoint, EndpointProblem::HostNetwork));
+    }
+    if network == NONE && found.alone {
+        found.alone = false;
+    } else if found.attachments.len() == joined {
         let (endpoint, network) = (endpoint.to_owned(), network.to_owned());
         let problem = ResolveProblem::NotConnected { endpoint, network };
         return Err(ResolveError::new(None, problem));
@@ -57,11 +67,45 @@ pub fn disconnect(
     Ok(desired)
 }
 
+fn problem_of(endpoint: &str, problem: EndpointProblem) -> ResolveError {
+    let endpoint = endpoint.to_owned();
+    ResolveError::new(None, ResolveProblem::Endpoint { endpoint, problem })
+}
+
 impl Resolver<'_> {
-    fn connect(&mut self, name: &str, request: &AttachmentRequest) -> Result<(), ResolveError> {
+    fn endpoint_mut(&mut self, name: &str) -> Result<&mut Endpoint, ResolveError> {
         let problem = ResolveProblem::NoEndpoint(name.to_owned());
-        let endpoint = self.desired.endpoints.get(name);
-        let mut endpoint = endpoint.cloned().ok_or_else(|| ResolveError::new(None, problem))?;
+        self.desired.endpoints.get_mut(name).ok_or_else(|| ResolveError::new(None, problem))
+    }
+
+    /// Joins `host`, which nobody can who is there already, or `none`.
+    fn connect_predefined(&mut self, name: &str, network: &str) -> Result<(), ResolveError> {
+        let endpoint = self.endpoint_mut(name)?;
+        let problem = match network {
+            HOST => EndpointProblem::HostNetwork,
+            _ if endpoint.namespace.is_shared() => EndpointProblem::SharedNamespace,
+            _ if endpoint.alone => {
+                let (endpoint, network) = (name.to_owned(), network.to_owned());
+                let problem = ResolveProblem::ConnectedAlready { endpoint, network };
+                return Err(ResolveError::new(None, problem));
+            }
+            _ if endpoint.attachments.is_empty() => {
+                endpoint.alone = true;
+                return Ok(());
+            }
+            _ => EndpointProblem::NotAlone,
+        };
+        Err(problem_of(name, problem))
+    }
+
+    fn connect(&mut self, name: &str, request: &AttachmentRequest) -> Result<(), ResolveError> {
+        let mut endpoint = self.endpoint_mut(name)?.clone();
+        if endpoint.namespace.is_shared() {
+            return Err(problem_of(name, EndpointProblem::SharedNamespace));
+        }
+        if endpoint.alone {
+            return Err(problem_of(name, EndpointProblem::NotAlone));
+        }
         let whole = EndpointRequest::default();
         let mut draft = Draft {
             request: &whole,

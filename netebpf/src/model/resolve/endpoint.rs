@@ -6,9 +6,12 @@ use super::{
     interfaces::{self, Macs},
     ports::Ports,
 };
-use crate::model::{
-    Endpoint, Id, InterfaceName, Namespace, Network, Origin, PortMapping,
-    requests::{AttachmentRequest, EndpointRequest, PublishSpec, check_name},
+use crate::{
+    drivers::{self, Gives, Publishing},
+    model::{
+        Endpoint, Id, InterfaceName, Namespace, Network, Origin, PortMapping,
+        requests::{AttachmentRequest, EndpointRequest, NetworkMode, PublishSpec, check_name},
+    },
 };
 use std::{net::IpAddr, path::Path};
 
@@ -45,6 +48,15 @@ impl Draft<'_> {
         ResolveError { place: place.cloned().map(Box::new), ..self.error(problem) }
     }
 
+    /// What it publishes, where its driver lets it.
+    pub(super) fn publish(&self) -> &[PublishSpec] {
+        let mode = self.request.mode.as_ref();
+        match mode.map(|mode| drivers::of_mode(mode).publishing()) {
+            None | Some(Publishing::Works) => &self.request.publish,
+            Some(Publishing::Discarded(_) | Publishing::Refused(_)) => &[],
+        }
+    }
+
     /// Whether it has an address of a family.
     pub(super) fn has(&self, v6: bool) -> bool {
         self.attachments.iter().any(|attachment| attachment.addresses[usize::from(v6)].is_some())
@@ -76,8 +88,10 @@ impl<'a> Resolver<'a> {
         }
         let mut ports = Ports::new(self);
         let mappings = ports.assign(&drafts)?;
-        for (draft, ports) in drafts.into_iter().zip(mappings) {
-            let endpoint = self.finish(draft, ports, &mut macs)?;
+        let namespaces: Result<Vec<_>, _> =
+            drafts.iter().map(|draft| self.namespace(draft, &drafts)).collect();
+        for ((draft, ports), namespace) in drafts.into_iter().zip(mappings).zip(namespaces?) {
+            let endpoint = self.finish(draft, ports, namespace, &mut macs)?;
             self.desired.endpoints.insert(endpoint.name.clone(), endpoint);
         }
         Ok(())
@@ -136,13 +150,12 @@ impl<'a> Resolver<'a> {
         &self,
         draft: Draft<'_>,
         ports: Vec<PortMapping>,
+        namespace: Namespace,
         macs: &mut Macs,
     ) -> Result<Endpoint, ResolveError> {
-        let namespace = match &draft.request.netns {
-            Some(path) => Namespace::Existing(path.clone()),
-            None => Namespace::Own(self.context.instance.namespace(&draft.name)),
-        };
-        self.check_namespace(&draft, namespace.path())?;
+        if !namespace.is_shared() {
+            self.check_namespace(&draft, namespace.path())?;
+        }
         let mut attachments = interfaces::attachments(&draft, &[], macs)?;
         interfaces::lead_out(&mut attachments, &self.desired.networks);
         Ok(Endpoint {
@@ -150,6 +163,7 @@ impl<'a> Resolver<'a> {
             name: draft.name,
             namespace,
             attachments,
+            alone: draft.request.mode == Some(NetworkMode::None),
             ports,
             service: draft.request.service.clone(),
             dns: draft.request.dns.clone(),
@@ -160,9 +174,46 @@ impl<'a> Resolver<'a> {
         })
     }
 
+    /// Whose namespace it is. `drafts` are all that are made together: one may be in another's.
+    fn namespace(
+        &self,
+        draft: &Draft<'_>,
+        drafts: &[Draft<'_>],
+    ) -> Result<Namespace, ResolveError> {
+        let mut at = draft;
+        // Each step leads to another one, or there is a circle.
+        for _ in 0..=drafts.len() {
+            let found = match (&at.request.mode, &at.request.netns) {
+                (Some(NetworkMode::Host), _) => Namespace::Host,
+                (Some(NetworkMode::Container(other)), _) => {
+                    if let Some(next) = drafts.iter().find(|draft| draft.name == *other) {
+                        at = next;
+                        continue;
+                    }
+                    let endpoint = self.desired.endpoints.get(other);
+                    let endpoint = endpoint
+                        .ok_or_else(|| at.error(EndpointProblem::NoEndpoint(other.clone())))?;
+                    Namespace::Of(other.clone(), endpoint.namespace.path().to_owned())
+                }
+                (_, Some(path)) => Namespace::Existing(path.clone()),
+                (_, None) => Namespace::Own(self.context.instance.namespace(&at.name)),
+            };
+            return Ok(match &draft.request.mode {
+                Some(NetworkMode::Container(other)) => {
+                    Namespace::Of(other.clone(), found.path().to_owned())
+                }
+                _ => found,
+            });
+        }
+        Err(draft.error(EndpointProblem::OwnNamespace))
+    }
+
     /// One namespace is one endpoint's: interfaces and sysctls of two would meet in it.
     fn check_namespace(&self, draft: &Draft<'_>, path: &Path) -> Result<(), ResolveError> {
-        let other = self.desired.endpoints.values().find(|other| other.namespace.path() == path);
+        let mut others = self.desired.endpoints.values();
+        let is_in_it =
+            |other: &&Endpoint| !other.namespace.is_shared() && other.namespace.path() == path;
+        let other = others.find(is_in_it);
         match other {
             Some(other) => Err(draft.error(EndpointProblem::NamespaceTaken {
                 path: path.to_owned(),
@@ -183,6 +234,20 @@ fn check_request(request: &EndpointRequest) -> Result<(), EndpointProblem> {
     }
     if !request.publish.iter().all(PublishSpec::is_valid) {
         return Err(EndpointProblem::PortRange);
+    }
+    if let Some(mode) = &request.mode {
+        let driver = drivers::of_mode(mode);
+        if !request.networks.is_empty() {
+            return Err(EndpointProblem::NetworksAndMode);
+        }
+        if driver.gives() == Gives::Share && request.netns.is_some() {
+            return Err(EndpointProblem::NetnsAndMode);
+        }
+        if let Publishing::Refused(why) = driver.publishing()
+            && !request.publish.is_empty()
+        {
+            return Err(EndpointProblem::Publishing(why));
+        }
     }
     request.networks.iter().try_for_each(check_attachment)
 }

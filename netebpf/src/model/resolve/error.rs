@@ -64,6 +64,22 @@ pub enum ResolveProblem {
     /// An endpoint that is not there.
     #[error("endpoint {0:?} is not there; see netebpf ps")]
     NoEndpoint(String),
+    /// A network that is always there.
+    #[error("{0} is a pre-defined network and cannot be removed")]
+    Predefined(String),
+    /// Somebody else is in the namespace of an endpoint that would go.
+    #[error(
+        "endpoint {endpoint:?}: endpoint {by:?} of {owner} is in its namespace; remove that one first, or \
+         both with \"rm -f\""
+    )]
+    NamespaceInUse {
+        /// Whose namespace.
+        endpoint: String,
+        /// Who is in it.
+        by: String,
+        /// Who made that one.
+        owner: Origin,
+    },
     /// An endpoint that is on the network.
     #[error("endpoint with name {endpoint} already exists in network {network}")]
     ConnectedAlready {
@@ -260,6 +276,39 @@ pub enum EndpointProblem {
         /// Why not.
         error: NameError,
     },
+    /// Not on networks, and on networks.
+    #[error(
+        "conflicting options: cannot attach both user-defined and non-user-defined network-modes; \
+         none, host and container:NAME stand alone"
+    )]
+    NetworksAndMode,
+    /// Somebody else's namespace twice over.
+    #[error("conflicting options: a namespace by its path and the network mode")]
+    NetnsAndMode,
+    /// Ports where none can be published.
+    #[error("{0}")]
+    Publishing(&'static str),
+    /// In its own namespace.
+    #[error("cannot join own network; container:NAME names another endpoint")]
+    OwnNamespace,
+    /// In the namespace of an endpoint that is not there.
+    #[error("container:{0}: there is no such endpoint; see netebpf ps")]
+    NoEndpoint(String),
+    /// One in the host's namespace leaves or joins a network.
+    #[error("container cannot be disconnected from host network or connected to host network")]
+    HostNetwork,
+    /// One in somebody else's namespace joins a network.
+    #[error(
+        "container sharing network namespace with another container or host cannot be connected to any \
+         other network"
+    )]
+    SharedNamespace,
+    /// `none` and another network.
+    #[error(
+        "container cannot be connected to multiple networks with one of the networks in private (none) \
+         mode"
+    )]
+    NotAlone,
     /// A namespace by a relative path.
     #[error("namespace {0:?} is wrong; a path that begins with / is meant")]
     RelativePath(PathBuf),

@@ -13,18 +13,24 @@ mod facts;
 mod interfaces;
 mod network;
 mod ports;
+mod predefined;
 mod publish;
 mod remove;
 
 pub use connect::{connect, disconnect};
 pub use error::{EndpointProblem, NetworkProblem, PublishedPort, ResolveError, ResolveProblem};
 pub use facts::{HostFacts, HostRoute, HostSocket};
+pub use predefined::predefined_networks;
 pub use publish::{publish, unpublish};
-pub use remove::{remove_command_line, remove_endpoints, remove_network, remove_topology};
+pub use remove::{
+    left_behind, remove_command_line, remove_endpoints, remove_network, remove_topology,
+};
 
 use super::{
     Desired, Origin,
-    requests::{AttachmentRequest, DEFAULT_NETWORK, EndpointRequest, NetworkRequest},
+    requests::{
+        AttachmentRequest, DEFAULT_NETWORK, EndpointRequest, NetworkRequest, check_network_name,
+    },
 };
 use crate::{
     config::{settings::Settings, topology::Topology},
@@ -68,15 +74,24 @@ pub fn apply_topology(
     let mut resolver = Resolver { context, before, desired: before.clone(), origin };
     resolver.desired.networks.retain(|_, network| network.origin != resolver.origin);
     resolver.desired.endpoints.retain(|_, endpoint| endpoint.origin != resolver.origin);
+    for network in &topology.networks {
+        check_new_name(network)?;
+    }
     for network in &topology.external {
-        if !resolver.desired.networks.contains_key(&network.name) {
+        let there = resolver.desired.networks.contains_key(&network.name);
+        if !there && network.name != DEFAULT_NETWORK {
             let problem = ResolveProblem::NoExternalNetwork(network.name.clone());
             return Err(ResolveError::new(Some(&network.place), problem));
         }
     }
     resolver.networks(&topology.networks)?;
+    let mut joined = topology.endpoints.iter().flat_map(|endpoint| &endpoint.networks);
+    if joined.any(|joined| joined.network == DEFAULT_NETWORK) {
+        resolver.default_network()?;
+    }
     remove::check_use(&resolver.desired)?;
     resolver.endpoints(&topology.endpoints)?;
+    remove::check_shared(before, &resolver.desired)?;
     Ok(resolver.desired)
 }
 
@@ -92,7 +107,7 @@ pub fn add_endpoint(
     context: Context<'_>,
 ) -> Result<Desired, ResolveError> {
     let mut request = request.clone();
-    if request.networks.is_empty() {
+    if request.networks.is_empty() && request.mode.is_none() {
         request.networks.push(AttachmentRequest::new(DEFAULT_NETWORK));
     }
     let desired = before.clone();
@@ -114,10 +129,16 @@ pub fn add_network(
     request: &NetworkRequest,
     context: Context<'_>,
 ) -> Result<Desired, ResolveError> {
+    check_new_name(request)?;
     let desired = before.clone();
     let mut resolver = Resolver { context, before, desired, origin: Origin::CommandLine };
     resolver.networks(std::slice::from_ref(request))?;
     Ok(resolver.desired)
+}
+
+fn check_new_name(request: &NetworkRequest) -> Result<(), ResolveError> {
+    check_network_name(&request.name)
+        .map_err(|error| ResolveError::new(request.place.as_ref(), error.into()))
 }
 
 #[cfg(test)]

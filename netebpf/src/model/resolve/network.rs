@@ -8,8 +8,8 @@ use super::{
 use crate::{
     ipam::{check_subnet, choose_gateway, choose_subnet, overlaps},
     model::{
-        GatewayMode, Id, InterfaceName, MacText, Network, Subnet,
-        requests::{DEFAULT_NETWORK, NetworkRequest, SubnetRequest, check_network_name},
+        GatewayMode, Id, InterfaceName, MacText, Network, Origin, Subnet, predefined,
+        requests::{DEFAULT_NETWORK, NetworkRequest, SubnetRequest, check_name},
     },
 };
 use ipnet::IpNet;
@@ -95,7 +95,10 @@ impl<'a> Resolver<'a> {
                 place: None,
             });
         }
-        self.networks(&[request])
+        let origin = std::mem::replace(&mut self.origin, Origin::CommandLine);
+        let made = self.networks(&[request]);
+        self.origin = origin;
+        made
     }
 
     /// The routes that a subnet may not overlap: not the default ones, and not those of our bridges.
@@ -122,7 +125,7 @@ impl<'a> Resolver<'a> {
     {
         let name = &request.name;
         let place = request.place.as_ref();
-        check_network_name(name).map_err(|error| ResolveError::new(place, error.into()))?;
+        check_name(name).map_err(|error| ResolveError::new(place, error.into()))?;
         if let Some(other) = self.desired.networks.get(name) {
             let (kind, name, owner) = ("network", name.clone(), other.origin.clone());
             let problem = ResolveProblem::NameTaken { kind, name, owner };
@@ -177,12 +180,7 @@ impl<'a> Resolver<'a> {
     /// Puts a network with all its subnets in its place.
     fn add(&mut self, draft: Draft<'_>) -> Result<(), ResolveError> {
         let request = draft.request;
-        let others = self.before.networks.values().chain(self.desired.networks.values());
-        let others = others.map(|network| &network.id);
-        let id = draft.previous.map_or_else(
-            || Id::fresh(InterfaceName::NETWORK_DIGITS, others),
-            |network| network.id.clone(),
-        );
+        let id = self.id_of(&draft);
         let bridge = request.bridge.clone().unwrap_or_else(|| InterfaceName::bridge(&id));
         if let Some(other) = self.desired.networks.values().find(|other| other.bridge == bridge) {
             let network = other.name.clone();
@@ -215,6 +213,18 @@ impl<'a> Resolver<'a> {
         };
         self.desired.networks.insert(network.name.clone(), network);
         Ok(())
+    }
+
+    /// What it had, or a new one that is not that of `bridge`.
+    fn id_of(&self, draft: &Draft<'_>) -> Id {
+        let predefined = predefined::id(self.context.instance, DEFAULT_NETWORK);
+        let others = self.before.networks.values().chain(self.desired.networks.values());
+        let others = others.map(|network| &network.id).chain([&predefined]);
+        match draft.previous {
+            Some(network) => network.id.clone(),
+            None if draft.request.name == DEFAULT_NETWORK => predefined.clone(),
+            None => Id::fresh(InterfaceName::NETWORK_DIGITS, others),
+        }
     }
 
     /// The smallest number that no network has, nor had before: a number is not given to another

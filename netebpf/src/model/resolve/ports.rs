@@ -74,7 +74,7 @@ impl Ports {
         drafts: &[Draft<'_>],
     ) -> Result<Vec<Vec<PortMapping>>, ResolveError> {
         for draft in drafts {
-            for spec in &draft.request.publish {
+            for spec in draft.publish() {
                 if let Some(address) = spec.host_address.filter(|a| !draft.has(a.is_ipv6())) {
                     let port = spec.endpoint_port;
                     return Err(draft.error(EndpointProblem::PortFamily { port, address }));
@@ -82,10 +82,10 @@ impl Ports {
             }
         }
         let mut decided: Vec<Vec<Option<PortMapping>>> =
-            drafts.iter().map(|draft| vec![None; draft.request.publish.len()]).collect();
+            drafts.iter().map(|draft| vec![None; draft.publish().len()]).collect();
         for step in [Self::chosen, Self::kept, Self::open] {
             for (draft, decided) in drafts.iter().zip(&mut decided) {
-                for (spec, place) in draft.request.publish.iter().zip(decided.iter_mut()) {
+                for (spec, place) in draft.publish().iter().zip(decided.iter_mut()) {
                     if place.is_none() {
                         *place = step(self, draft, spec).map_err(|problem| draft.error(problem))?;
                     }

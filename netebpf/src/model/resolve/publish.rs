@@ -6,9 +6,12 @@ use super::{
     error::{EndpointProblem, ResolveError, ResolveProblem},
     ports::Ports,
 };
-use crate::model::{
-    Desired, Endpoint, Origin, PortMapping,
-    requests::{AttachmentRequest, EndpointRequest, HostPort, PublishSpec},
+use crate::{
+    drivers::{self, Publishing},
+    model::{
+        Desired, Endpoint, Origin, PortMapping,
+        requests::{AttachmentRequest, EndpointRequest, HostPort, PublishSpec},
+    },
 };
 use std::net::IpAddr;
 
@@ -43,6 +46,12 @@ pub fn publish(
     };
     if !specs.iter().all(PublishSpec::is_valid) {
         return Err(draft.error(EndpointProblem::PortRange));
+    }
+    match found.mode().map(|mode| drivers::of_mode(&mode).publishing()) {
+        Some(Publishing::Discarded(why) | Publishing::Refused(why)) => {
+            return Err(draft.error(EndpointProblem::Publishing(why)));
+        }
+        Some(Publishing::Works) | None => {}
     }
     let new = Ports::new(&resolver).assign(&[draft])?.concat();
     let mut desired = resolver.desired;

@@ -1,7 +1,7 @@
 //! Taking away.
 
 use super::error::{ResolveError, ResolveProblem};
-use crate::model::{Desired, Origin};
+use crate::model::{Desired, Endpoint, Namespace, Origin, predefined::is_predefined};
 
 /// What there should be without what `up` of a topology made. A name that nothing was made under
 /// changes nothing.
@@ -42,12 +42,33 @@ pub fn remove_endpoints<N: AsRef<str>>(
     Ok(desired)
 }
 
+/// Who is in the namespace of an endpoint that goes, and stays.
+pub fn left_behind<'a>(before: &'a Desired, after: &'a Desired) -> Option<(&'a str, &'a Endpoint)> {
+    after.endpoints.values().find_map(|endpoint| match &endpoint.namespace {
+        Namespace::Of(other, _) => {
+            let goes = before.endpoints.contains_key(other) && !after.endpoints.contains_key(other);
+            goes.then_some((other.as_str(), endpoint))
+        }
+        _ => None,
+    })
+}
+
+/// Checks that nobody is left behind.
+pub(super) fn check_shared(before: &Desired, after: &Desired) -> Result<(), ResolveError> {
+    let Some((endpoint, by)) = left_behind(before, after) else { return Ok(()) };
+    let (endpoint, by, owner) = (endpoint.to_owned(), by.name.clone(), by.origin.clone());
+    Err(ResolveError::new(None, ResolveProblem::NamespaceInUse { endpoint, by, owner }))
+}
+
 /// What there should be without a network, whoever made it.
 ///
 /// # Errors
 ///
 /// It is not there, or it is in use.
 pub fn remove_network(before: &Desired, name: &str) -> Result<Desired, ResolveError> {
+    if is_predefined(name) {
+        return Err(ResolveError::new(None, ResolveProblem::Predefined(name.to_owned())));
+    }
     let mut desired = before.clone();
     if desired.networks.remove(name).is_none() {
         return Err(ResolveError::new(None, ResolveProblem::NoNetwork(name.to_owned())));
@@ -61,6 +82,7 @@ fn without(before: &Desired, gone: impl Fn(&Origin) -> bool) -> Result<Desired, 
     desired.endpoints.retain(|_, endpoint| !gone(&endpoint.origin));
     desired.networks.retain(|_, network| !gone(&network.origin));
     check_use(&desired)?;
+    check_shared(before, &desired)?;
     Ok(desired)
 }
 
