@@ -50,6 +50,13 @@ pub(super) enum CliError {
     /// Which subnet would it be in?
     #[error("{option} {address}: no --subnet has it: one of its range would be right")]
     OutsideSubnets { option: &'static str, address: std::net::IpAddr },
+    #[error("--filter: {0}")]
+    Filter(String),
+    /// Nobody to ask.
+    #[error(
+        "network prune: there is no terminal to ask on: -f removes all networks that no endpoint is on without asking"
+    )]
+    NotAsked,
     /// Docker's words.
     #[error("conflicting options: {0}")]
     Conflict(&'static str),

@@ -34,6 +34,8 @@ pub mod path {
     pub const NETWORKS: &str = "/v1/networks";
     /// POST [`super::RemoveRequest`], answers [`super::Changes`].
     pub const NETWORKS_REMOVE: &str = "/v1/networks/remove";
+    /// POST [`super::PruneRequest`], answers [`super::Pruned`].
+    pub const NETWORKS_PRUNE: &str = "/v1/networks/prune";
     /// POST [`super::ConnectRequest`], answers [`super::Changes`].
     pub const NETWORKS_CONNECT: &str = "/v1/networks/connect";
     /// POST [`super::DisconnectRequest`], answers [`super::Changes`].
@@ -171,6 +173,63 @@ pub struct RemoveRequest {
     /// Also what runs.
     #[serde(default)]
     pub force: bool,
+}
+
+/// A label, and its value where it matters.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LabelFilter {
+    /// The key.
+    pub key: String,
+    /// The value; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+}
+
+impl LabelFilter {
+    /// Of `KEY` or `KEY=VALUE`.
+    pub fn of(text: &str) -> Self {
+        let (key, value) = match text.split_once('=') {
+            Some((key, value)) => (key, Some(value.to_owned())),
+            None => (text, None),
+        };
+        Self { key: key.to_owned(), value }
+    }
+
+    /// Whether it is among them.
+    pub fn takes(&self, labels: &BTreeMap<String, String>) -> bool {
+        let found = labels.get(&self.key);
+        found.is_some_and(|found| self.value.as_ref().is_none_or(|wanted| wanted == found))
+    }
+}
+
+/// `network prune`: networks that no endpoint is on, made before a moment, with all of some labels and none of others.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PruneRequest {
+    /// Seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+    /// These labels.
+    #[serde(default)]
+    pub with: Vec<LabelFilter>,
+    /// And not these.
+    #[serde(default)]
+    pub without: Vec<LabelFilter>,
+}
+
+impl PruneRequest {
+    /// Whether one with these labels, made then, is meant.
+    pub fn takes(&self, labels: &BTreeMap<String, String>, created: u64) -> bool {
+        self.until.is_none_or(|until| created < until)
+            && self.with.iter().all(|label| label.takes(labels))
+            && !self.without.iter().any(|label| label.takes(labels))
+    }
+}
+
+/// What `network prune` removed.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Pruned {
+    /// Their names.
+    pub networks: Vec<String>,
 }
 
 /// `network connect`.

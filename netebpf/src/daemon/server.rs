@@ -9,7 +9,8 @@ use super::{
     api::{
         Changes, ConnectRequest, CreateNetworkRequest, CreateRequest, DisconnectRequest,
         DownRequest, ENDED, EndpointView, EventsQuery, Failure, FlowFilter, FlowFindings,
-        FlowSnapshot, FlowsRemoved, GcRequest, NetworkView, ProcessReport, PublishRequest,
+        FlowSnapshot, FlowsRemoved, GcRequest, NetworkView, ProcessReport, PruneRequest, Pruned,
+        PublishRequest,
         Published, RemoveRequest, Status, UpReply, UpRequest, path,
     },
     engine::Engine,
@@ -50,6 +51,7 @@ pub(super) fn router(daemon: Arc<Daemon>) -> Router {
         .route(path::ENDPOINTS_PROCESS, post(process))
         .route(path::NETWORKS, get(networks).post(create_network))
         .route(path::NETWORKS_REMOVE, post(remove_networks))
+        .route(path::NETWORKS_PRUNE, post(prune))
         .route(path::NETWORKS_CONNECT, post(connect))
         .route(path::NETWORKS_DISCONNECT, post(disconnect))
         .route(path::PORTS_PUBLISH, post(publish))
@@ -188,6 +190,12 @@ async fn remove_networks(
     let mut turn = Turn::take(&daemon).await?;
     let done = turn.engine.remove_networks(&request.names).await;
     turn.end_changes(done).await
+}
+
+async fn prune(State(daemon): Shared, Json(request): Json<PruneRequest>) -> Answer<Pruned> {
+    let mut turn = Turn::take(&daemon).await?;
+    let done = turn.engine.prune(&request).await;
+    Ok(Json(turn.end(done).await?.0))
 }
 
 async fn connect(State(daemon): Shared, Json(request): Json<ConnectRequest>) -> Answer<Changes> {

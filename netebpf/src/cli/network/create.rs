@@ -37,9 +37,21 @@ pub(super) struct Create {
     /// No way out and none in
     #[arg(long)]
     internal: bool,
+    /// IPv4; --ipv4=false for a network without
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set)]
+    ipv4: bool,
     /// IPv6 too
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
     ipv6: bool,
+    /// As Docker; every network can be joined by hand in any case
+    #[arg(long)]
+    attachable: bool,
+    /// Only local
+    #[arg(long, default_value = "local", value_parser = ["local"])]
+    scope: String,
+    /// Only default
+    #[arg(long, default_value = "default", value_parser = ["default"])]
+    ipam_driver: String,
     /// A label
     #[arg(long = "label", value_name = "KEY[=VALUE]", value_parser = pair)]
     labels: Vec<(String, String)>,
@@ -49,6 +61,7 @@ impl Create {
     pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
         check_network_name(&self.name)?;
         let mut network = NetworkRequest::new(self.name);
+        network.ipv4 = self.ipv4;
         network.ipv6 = self.ipv6 || self.subnets.iter().any(|net| net.addr().is_ipv6());
         network.internal = self.internal;
         network.labels = self.labels.into_iter().collect();

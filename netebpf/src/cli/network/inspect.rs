@@ -23,15 +23,25 @@ pub(super) struct Inspect {
     /// json or a template
     #[arg(short, long, default_value = "json")]
     format: Format,
+    /// As Docker; all is told in any case
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 impl Inspect {
     pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
-        let mut objects = Vec::new();
+        let (mut objects, mut missing) = (Vec::new(), Vec::new());
         for name in &self.names {
-            objects.push(shape(&context.network(name).await?));
+            match context.network(name).await {
+                Ok(view) => objects.push(shape(&view)),
+                Err(error @ CliError::Lookup(_)) => missing.push(error),
+                Err(error) => return Err(error),
+            }
         }
-        inspect::print(objects, &self.format)
+        // As Docker: what there is, and then what there is not.
+        let code = inspect::print(objects, &self.format)?;
+        missing.iter().for_each(|error| eprintln!("netebpf: {error}"));
+        Ok(if missing.is_empty() { code } else { 1 })
     }
 }
 

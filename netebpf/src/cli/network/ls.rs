@@ -1,5 +1,6 @@
 //! `netebpf network ls`.
 
+use super::filter::{self, Filter, filter};
 use crate::{
     cli::{
         CliError, Context,
@@ -20,6 +21,9 @@ pub(super) struct Ls {
     /// Whole identifiers
     #[arg(long)]
     no_trunc: bool,
+    /// Only those: driver=, id=, label=KEY[=VALUE], name=, scope=, type=custom or builtin, dangling=
+    #[arg(short, long = "filter", value_name = "KEY=VALUE", value_parser = filter)]
+    filters: Vec<Filter>,
     /// table, json or a template
     #[arg(long, default_value = "table")]
     format: Format,
@@ -27,7 +31,8 @@ pub(super) struct Ls {
 
 impl Ls {
     pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
-        let views = context.networks().await?;
+        let mut views = context.networks().await?;
+        views.retain(|view| filter::takes(&self.filters, view));
         let listing = Listing {
             columns: &[
                 ("NETWORK ID", "ID"),

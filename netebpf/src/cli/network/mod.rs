@@ -2,8 +2,10 @@
 
 mod connect;
 mod create;
+mod filter;
 mod inspect;
 mod ls;
+mod prune;
 mod rm;
 
 pub(super) use inspect::shape;
@@ -28,6 +30,7 @@ enum Command {
     Rm(rm::Rm),
     Connect(connect::Connect),
     Disconnect(connect::Disconnect),
+    Prune(prune::Prune),
 }
 
 impl Network {
@@ -39,6 +42,7 @@ impl Network {
             Command::Rm(command) => command.run(context).await,
             Command::Connect(command) => command.run(context).await,
             Command::Disconnect(command) => command.run(context).await,
+            Command::Prune(command) => command.run(context).await,
         }
     }
 }

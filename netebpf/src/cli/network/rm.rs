@@ -2,7 +2,10 @@
 
 use crate::{
     cli::{CliError, Context, output},
-    daemon::api::{Changes, RemoveRequest, path},
+    daemon::{
+        LookupError,
+        api::{Changes, RemoveRequest, path},
+    },
 };
 use clap::Args;
 
@@ -12,17 +15,35 @@ pub(super) struct Rm {
     /// Names or identifiers
     #[arg(required = true, value_name = "NETWORK")]
     names: Vec<String>,
+    /// One that is not there is no failure
+    #[arg(short, long)]
+    force: bool,
 }
 
 impl Rm {
+    /// As Docker: each by itself, and a failure does not keep the others.
     pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
+        let mut code = 0;
         for name in &self.names {
-            context.network(name).await?;
+            match remove(context, name).await {
+                Ok(()) => {
+                    let text = format!("{name}\n");
+                    output::print(&text).map_err(CliError::io("standard output"))?;
+                }
+                Err(CliError::Lookup(LookupError::NotFound { .. })) if self.force => {}
+                Err(error) => {
+                    eprintln!("netebpf: {error}");
+                    code = 1;
+                }
+            }
         }
-        let request = RemoveRequest { names: self.names, force: false };
-        let _: Changes = context.change(path::NETWORKS_REMOVE, &request).await?;
-        let text: String = request.names.iter().map(|name| format!("{name}\n")).collect();
-        output::print(&text).map_err(CliError::io("standard output"))?;
-        Ok(0)
+        Ok(code)
     }
+}
+
+async fn remove(context: &Context, name: &str) -> Result<(), CliError> {
+    context.network(name).await?;
+    let request = RemoveRequest { names: vec![name.to_owned()], force: false };
+    let _: Changes = context.change(path::NETWORKS_REMOVE, &request).await?;
+    Ok(())
 }

@@ -7,7 +7,7 @@ mod template;
 mod time;
 
 pub(crate) use template::{Template, TemplateError};
-pub(crate) use time::{duration, rfc3339};
+pub(crate) use time::{duration, moment, rfc3339};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;

@@ -21,6 +21,56 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year + era * 400 + u64::from(month <= 2), month, day)
 }
 
+/// Seconds since 1970 of `2026-11-20T23:41:21Z`, `2026-11-20`, a number of seconds since 1970, or how long before `now`
+/// (`1h30m`).
+pub(crate) fn moment(text: &str, now: u64) -> Option<u64> {
+    if let Ok(seconds) = text.parse() {
+        return Some(seconds);
+    }
+    if let Some(ago) = ago(text) {
+        return Some(now.saturating_sub(ago));
+    }
+    let (date, time) = text.split_once('T').unwrap_or((text, "00:00:00"));
+    let numbers = |text: &str, between: char| -> Option<[u64; 3]> {
+        let parts: Option<Vec<_>> = text.split(between).map(|part| part.parse().ok()).collect();
+        parts?.try_into().ok()
+    };
+    let [year, month, day] = numbers(date, '-')?;
+    let [hour, minute, second] = numbers(time.trim_end_matches('Z'), ':')?;
+    let right = (1970..=9999).contains(&year)
+        && (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second < 60;
+    // As in `civil`, from a 1 March.
+    let (of_era, shifted) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * of_era + of_era / 4 - of_era / 100 + of_era / 400;
+    let days = days + (153 * shifted + 2) / 5 + day - 1;
+    right.then(|| (days - 719_468) * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+/// Seconds of Go's `1h30m10s`.
+fn ago(text: &str) -> Option<u64> {
+    let (mut seconds, mut number) = (0u64, String::new());
+    for c in text.chars() {
+        let unit = match c {
+            '0'..='9' => {
+                number.push(c);
+                continue;
+            }
+            'h' => 3600,
+            'm' => 60,
+            's' => 1,
+            _ => return None,
+        };
+        let count: u64 = number.parse().ok()?;
+        seconds = seconds.checked_add(count.checked_mul(unit)?)?;
+        number.clear();
+    }
+    (number.is_empty() && !text.is_empty()).then_some(seconds)
+}
+
 /// `5 seconds`, `About an hour`, `3 days`.
 pub(crate) fn duration(seconds: u64) -> String {
     let (minutes, hours) = (seconds / 60, seconds / 3600);
@@ -53,6 +103,28 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
             assert_eq!(rfc3339(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn moments() {
+        for seconds in [0, 951_782_399, 951_782_400, 1_709_251_199, 4_107_542_400] {
+            assert_eq!(moment(&rfc3339(seconds), 7), Some(seconds));
+        }
+        for (text, expected) in [
+            ("1970-01-02", Some(86_400)),
+            ("12345", Some(12_345)),
+            ("1h30m10s", Some(100_000 - 5410)),
+            ("48h", Some(0)),
+            ("soon", None),
+            ("1h30", None),
+            ("h", None),
+            ("2026-13-01", None),
+            ("2026-11-20T25:00:00Z", None),
+            ("1969-12-31", None),
+            ("", None),
+        ] {
+            assert_eq!(moment(text, 100_000), expected, "{text}");
         }
     }
 

@@ -7,7 +7,8 @@ use crate::{
         Error,
         api::{
             ConnectRequest, CreateRequest, DisconnectRequest, DownRequest, EndpointView,
-            HostChoice, NetworkView, PublishRequest, Published, UpReply, UpRequest,
+            HostChoice, NetworkView, PruneRequest, Pruned, PublishRequest, Published, UpReply,
+            UpRequest,
         },
         lookup::{Kind, find},
         process::{evict, now},
@@ -140,6 +141,20 @@ impl Engine {
             next = resolve::remove_network(&next, &name)?;
         }
         self.change(next).await
+    }
+
+    /// Removes the networks that no endpoint is on; what engines made is theirs to remove.
+    pub(in crate::daemon) async fn prune(
+        &mut self,
+        request: &PruneRequest,
+    ) -> Result<Pruned, Error> {
+        let before = &self.state.desired;
+        let next =
+            resolve::prune(before, |network| request.takes(&network.labels, network.created));
+        let gone = before.networks.keys().filter(|name| !next.networks.contains_key(*name));
+        let networks = gone.cloned().collect();
+        self.change(next).await?;
+        Ok(Pruned { networks })
     }
 
     pub(in crate::daemon) async fn connect(

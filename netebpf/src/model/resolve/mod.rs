@@ -23,7 +23,7 @@ pub use facts::{HostFacts, HostRoute, HostSocket};
 pub use predefined::predefined_networks;
 pub use publish::{publish, unpublish};
 pub use remove::{
-    left_behind, remove_command_line, remove_endpoints, remove_network, remove_topology,
+    left_behind, prune, remove_command_line, remove_endpoints, remove_network, remove_topology,
 };
 
 use super::{

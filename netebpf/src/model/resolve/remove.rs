@@ -1,7 +1,7 @@
 //! Taking away.
 
 use super::error::{ResolveError, ResolveProblem};
-use crate::model::{Desired, Endpoint, Namespace, Origin, predefined::is_predefined};
+use crate::model::{Desired, Endpoint, Namespace, Network, Origin, predefined::is_predefined};
 
 /// What there should be without what `up` of a topology made. A name that nothing was made under
 /// changes nothing.
@@ -75,6 +75,20 @@ pub fn remove_network(before: &Desired, name: &str) -> Result<Desired, ResolveEr
     }
     check_use(&desired)?;
     Ok(desired)
+}
+
+/// What there should be without the networks that `meant` is true of and nobody is on. Those that are always there
+/// stay, and so do those of engines, which know of them.
+pub fn prune(before: &Desired, meant: impl Fn(&Network) -> bool) -> Desired {
+    let mut desired = before.clone();
+    let endpoints = &before.endpoints;
+    desired.networks.retain(|name, network| {
+        is_predefined(name)
+            || matches!(network.origin, Origin::Engine(_))
+            || endpoints.values().any(|endpoint| endpoint.is_on(name))
+            || !meant(network)
+    });
+    desired
 }
 
 fn without(before: &Desired, gone: impl Fn(&Origin) -> bool) -> Result<Desired, ResolveError> {
