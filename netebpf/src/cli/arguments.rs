@@ -2,7 +2,7 @@
 
 use super::CliError;
 use crate::{
-    config::ports,
+    config::{endpoint_options, ports},
     daemon::api::HostChoice,
     drivers::{self, Publishing},
     model::{
@@ -19,9 +19,6 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
-
-/// The driver option of an endpoint that names its interface.
-const IFNAME: &str = "com.docker.network.endpoint.ifname";
 
 /// What the user says about the host.
 #[derive(Debug, Args)]
@@ -191,32 +188,73 @@ fn network(text: &str) -> Result<Joins, String> {
         ("none" | "host", _) => return Err(format!("{name} takes no options")),
         _ => {}
     }
-    let mut request = AttachmentRequest::new(name);
-    for option in options.split(',').filter(|option| !option.is_empty()) {
-        let (key, value) = option.split_once('=').unwrap_or((option, ""));
-        let wrong = |error: &dyn std::fmt::Display| format!("{key}={value}: {error}");
-        match key {
-            "ip" => request.v4 = Some(value.parse().map_err(|error| wrong(&error))?),
-            "ip6" => request.v6 = Some(value.parse().map_err(|error| wrong(&error))?),
-            "mac" => request.mac = Some(value.parse().map_err(|error| wrong(&error))?),
-            "alias" if !value.is_empty() => request.aliases.push(value.to_owned()),
-            _ => return Err(format!("{option:?}: ip=, ip6=, alias= and mac= are understood")),
+    // Docker's long form has the name among the rest.
+    let long = name.contains('=');
+    if let Some(alone) = text.strip_prefix("name=").filter(|rest| long && !rest.contains(',')) {
+        return network(alone);
+    }
+    let (mut request, options) = if long {
+        (AttachmentRequest::default(), text)
+    } else {
+        (AttachmentRequest::new(name), options)
+    };
+    for option in fields(options) {
+        network_option(&mut request, &option)?;
+    }
+    match request.network.as_str() {
+        "" => Err("no network is named: name=NET would be right".to_owned()),
+        "none" | "host" => Err(format!("{} takes no options", request.network)),
+        _ => Ok(Joins::Network(request)),
+    }
+}
+
+/// What stands between commas; those within quotation marks are no commas.
+fn fields(text: &str) -> Vec<String> {
+    let (mut fields, mut quoted) = (vec![String::new()], false);
+    for c in text.chars() {
+        match (c, fields.last_mut()) {
+            ('"', _) => quoted = !quoted,
+            (',', _) if !quoted => fields.push(String::new()),
+            (c, Some(field)) => field.push(c),
+            (_, None) => {}
         }
     }
-    Ok(Joins::Network(request))
+    fields.retain(|field| !field.is_empty());
+    fields
+}
+
+fn network_option(request: &mut AttachmentRequest, option: &str) -> Result<(), String> {
+    let (key, value) = option.split_once('=').unwrap_or((option, ""));
+    let wrong = |error: &dyn std::fmt::Display| format!("{key}={value}: {error}");
+    match key {
+        "name" if !value.is_empty() => value.clone_into(&mut request.network),
+        "ip" => request.v4 = Some(value.parse().map_err(|error| wrong(&error))?),
+        "ip6" => request.v6 = Some(value.parse().map_err(|error| wrong(&error))?),
+        "mac" | "mac-address" => {
+            request.mac = Some(value.parse().map_err(|error| wrong(&error))?);
+        }
+        "gw-priority" => {
+            request.gateway_priority = value.parse().map_err(|error| wrong(&error))?;
+        }
+        "driver-opt" => endpoint_option(request, value)?,
+        "alias" if !value.is_empty() => request.aliases.push(value.to_owned()),
+        "link-local-ip" => {
+            return Err(wrong(&"link-local addresses are the kernel's own; leave it out"));
+        }
+        _ => {
+            return Err(format!(
+                "{option:?}: name=, ip=, ip6=, alias=, mac-address=, gw-priority= and driver-opt= are \
+                 understood"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// A driver's option of an endpoint on a network, `KEY=VALUE`.
 pub(super) fn endpoint_option(request: &mut AttachmentRequest, text: &str) -> Result<(), String> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
-    match key {
-        IFNAME => {
-            let name = InterfaceName::new(value).map_err(|error| format!("{key}: {error}"))?;
-            request.interface = Some(name);
-        }
-        _ => return Err(format!("{key:?} has no meaning here; known are {IFNAME}")),
-    }
-    Ok(())
+    endpoint_options::set(request, key, value).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

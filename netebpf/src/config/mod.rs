@@ -3,6 +3,7 @@
 //! **Invariant**: nothing behind this room sees a text that could be wrong. No I/O, but for reading the
 //! one file of settings.
 
+pub mod endpoint_options;
 pub mod options;
 pub mod ports;
 pub mod settings;

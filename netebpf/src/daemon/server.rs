@@ -10,8 +10,7 @@ use super::{
         Changes, ConnectRequest, CreateNetworkRequest, CreateRequest, DisconnectRequest,
         DownRequest, ENDED, EndpointView, EventsQuery, Failure, FlowFilter, FlowFindings,
         FlowSnapshot, FlowsRemoved, GcRequest, NetworkView, ProcessReport, PruneRequest, Pruned,
-        PublishRequest,
-        Published, RemoveRequest, Status, UpReply, UpRequest, path,
+        PublishRequest, Published, RemoveRequest, Status, UpReply, UpRequest, path,
     },
     engine::Engine,
 };

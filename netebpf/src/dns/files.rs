@@ -39,6 +39,12 @@ pub fn etc_directories(instance: &Instance, endpoint: &Endpoint) -> Vec<PathBuf>
             let ours = own_directory(instance).join(&endpoint.name);
             std::iter::once(ours).chain(of_namespace(path)).collect()
         }
+        // What the owner of the namespace sees.
+        Namespace::Of(other, path) => {
+            let ours = own_directory(instance).join(other);
+            std::iter::once(ours).chain(of_namespace(path)).collect()
+        }
+        Namespace::Host => Vec::new(),
     }
 }
 

@@ -2,12 +2,18 @@
 
 use super::{
     KernelError,
+    announce::announce,
     netlink::{LinkChange, Netlink},
     sysctl,
 };
 use crate::plan::Link;
 use ipnet::IpNet;
-use std::{collections::BTreeSet, fmt, net::IpAddr, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+    path::PathBuf,
+};
 
 /// The endpoint's interface as it should be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,6 +30,8 @@ pub struct InterfaceSpec {
     pub addresses: BTreeSet<IpNet>,
     /// Gateways of the default routes that leave by it.
     pub gateways: BTreeSet<IpAddr>,
+    /// Sysctls of it that the user chose, by their paths below `/proc/sys`.
+    pub own_sysctls: BTreeMap<String, String>,
     /// Gateways that no default route leaves by: another interface has it.
     pub no_gateways: BTreeSet<IpAddr>,
 }
@@ -64,6 +72,7 @@ impl InterfaceSpec {
     /// Makes it so: addresses before the interface comes up, routes after.
     pub(crate) async fn configure(&self) -> Result<(), KernelError> {
         sysctl::write_in(&self.namespace, self.sysctls())?;
+        sysctl::write_all_in(&self.namespace, self.own_sysctls.clone())?;
         let netlink = Netlink::in_namespace(&self.namespace)?;
         let facts = netlink.facts().await?;
         let missing = || KernelError::NoInterface {
@@ -83,6 +92,11 @@ impl InterfaceSpec {
         let (change, _) = wanted.against(link);
         if change != LinkChange::default() {
             netlink.change_link(link.index, &self.name, &change).await?;
+        }
+        if let Some(mac) = link.mac
+            && !(link.up && self.addresses.is_subset(&link.addresses))
+        {
+            announce(&self.namespace, link.index, mac, &self.addresses);
         }
         for gateway in self.no_gateways.intersection(&link.gateways) {
             netlink.remove_default_route(link.index, *gateway).await?;

@@ -4,6 +4,7 @@
 //! which all threads of the process share, save the short-lived ones of [`netns`]. Nothing here decides:
 //! `plan` does.
 
+mod announce;
 mod bpf;
 mod error;
 mod flows;

@@ -6,6 +6,7 @@
 
 use super::netns::{self, NetnsError};
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -53,6 +54,18 @@ pub fn write_in(namespace: &Path, values: Vec<(String, &'static str)>) -> Result
         Ok(())
     });
     entered.unwrap_or_else(|error: NetnsError| {
+        Err(SysctlError { operation: "write in", name, source: io::Error::other(error) })
+    })
+}
+
+/// Writes some in another namespace; one that the kernel does not have is an error.
+pub fn write_all_in(namespace: &Path, values: BTreeMap<String, String>) -> Result<(), SysctlError> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let name = namespace.display().to_string();
+    let write_all = move || values.iter().try_for_each(|(name, value)| write(name, value));
+    netns::run_in(namespace, write_all).unwrap_or_else(|error: NetnsError| {
         Err(SysctlError { operation: "write in", name, source: io::Error::other(error) })
     })
 }

@@ -62,6 +62,9 @@ pub struct Attachment {
     /// Further names on this network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
+    /// Sysctls of its interface, by their paths below `/proc/sys`, where `IFNAME` stands for its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
     /// The default route goes to the highest; among equals to the first name.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub gateway_priority: i32,
@@ -74,6 +77,12 @@ impl Attachment {
     /// Whether it has an address of a family.
     pub fn has(&self, v6: bool) -> bool {
         if v6 { self.v6.is_some() } else { self.v4.is_some() }
+    }
+
+    /// Its sysctls by their whole paths.
+    pub fn own_sysctls(&self) -> BTreeMap<String, String> {
+        let whole = |path: &str| path.replace("/IFNAME/", &format!("/{}/", self.interface));
+        self.sysctls.iter().map(|(path, value)| (whole(path), value.clone())).collect()
     }
 
     /// Its addresses, IPv4 first.

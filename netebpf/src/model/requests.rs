@@ -172,6 +172,9 @@ pub struct AttachmentRequest {
     /// The interface's name inside; `eth0`, `eth1` … when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<InterfaceName>,
+    /// As [`super::Attachment::sysctls`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
     /// Networks are joined in the order of this, the highest first, then of their names.
     #[serde(default)]
     pub priority: i32,

@@ -459,6 +459,7 @@ impl Target {
                 mtu,
                 addresses,
                 gateways,
+                own_sysctls: attachment.own_sysctls(),
                 no_gateways,
             },
             exists: healthy.is_some(),

@@ -61,6 +61,7 @@ fn endpoint(name: &str, network: &Network, host: u8) -> Endpoint {
             v4: Some(v4),
             v6: None,
             aliases: Vec::new(),
+            sysctls: BTreeMap::new(),
             gateway_priority: 0,
             default_route: true,
         }],

@@ -167,6 +167,7 @@ pub(crate) fn endpoint(instance: &Instance, name: &str, network: &Network, host:
             v4: Some(v4),
             v6: Some(format!("fd97:{}::{host}", network.number).parse().unwrap()),
             aliases: Vec::new(),
+            sysctls: BTreeMap::new(),
             gateway_priority: 0,
             default_route: true,
         }],

@@ -2,7 +2,7 @@
 
 use super::words::WordsError;
 use crate::{
-    config::{options::OptionError, ports::PortProblem},
+    config::{endpoint_options::EndpointOptionError, options::OptionError, ports::PortProblem},
     model::{InterfaceNameError, MacError, Place, requests::NameError},
 };
 use ipnet::IpNet;
@@ -156,6 +156,15 @@ pub enum Fault {
     /// A service that the file does not have.
     #[error("network_mode: there is no service {0:?} in this file")]
     UnknownService(String),
+    /// A driver option of a service's network.
+    #[error("driver_opts: {0}")]
+    EndpointOption(#[from] EndpointOptionError),
+    /// An address that the kernel gives.
+    #[error(
+        "link_local_ips: {0:?}: each interface has the link-local address that the kernel gives it; leave \
+         it out"
+    )]
+    LinkLocal(String),
     /// One network joined twice.
     #[error("network {0:?} is joined twice")]
     NetworkTwice(String),

@@ -181,6 +181,10 @@ pub(super) struct Attachment {
     pub(super) mac_address: Option<Text>,
     /// The interface's name inside; eth0, eth1 … when absent.
     pub(super) interface_name: Option<Text>,
+    /// com.docker.network.endpoint.ifname, com.docker.network.endpoint.sysctls.
+    pub(super) driver_opts: Option<Entries<Text>>,
+    /// Not taken: link-local addresses are the kernel's own.
+    pub(super) link_local_ips: Option<Vec<Text>>,
     /// Networks are joined in the order of this, the highest first.
     #[schemars(with = "Option<i32>")]
     pub(super) priority: Option<Text>,

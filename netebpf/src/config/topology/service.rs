@@ -10,7 +10,10 @@ use super::{
     words,
 };
 use crate::{
-    config::ports,
+    config::{
+        endpoint_options::{self, EndpointOptionError},
+        ports,
+    },
     model::{
         DnsChoice, InterfaceName, Service,
         requests::{
@@ -176,6 +179,16 @@ fn attachment(
     }
     if let Some(text) = &raw.gw_priority {
         request.gateway_priority = of.parsed("gw_priority", text, number)?;
+    }
+    if let Some(text) = raw.link_local_ips.unwrap_or_default().first() {
+        return Err(of.error(text, Fault::LinkLocal(text.value.clone())));
+    }
+    for (option, value) in raw.driver_opts.unwrap_or_default().0 {
+        let plain = of.plain(&value)?;
+        endpoint_options::set(&mut request, &option.value, &plain).map_err(|error| {
+            let unknown = matches!(error, EndpointOptionError::Unknown(_));
+            of.error(if unknown { &option } else { &value }, error.into())
+        })?;
     }
     for alias in raw.aliases.unwrap_or_default() {
         let plain = of.plain(&alias)?;

@@ -72,6 +72,7 @@ fn attachment(
         v4: None,
         v6: None,
         aliases: request.aliases.clone(),
+        sysctls: request.sysctls.clone(),
         gateway_priority: request.gateway_priority,
         default_route: false,
     };
