@@ -11,8 +11,8 @@ use netebpf_common::{
     abi::{
         Address, Endpoint, FLOW_CAPACITY, FirstFragment, Flow, FlowKey, FlowRef,
         INTERFACE_TABLE_SIZE, Interface, MAX_SLOTS, Mapping, NetworkRange, NextHop, Peer, PeerKey,
-        Piece, PieceKey, Published, PublishedKey, PublishedPorts, RecentFlow, Settings, SocketKey,
-        Usage, index_entries,
+        Piece, PieceKey, Published, PublishedKey, PublishedPorts, RecentFlow, ResolverPorts,
+        Settings, SocketKey, Usage, index_entries,
     },
     verdict::Counters,
 };
@@ -39,6 +39,9 @@ pub static LOCAL_PORTS: HashMap<PublishedKey, Published> =
     HashMap::with_max_entries(262_144, BPF_F_NO_PREALLOC);
 #[map]
 pub static HOST_ADDRESSES: HashMap<Address, u32> =
+    HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
+#[map]
+pub static RESOLVERS: HashMap<u64, ResolverPorts> =
     HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
 /// As many sockets as can be led to endpoints at once and know what their programs called those.
 #[map]

@@ -29,7 +29,7 @@ netebpf_tests::tests![
     a_daemon_that_is_killed,
     nonsense,
     too_many_connections,
-    a_port_that_is_taken,
+    a_server_of_names,
 ];
 
 const OUTSIDE: (Ipv4Addr, Ipv6Addr) =
@@ -494,20 +494,22 @@ fn too_many_connections() {
     eventually("a connection to be answered again", answered);
 }
 
-fn a_port_that_is_taken() {
-    let lab = Lab::bare();
-    let other = Ns::create(format!("{}-app", lab.instance()));
-    let taken = other.run(|| UdpSocket::bind("127.0.0.11:53")).expect("a free port");
-    lab.up_again(&topology(), &[]).ok();
-    let netns = format!("/run/netns/{}", other.name());
-    lab.run(&format!("create --name app --netns {netns} --network front:alias=application")).ok();
-    let log = std::fs::read_to_string(format!("/run/netebpf/{}/daemon.log", lab.instance()));
-    let log = log.expect("the daemon writes one");
-    assert!(log.contains("app: no names: a program in its namespace has 127.0.0.11:53"), "{log}");
-    assert_eq!(lab.endpoint("c1").resolve("application", "A").ok().len(), 1);
-    other.reaches(C1.of(Family::V4));
-    drop(taken);
-    let answered = || other.try_resolve(Way::Udp, "c1", "A", moment()).is_ok();
-    eventually("names when the port is free", answered);
-    lab.run("rm app").ok();
+/// Port 53 is the endpoint's own: a server of names in it has every address, and its programs ask us all the same.
+fn a_server_of_names() {
+    let lab = Lab::up(&topology().ports("c1", &["53:53", "53:53/udp"]));
+    let c1 = lab.endpoint("c1");
+    let server = c1.echo(53);
+    assert_eq!(c1.resolve("c2", "A").ok().len(), 1);
+    c1.try_resolve(Way::Tcp, "c2", "A", moment()).expect("by TCP, too");
+    assert_eq!(server.clients(), []);
+    both(|family| {
+        lab.lan.ask_both(HOST.port(family, 53));
+        lab.endpoint("c2").ask_both(C1.port(family, 53));
+    });
+    lab.kill_daemon();
+    lab.run("ps").ok();
+    assert_eq!(c1.resolve("c2", "A").ok().len(), 1);
+    // Calls of nobody else are led anywhere.
+    lab.run("rm -f c1").ok();
+    assert_eq!(lab.endpoint("c2").resolve("c2", "A").ok().len(), 1);
 }

@@ -24,7 +24,7 @@ pub use flow::{
 };
 pub use interface::{Interface, InterfaceKind, InterfaceOptions, Usage};
 pub use next_hop::NextHop;
-pub use peer::{Peer, PeerKey};
+pub use peer::{Peer, PeerKey, ResolverPorts};
 pub use published::{Published, PublishedKey, PublishedPorts};
 pub use settings::{FLOW_CAPACITY, NetworkRange, Settings, Source};
 pub use word::SharedWord;
@@ -61,6 +61,8 @@ pub mod map {
     pub const HOST_ADDRESSES: &str = "HOST_ADDRESSES";
     /// Least-recently-used hash of [`super::PeerKey`] to [`super::Peer`], the address that the socket's program used.
     pub const PEERS: &str = "PEERS";
+    /// Hash of a network namespace's cookie to [`super::ResolverPorts`].
+    pub const RESOLVERS: &str = "RESOLVERS";
     /// Hash of [`super::FlowKey`] to [`super::FlowRef`]; two entries a flow.
     pub const FLOW_INDEX: &str = "FLOW_INDEX";
     /// Memory-mapped array of [`super::Flow`], indexed by [`super::FlowRef::slot`].
@@ -85,7 +87,7 @@ pub mod map {
     pub const COUNTERS: &str = "COUNTERS";
 
     /// All of them, in the order in which they are loaded.
-    pub const ALL: [&str; 19] = [
+    pub const ALL: [&str; 20] = [
         INTERFACES,
         ENDPOINTS,
         NETWORKS,
@@ -95,6 +97,7 @@ pub mod map {
         LOCAL_PORTS,
         HOST_ADDRESSES,
         PEERS,
+        RESOLVERS,
         FLOW_INDEX,
         FLOWS,
         FREE_FLOWS,

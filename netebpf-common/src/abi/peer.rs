@@ -27,6 +27,23 @@ impl Peer {
     }
 }
 
+impl Peer {
+    /// Where the programs of an endpoint ask for names, 127.0.0.11:53, as with Docker.
+    pub const RESOLVER: Self = Self::new(Address::v4([127, 0, 0, 11]), 53_u16.to_be_bytes());
+}
+
+/// The ports that the resolver of a namespace really has, so that a program inside can serve names at every address of
+/// its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct ResolverPorts {
+    /// UDP, network byte order.
+    pub udp: [u8; 2],
+    /// TCP, network byte order.
+    pub tcp: [u8; 2],
+}
+assert_layout!(ResolverPorts, size 4, align 1);
+
 /// A socket of the host and the endpoint that it was led to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(C)]

@@ -5,7 +5,10 @@
 //! place of the one that it used; from there on its packets are like any other of the host's. Who asks for the other
 //! end of the socket is told what the program used ([`name_of`]).
 //!
-//! **Invariant**: nothing is changed for a socket of another network namespace than the host's, and that is what is
+//! In an endpoint's namespace calls to its resolver are led to the port that this really has: port 53 is for the
+//! endpoint's own programs.
+//!
+//! **Invariant**: but for its resolver, nothing is changed for a socket of another network namespace than the host's, and that is what is
 //! looked at first: these calls are those of the whole machine. A loopback address matches only here, since no packet
 //! is ever looked up in this way. What is led to an endpoint never has a loopback source.
 //!
@@ -53,6 +56,32 @@ pub enum Led {
 #[inline(always)]
 pub fn is_host<S: State>(state: &S, namespace: u64) -> bool {
     namespace != 0 && state.settings().is_some_and(|settings| settings.host_cookie == namespace)
+}
+
+/// Where the resolver of an endpoint's namespace really is, for a call to the address where names are asked for.
+#[inline(always)]
+pub fn resolver<S: State>(state: &S, namespace: u64, protocol: u32, to: &Peer) -> Option<Peer> {
+    if *to != Peer::RESOLVER {
+        return None;
+    }
+    let ports = state.resolvers().get(&namespace)?;
+    let port = match Protocol::from_number(protocol)? {
+        Protocol::Tcp => ports.tcp,
+        Protocol::Udp => ports.udp,
+        Protocol::Icmp => return None,
+    };
+    Some(Peer::new(to.address, port))
+}
+
+/// What the programs of that namespace call it.
+#[inline(always)]
+pub fn resolver_name<S: State>(state: &S, namespace: u64, from: &Peer) -> Option<Peer> {
+    if from.address != Peer::RESOLVER.address {
+        return None;
+    }
+    let ports = state.resolvers().get(&namespace)?;
+    let is_it = [ports.udp, ports.tcp].contains(&from.port());
+    is_it.then_some(Peer::RESOLVER)
 }
 
 /// Where a call to an address leads. The namespace was looked at.

@@ -2,7 +2,8 @@
 
 use crate::abi::{
     Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, Mapping, NetworkRange,
-    NextHop, Peer, PeerKey, Published, PublishedKey, RecentFlow, Settings, SocketKey, Usage,
+    NextHop, Peer, PeerKey, Published, PublishedKey, RecentFlow, ResolverPorts, Settings,
+    SocketKey, Usage,
 };
 
 /// What became of an insertion.
@@ -77,6 +78,8 @@ pub trait State {
     fn local_ports(&self) -> &impl Lookup<PublishedKey, Published>;
     /// The host's own addresses, but for loopback.
     fn host_addresses(&self) -> &impl Lookup<Address, u32>;
+    /// The resolvers' ports, by their namespaces' cookies.
+    fn resolvers(&self) -> &impl Lookup<u64, ResolverPorts>;
     /// The addresses that programs of the host used for the endpoints that their sockets were led to.
     fn peers(&self) -> &impl Memo<PeerKey, Peer>;
     /// The index of flows.

@@ -50,6 +50,12 @@ impl SocketCall {
         unsafe { bpf_get_netns_cookie(self.context.cast()) }
     }
 
+    /// The number of the socket's protocol.
+    #[inline(always)]
+    pub fn protocol(&self) -> u32 {
+        read!((*self.context).protocol)
+    }
+
     /// The socket's cookie.
     #[inline(always)]
     pub fn cookie(&self) -> u64 {
@@ -101,7 +107,7 @@ impl SocketCall {
     fn described(&self, source: Address) -> Socket {
         Socket {
             cookie: self.cookie(),
-            protocol: read!((*self.context).protocol),
+            protocol: self.protocol(),
             source,
             interface: read!((*self.socket()).bound_dev_if),
         }

@@ -12,7 +12,7 @@ use netebpf_common::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface,
         Mapping, NetworkRange, NextHop, Peer, PeerKey, Published, PublishedKey, RecentFlow,
-        Settings, SocketKey, Source, Usage,
+        ResolverPorts, Settings, SocketKey, Source, Usage,
     },
     datapath::{self, FlowStore, Insertion, Lookup, Memo, State, Table},
 };
@@ -190,6 +190,11 @@ impl State for Maps {
     #[inline(always)]
     fn host_addresses(&self) -> &impl Lookup<Address, u32> {
         &const { Hash(&maps::HOST_ADDRESSES) }
+    }
+
+    #[inline(always)]
+    fn resolvers(&self) -> &impl Lookup<u64, ResolverPorts> {
+        &const { Hash(&maps::RESOLVERS) }
     }
 
     #[inline(always)]

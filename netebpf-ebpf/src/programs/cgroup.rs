@@ -1,5 +1,5 @@
-//! Calls of the programs of this machine, at the root of its control groups. A program that is none of the host's costs
-//! one comparison.
+//! Calls of the programs of this machine, at the root of its control groups. One that is neither the host's nor to a
+//! resolver of ours costs two comparisons.
 
 use crate::adapters::{Maps, SocketCall};
 use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
@@ -15,10 +15,21 @@ fn of_host(context: &SockAddrContext) -> Option<SocketCall> {
     local::is_host(&Maps, call.namespace()).then_some(call)
 }
 
+/// Leads a call of another program to its namespace's resolver, if that is meant.
+#[inline(always)]
+fn to_resolver(context: &SockAddrContext) -> i32 {
+    let call = SocketCall::new(context.sock_addr);
+    let to = call.peer_v4();
+    if let Some(resolver) = local::resolver(&Maps, call.namespace(), call.protocol(), &to) {
+        call.set_peer_v4(&resolver);
+    }
+    GO_ON
+}
+
 /// A program connects a socket.
 #[cgroup_sock_addr(connect4)]
 pub fn connect4(context: SockAddrContext) -> i32 {
-    let Some(call) = of_host(&context) else { return GO_ON };
+    let Some(call) = of_host(&context) else { return to_resolver(&context) };
     match local::lead(&Maps, Call::Connect, &call.connecting(), &call.peer_v4()) {
         Led::Nowhere => return GO_ON,
         Led::To(endpoint) => call.set_peer_v4(&endpoint),
@@ -42,7 +53,7 @@ pub fn connect6(context: SockAddrContext) -> i32 {
 /// A program sends a datagram.
 #[cgroup_sock_addr(sendmsg4)]
 pub fn sendmsg4(context: SockAddrContext) -> i32 {
-    let Some(call) = of_host(&context) else { return GO_ON };
+    let Some(call) = of_host(&context) else { return to_resolver(&context) };
     match local::lead(&Maps, Call::Send, &call.sending_v4(), &call.peer_v4()) {
         Led::Nowhere => return GO_ON,
         Led::To(endpoint) => call.set_peer_v4(&endpoint),
@@ -66,9 +77,14 @@ pub fn sendmsg6(context: SockAddrContext) -> i32 {
 /// Tells a program the address that it used.
 #[inline(always)]
 fn name_v4(context: &SockAddrContext) -> i32 {
-    if let Some(call) = of_host(context)
-        && let Some(name) = local::name_of(&Maps, call.cookie(), call.peer_v4())
-    {
+    let call = SocketCall::new(context.sock_addr);
+    let namespace = call.namespace();
+    let name = if local::is_host(&Maps, namespace) {
+        local::name_of(&Maps, call.cookie(), call.peer_v4())
+    } else {
+        local::resolver_name(&Maps, namespace, &call.peer_v4())
+    };
+    if let Some(name) = name {
         call.set_peer_v4(&name);
     }
     GO_ON

@@ -11,12 +11,13 @@ use super::{
     names,
     names::View,
     resolv_conf::ResolvConf,
-    sockets, tcp,
+    sockets::{self, At, SocketError, Sockets},
+    tcp,
     threads::Threads,
     udp,
 };
 use crate::{
-    kernel::netns,
+    kernel::{Kernel, KernelError, netns},
     model::{Desired, Endpoint, Id},
     state::Instance,
 };
@@ -37,8 +38,19 @@ pub(crate) struct Serving {
     threads: Threads,
     files: Files,
     told: BTreeSet<String>,
+    /// Whether anybody was served yet.
+    begun: bool,
     forwards: usize,
     all_forwards: Arc<Semaphore>,
+}
+
+/// Why an endpoint has no resolver.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
 }
 
 /// The resolver of one endpoint.
@@ -47,13 +59,20 @@ struct Server {
     endpoint: Id,
     /// Which namespace it is in, see [`netns::identity`].
     namespace: u64,
+    /// Its cookie, where calls are led to the resolver's ports.
+    led: Option<u64>,
     asker: Arc<Asker>,
     tasks: [JoinHandle<()>; 2],
 }
 
 impl Server {
     /// Ends it; its sockets are closed then.
-    async fn close(self) {
+    async fn close(self, kernel: &mut Kernel) {
+        if let Some(namespace) = self.led
+            && let Err(error) = kernel.set_resolver(namespace, None)
+        {
+            tracing::warn!("{error}");
+        }
         for task in self.tasks {
             task.abort();
             let _ = task.await;
@@ -74,17 +93,23 @@ impl Serving {
             upstreams,
             servers: BTreeMap::new(),
             told: BTreeSet::new(),
+            begun: false,
             forwards: FORWARDS.min(all / 2),
             all_forwards: Arc::new(Semaphore::new(all)),
         }
     }
 
     /// Lets every endpoint know the names that are desired now. Answers with what is wrong since the last time.
-    pub(crate) async fn serve(&mut self, desired: &Desired) -> Vec<String> {
+    pub(crate) async fn serve(&mut self, desired: &Desired, kernel: &mut Kernel) -> Vec<String> {
+        if !std::mem::replace(&mut self.begun, true)
+            && let Err(error) = kernel.forget_resolvers()
+        {
+            tracing::warn!("{error}");
+        }
         let host = self.upstreams.current();
         let mut views = names::views(desired, host.is_only_for_the_host());
         let wanted = self.wanted(desired, &views, &host);
-        self.close_what_goes(desired, &views).await;
+        self.close_what_goes(desired, &views, kernel).await;
         self.servers.iter().for_each(|(name, server)| {
             if let Some(view) = views.remove(name) {
                 server.asker.see(view);
@@ -93,7 +118,7 @@ impl Serving {
         let mut problems = Vec::new();
         for (name, view) in views {
             let Some(endpoint) = desired.endpoints.get(&name) else { continue };
-            match self.open(endpoint, view) {
+            match self.open(endpoint, view, kernel) {
                 Ok(server) => drop(self.servers.insert(name, server)),
                 Err(error) => problems.push(format!("endpoint {name}: no names: {error}")),
             }
@@ -109,9 +134,9 @@ impl Serving {
     }
 
     /// Serves nobody any more; what is written stays for the next daemon.
-    pub(crate) async fn close(&mut self) {
+    pub(crate) async fn close(&mut self, kernel: &mut Kernel) {
         for (_, server) in std::mem::take(&mut self.servers) {
-            server.close().await;
+            server.close(kernel).await;
         }
     }
 
@@ -148,7 +173,12 @@ impl Serving {
         desired.endpoints.values().filter_map(file).collect()
     }
 
-    async fn close_what_goes(&mut self, desired: &Desired, views: &BTreeMap<String, View>) {
+    async fn close_what_goes(
+        &mut self,
+        desired: &Desired,
+        views: &BTreeMap<String, View>,
+        kernel: &mut Kernel,
+    ) {
         let stays = |name: &String, server: &Server| {
             let endpoint = desired.endpoints.get(name).filter(|_| views.contains_key(name));
             endpoint.is_some_and(|endpoint| {
@@ -163,15 +193,25 @@ impl Serving {
         self.servers = stay;
         let go: BTreeMap<String, Server> = go;
         for server in go.into_values() {
-            server.close().await;
+            server.close(kernel).await;
         }
     }
 
-    fn open(&mut self, endpoint: &Endpoint, view: View) -> Result<Server, sockets::SocketError> {
+    fn open(
+        &mut self,
+        endpoint: &Endpoint,
+        view: View,
+        kernel: &mut Kernel,
+    ) -> Result<Server, OpenError> {
         let path = endpoint.namespace.path();
-        let namespace = netns::identity(path)?;
-        let thread = self.threads.next().map_err(sockets::SocketError::Thread)?;
-        let (udp, tcp) = sockets::open(path, &thread)?;
+        let namespace = netns::identity(path).map_err(SocketError::from)?;
+        let thread = self.threads.next().map_err(SocketError::Thread)?;
+        let at = if kernel.leads_calls() { At::AnyPort } else { At::Port53 };
+        let Sockets { udp, tcp, namespace: cookie, ports } = sockets::open(path, at, &thread)?;
+        let led = (at == At::AnyPort).then_some(cookie);
+        if led.is_some() {
+            kernel.set_resolver(cookie, Some(ports))?;
+        }
         let asker = Asker::new(
             view,
             Arc::clone(&self.upstreams),
@@ -183,6 +223,6 @@ impl Serving {
             thread.spawn(udp::serve(udp, Arc::clone(&asker))),
             thread.spawn(tcp::serve(tcp, Arc::clone(&asker))),
         ];
-        Ok(Server { endpoint: endpoint.id.clone(), namespace, asker, tasks })
+        Ok(Server { endpoint: endpoint.id.clone(), namespace, led, asker, tasks })
     }
 }

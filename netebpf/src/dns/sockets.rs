@@ -4,7 +4,8 @@
 //! they are used. One alone is none: names are there by UDP and TCP, or not at all.
 
 use super::RESOLVER_SOCKET;
-use crate::kernel::{NetnsError, netns};
+use crate::kernel::{NetnsError, namespace_cookie, netns};
+use netebpf_common::abi::ResolverPorts;
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, listen, socket_with,
     sockopt::{
@@ -12,7 +13,12 @@ use rustix::net::{
         set_socket_reuseport,
     },
 };
-use std::{io, os::fd::OwnedFd, path::Path};
+use std::{
+    io,
+    net::{SocketAddr, SocketAddrV4},
+    os::fd::OwnedFd,
+    path::Path,
+};
 use tokio::{
     net::{TcpListener, UdpSocket},
     runtime::Handle,
@@ -42,38 +48,63 @@ pub(super) enum SocketError {
     Io(&'static str, io::Error),
 }
 
+/// Where a resolver listens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum At {
+    /// At any port, to which calls are led: port 53 is the endpoint's own.
+    AnyPort,
+    /// At port 53 itself.
+    Port53,
+}
+
+/// Both sockets of a resolver.
+pub(super) struct Sockets {
+    pub(super) udp: UdpSocket,
+    pub(super) tcp: TcpListener,
+    /// The cookie of their namespace, and their ports there.
+    pub(super) namespace: u64,
+    pub(super) ports: ResolverPorts,
+}
+
 /// Makes both, for tasks of a thread.
-pub(super) fn open(
-    namespace: &Path,
-    thread: &Handle,
-) -> Result<(UdpSocket, TcpListener), SocketError> {
-    let made = netns::run_in(namespace, || {
-        let udp = socket(SocketType::DGRAM).map_err(|errno| error("udp", errno))?;
-        let tcp = socket(SocketType::STREAM).map_err(|errno| error("tcp", errno))?;
+pub(super) fn open(namespace: &Path, at: At, thread: &Handle) -> Result<Sockets, SocketError> {
+    let made = netns::run_in(namespace, move || {
+        let udp = socket(SocketType::DGRAM, at).map_err(|errno| error("udp", errno))?;
+        let tcp = socket(SocketType::STREAM, at).map_err(|errno| error("tcp", errno))?;
         listen(&tcp, BACKLOG).map_err(|errno| error("tcp", errno))?;
-        Ok::<_, SocketError>((udp, tcp))
+        let cookie = namespace_cookie().map_err(|error| SocketError::Io("cookie", error))?;
+        Ok::<_, SocketError>((udp, tcp, cookie))
     });
-    let (udp, tcp) = made??;
+    let (udp, tcp, namespace) = made??;
     let _inside = thread.enter();
     let udp = UdpSocket::from_std(udp.into()).map_err(|error| SocketError::Io("udp", error))?;
     let tcp = TcpListener::from_std(tcp.into()).map_err(|error| SocketError::Io("tcp", error))?;
-    Ok((udp, tcp))
+    let port = |address: io::Result<SocketAddr>, transport| {
+        let address = address.map_err(|error| SocketError::Io(transport, error))?;
+        Ok::<_, SocketError>(address.port().to_be_bytes())
+    };
+    let ports =
+        ResolverPorts { udp: port(udp.local_addr(), "udp")?, tcp: port(tcp.local_addr(), "tcp")? };
+    Ok(Sockets { udp, tcp, namespace, ports })
 }
 
-/// One that leaves room for a program of the endpoint that serves names at all its addresses, where that
-/// program shares ports, too; ours is the more particular address.
-fn socket(kind: SocketType) -> rustix::io::Result<OwnedFd> {
+/// At port 53 it leaves room for a program of the endpoint that serves names at all its addresses, where that program
+/// shares ports, too; ours is the more particular address.
+fn socket(kind: SocketType, at: At) -> rustix::io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::INET, kind, flags, None)?;
-    set_socket_reuseaddr(&socket, true)?;
-    set_socket_reuseport(&socket, true)?;
+    if at == At::Port53 {
+        set_socket_reuseaddr(&socket, true)?;
+        set_socket_reuseport(&socket, true)?;
+    }
     if kind == SocketType::DGRAM {
         // Where more than the system's limit is not to be had, a burst loses some queries sooner.
         let _ = set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER);
     }
     // Also while the loopback interface is down.
     set_ip_freebind(&socket, true)?;
-    bind(&socket, &RESOLVER_SOCKET)?;
+    let port = if at == At::Port53 { RESOLVER_SOCKET.port() } else { 0 };
+    bind(&socket, &SocketAddrV4::new(*RESOLVER_SOCKET.ip(), port))?;
     Ok(socket)
 }
 

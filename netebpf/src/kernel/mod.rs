@@ -22,6 +22,7 @@ mod uplinks;
 mod watch;
 
 pub(crate) use bpf::cgroup::LOST;
+pub(crate) use bpf::namespace_cookie;
 pub use bpf::{BpfError, OBJECT, Summed, summed, uninterrupted};
 pub use error::KernelError;
 pub use flows::{Expired, FlowSnapshot, FlowTuple, Look, Suspicion};

@@ -9,7 +9,7 @@ use super::{
 use crate::plan::{Mechanism, PublishChange, SourceRange};
 use ipnet::IpNet;
 use netebpf_common::abi::{
-    self, Address, INTERFACE_TABLE_SIZE, Interface, NetworkRange, Prefix, map,
+    self, Address, INTERFACE_TABLE_SIZE, Interface, NetworkRange, Prefix, ResolverPorts, map,
 };
 use std::{collections::HashSet, os::fd::AsFd, path::Path};
 
@@ -83,6 +83,35 @@ impl Kernel {
     ) -> Result<(), KernelError> {
         let written = self.bpf.maps_mut()?.set_source(range, present);
         Ok(written.map_err(BpfError::map("write", map::SOURCES))?)
+    }
+
+    /// Whether calls to a resolver can be led to a port of its own.
+    pub(crate) fn leads_calls(&self) -> bool {
+        self.bpf.leads_calls()
+    }
+
+    /// Says where the resolver of a namespace is, by its cookie, or that there is none any more.
+    pub(crate) fn set_resolver(
+        &mut self,
+        namespace: u64,
+        ports: Option<ResolverPorts>,
+    ) -> Result<(), KernelError> {
+        // With the programs went their tables.
+        let Ok(maps) = self.bpf.maps_mut() else { return Ok(()) };
+        let written = match ports {
+            Some(ports) => maps.resolvers.insert(namespace, Shared(ports), 0),
+            None => gone(maps.resolvers.remove(&namespace)),
+        };
+        Ok(written.map_err(BpfError::map("write", map::RESOLVERS))?)
+    }
+
+    /// Forgets the resolvers of a process before this one.
+    pub(crate) fn forget_resolvers(&mut self) -> Result<(), KernelError> {
+        let Ok(maps) = self.bpf.maps_mut() else { return Ok(()) };
+        let error = BpfError::map("clear", map::RESOLVERS);
+        let all: Result<Vec<u64>, _> = maps.resolvers.keys().collect();
+        let removed = |namespace: &u64| gone(maps.resolvers.remove(namespace));
+        Ok(all.and_then(|all| all.iter().try_for_each(removed)).map_err(error)?)
     }
 
     /// Publishes ports and takes others back, and ends the flows to where ports led. The bitmap says

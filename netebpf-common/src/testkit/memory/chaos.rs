@@ -23,6 +23,8 @@ pub enum TableName {
     HostAddresses,
     /// What programs called those whom they talk to.
     Peers,
+    /// Ports of resolvers.
+    Resolvers,
     /// The index of flows.
     Index,
     /// The array of flows.

@@ -18,8 +18,8 @@ pub use host::MemoryHost;
 use crate::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, Interface, Mapping, NetworkRange,
-        NextHop, Peer, PeerKey, Published, PublishedKey, RecentFlow, Settings, SocketKey, Source,
-        Usage, is_live,
+        NextHop, Peer, PeerKey, Published, PublishedKey, RecentFlow, ResolverPorts, Settings,
+        SocketKey, Source, Usage, is_live,
     },
     datapath::{FlowStore, Lookup, Memo, Queue, State, Table},
 };
@@ -40,6 +40,7 @@ pub struct MemoryState {
     local_ports: Hash<PublishedKey, Published>,
     host_addresses: Hash<Address, u32>,
     peers: Hash<PeerKey, Peer>,
+    resolvers: Hash<u64, ResolverPorts>,
     index: Hash<FlowKey, FlowRef>,
     flows: Flows,
     embryonic: Fifo<FlowRef>,
@@ -87,6 +88,7 @@ impl MemoryState {
             local_ports: Hash::new(TableName::LocalPorts, chaos),
             host_addresses: Hash::new(TableName::HostAddresses, chaos),
             peers: Hash::new(TableName::Peers, chaos),
+            resolvers: Hash::new(TableName::Resolvers, chaos),
             index: Hash::new(TableName::Index, chaos),
             flows: Flows::new(places, chaos),
             embryonic: Fifo::new(places as usize),
@@ -139,6 +141,11 @@ impl MemoryState {
     /// Lets a range use the ports of its group, its length counted from the first bit of the key.
     pub fn allow(&self, source: Source, length: u32) {
         self.sources.put((source, length), 1);
+    }
+
+    /// Says where the resolver of a namespace is.
+    pub fn add_resolver(&self, namespace: u64, ports: ResolverPorts) {
+        self.resolvers.put(namespace, ports);
     }
 
     /// Publishes a port.
@@ -318,6 +325,10 @@ impl State for MemoryState {
 
     fn host_addresses(&self) -> &impl Lookup<Address, u32> {
         &self.host_addresses
+    }
+
+    fn resolvers(&self) -> &impl Lookup<u64, ResolverPorts> {
+        &self.resolvers
     }
 
     fn peers(&self) -> &impl Memo<PeerKey, Peer> {

@@ -265,7 +265,7 @@ impl Engine {
 
     /// Lets every endpoint know the names of what is desired. Answers with what is wrong since the last time.
     pub(super) async fn serve_names(&mut self) -> Vec<String> {
-        let lines = self.names.serve(&self.state.desired).await;
+        let lines = self.names.serve(&self.state.desired, &mut self.kernel).await;
         // Not every command prints what it hears.
         lines.iter().for_each(|line| tracing::warn!("{line}"));
         lines
@@ -273,7 +273,7 @@ impl Engine {
 
     /// Gives ports and names back, as the last thing of a daemon that ends.
     pub(super) async fn let_go(&mut self) {
-        self.names.close().await;
+        self.names.close(&mut self.kernel).await;
         self.held = HeldPorts::default();
     }
 

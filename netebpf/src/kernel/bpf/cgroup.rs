@@ -132,6 +132,12 @@ impl Bpf {
         Ok(())
     }
 
+    /// Whether calls are led: the programs that see sockets hang on the root.
+    pub(crate) fn leads_calls(&self) -> bool {
+        let hangs = |hook| self.link_path(Hook::NO_INTERFACE, hook, Mechanism::Cgroup).exists();
+        self.has_socket_programs() && Hook::of_sockets().all(hangs)
+    }
+
     /// Whether the programs that see sockets are loaded.
     pub(crate) fn has_socket_programs(&self) -> bool {
         Hook::of_sockets().all(|hook| self.programs.contains_key(&hook))

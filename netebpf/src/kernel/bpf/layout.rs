@@ -6,7 +6,7 @@ use netebpf_common::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface,
         MAX_SLOTS, Mapping, NetworkRange, Peer, PeerKey, Piece, PieceKey, Published, PublishedKey,
-        PublishedPorts, Settings, SocketKey, Usage, map,
+        PublishedPorts, ResolverPorts, Settings, SocketKey, Usage, map,
     },
     verdict::Counters,
 };
@@ -50,6 +50,7 @@ pub(super) fn wanted(name: &str) -> Option<Layout> {
         map::PUBLISHED_PORTS => layout_of::<u32, u64>(Array, 0, Some(PublishedPorts::WORDS)),
         map::LOCAL_PORTS => layout_of::<PublishedKey, Published>(Hash, NO_PREALLOC, None),
         map::HOST_ADDRESSES => layout_of::<Address, u32>(Hash, NO_PREALLOC, None),
+        map::RESOLVERS => layout_of::<u64, ResolverPorts>(Hash, NO_PREALLOC, None),
         map::PEERS => layout_of::<PeerKey, Peer>(LruHash, 0, None),
         map::FLOW_INDEX => layout_of::<FlowKey, FlowRef>(Hash, 0, None),
         map::FLOWS => layout_of::<u32, Flow>(Array, MMAPABLE, None),

@@ -21,6 +21,7 @@ mod sys;
 
 pub(crate) use attach::{AttachError, remove_pin};
 pub(crate) use maps::{Maps, PortTable, Shared, gone};
+pub(crate) use sys::namespace_cookie;
 
 use super::Hook;
 use crate::state::Instance;

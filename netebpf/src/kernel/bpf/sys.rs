@@ -103,7 +103,7 @@ pub(super) fn replace_program(path: &Path, program: BorrowedFd<'_>) -> io::Resul
 }
 
 /// The cookie of the network namespace that this thread is in: no other ever has it.
-pub(super) fn namespace_cookie() -> io::Result<u64> {
+pub(crate) fn namespace_cookie() -> io::Result<u64> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
     let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     let mut cookie = 0_u64;
