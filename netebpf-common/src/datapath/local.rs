@@ -13,7 +13,9 @@
 //! is ever looked up in this way. What is led to an endpoint never has a loopback source.
 //!
 //! Deliberately absent: sockets that were bound to a loopback address, or to one of the other family. The endpoint
-//! could not answer them, so they are refused.
+//! could not answer them, so they are refused. A socket that was bound to an interface is left alone. A connection that
+//! was led somewhere stays there when the port leads elsewhere, since its packets are not looked at. And who may use a
+//! port, by its ranges of sources, is asked of packets only: the host itself always may.
 
 use super::table::{Lookup as _, Memo as _, State};
 use crate::abi::{Address, Peer, PeerKey, Protocol, Published, PublishedKey, PublishedPorts};
@@ -106,7 +108,11 @@ pub fn lead<S: State>(state: &S, call: Call, socket: &Socket, to: &Peer) -> Led 
     {
         return Led::Refused;
     }
-    state.peers().put(&PeerKey { socket: socket.cookie, endpoint }, &to);
+    let key = PeerKey { socket: socket.cookie, endpoint };
+    // A socket sends many datagrams, and to find an entry costs less than to replace it.
+    if state.peers().get(&key) != Some(&to) {
+        state.peers().put(&key, &to);
+    }
     Led::To(endpoint)
 }
 

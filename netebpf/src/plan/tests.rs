@@ -438,6 +438,71 @@ fn the_most_specific_binding_wins_whatever_the_order() {
 }
 
 #[test]
+fn the_host_itself_reaches_what_is_published() {
+    let mut front = network("front", 1);
+    front.subnets.truncate(1);
+    let (mut a, mut b) = (endpoint("a", &front, 10), endpoint("b", &front, 11));
+    a.ports = vec![port(None, 53, 5300), port(Some("127.0.0.1"), 80, 80)];
+    b.ports = vec![port(Some("192.0.2.1"), 54, 5301), port(Some("::1"), 80, 81)];
+    let wanted = desired(vec![front], vec![a, b]);
+    let mut observed = host();
+    let own: [ipnet::IpNet; 3] =
+        ["192.0.2.1/24", "2001:db8::1/64", "127.0.0.1/8"].map(|net| net.parse().unwrap());
+    observed.links.get_mut("up0").unwrap().addresses.extend(own);
+    let target = Target::new(&wanted, &observed).unwrap();
+    let mut found: Vec<_> = target
+        .tables
+        .local_ports
+        .iter()
+        .map(|(key, value)| {
+            let number = u16::from_be_bytes;
+            let to = (value.address.to_string(), number(value.port));
+            (key.address.to_string(), number(key.port), to)
+        })
+        .collect();
+    found.sort();
+    let row =
+        |on: &str, port: u16, to: &str, inner: u16| (on.to_owned(), port, (to.to_owned(), inner));
+    let expected = [
+        row("0.0.0.0", 53, "10.97.1.10", 5300),
+        row("127.0.0.1", 80, "10.97.1.10", 80),
+        row("192.0.2.1", 54, "10.97.1.11", 5301),
+        row("::", 53, "10.97.1.10", 5300),
+        row("::1", 80, "10.97.1.11", 81),
+    ];
+    assert_eq!(found, expected);
+    let addresses: Vec<_> = target.tables.host_addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["10.97.1.1", "192.0.2.1", "2001:db8::1"]);
+    let of_sockets = target.hooks.keys().filter(|(_, hook)| hook.is_of_sockets()).count();
+    assert_eq!(of_sockets, Hook::of_sockets().count());
+    settle(&wanted, &mut observed);
+    // The uplink has another address.
+    observed.links.get_mut("up0").unwrap().addresses.remove(&"2001:db8::1/64".parse().unwrap());
+    assert_eq!(settle(&wanted, &mut observed), ["forget 2001:db8::1 as the host's"]);
+}
+
+#[test]
+fn what_is_lost_without_control_groups_is_said() {
+    let front = network("front", 1);
+    let mut web = endpoint("web", &front, 10);
+    web.ports = vec![port(Some("127.0.0.1"), 8080, 80)];
+    let wanted = desired(vec![front.clone()], vec![web]);
+    let mut observed = host();
+    settle(&wanted, &mut observed);
+    observed.no_socket_hooks = Some("there are none".to_owned());
+    let found = plan(&wanted, &observed).unwrap();
+    assert_eq!(found.notes.len(), 2, "{:?}", found.notes);
+    assert!(
+        found.notes[0].contains("not by 127.0.0.1") && found.notes[0].contains("there are none")
+    );
+    assert!(found.notes[1].contains("web: port 80: published on 127.0.0.1: it has no effect"));
+    let detached = found.actions.iter().filter(|action| matches!(action, Action::Detach { .. }));
+    assert_eq!(detached.count(), Hook::of_sockets().count(), "half of them is of no use");
+    let quiet = plan(&desired(vec![front], Vec::new()), &observed).unwrap();
+    assert_eq!(quiet.notes, Vec::<String>::new());
+}
+
+#[test]
 fn places_and_generations() {
     let (wanted, mut observed) = (two_networks(), host());
     // Somebody's interface on the topmost places: ours go below.
