@@ -2,9 +2,10 @@
 
 use netebpf_common::{
     abi::{
-        Address, Endpoint, Mac, Peer, Protocol, Published, PublishedKey, PublishedPorts, Settings,
+        Address, Endpoint, Mac, Peer, Protocol, Published, PublishedKey, PublishedPorts,
+        ResolverPorts, Settings,
     },
-    datapath::local::{Call, Led, Socket, is_host, lead, name_of},
+    datapath::local::{Call, Led, Socket, is_host, lead, name_of, resolver, resolver_name},
     testkit::{Chaos, MemoryState},
 };
 use std::net::IpAddr;
@@ -149,4 +150,28 @@ fn a_host_is_known_by_its_namespace() {
     assert!(!is_host(&state, 0));
     state.set_settings(Settings::default());
     assert!(!is_host(&state, 0) && !is_host(&state, HOST), "nobody said whose it is");
+}
+
+/// In a namespace with a resolver, calls to port 53 of 127.0.0.11 are led to it, and nothing else is.
+#[test]
+fn port_53_leads_to_the_resolver() {
+    let state = state();
+    let ports = ResolverPorts { udp: 40_000_u16.to_be_bytes(), tcp: 40_001_u16.to_be_bytes() };
+    state.add_resolver(11, ports);
+    let asked =
+        |namespace, protocol: Protocol, to: Peer| resolver(&state, namespace, protocol as u32, &to);
+    let here = peer("127.0.0.11", 53);
+    assert_eq!(asked(11, Protocol::Udp, here), Some(peer("127.0.0.11", 40_000)));
+    assert_eq!(asked(11, Protocol::Tcp, here), Some(peer("127.0.0.11", 40_001)));
+    assert_eq!(asked(11, Protocol::Icmp, here), None);
+    assert_eq!(asked(12, Protocol::Udp, here), None);
+    for other in [peer("127.0.0.1", 53), peer("127.0.0.11", 54), peer("10.10.0.11", 53)] {
+        assert_eq!(asked(11, Protocol::Udp, other), None);
+    }
+    for port in [40_000, 40_001] {
+        assert_eq!(resolver_name(&state, 11, &peer("127.0.0.11", port)), Some(here));
+        assert_eq!(resolver_name(&state, 12, &peer("127.0.0.11", port)), None);
+        assert_eq!(resolver_name(&state, 11, &peer("127.0.0.1", port)), None);
+    }
+    assert_eq!(resolver_name(&state, 11, &peer("127.0.0.11", 40_002)), None);
 }

@@ -156,13 +156,12 @@ fn names() -> Desired {
     const FILE: &str = "name: fuzz\n\
         networks:\n  \
           front: {enable_ipv6: true, ipam: {config: [{subnet: 10.10.0.0/24}, {subnet: \"fd10::/64\"}]}}\n  \
-          back: {internal: true}\n  \
-          bridge: {}\n\
+          back: {internal: true}\n\
         services:\n  \
           web: {networks: {front: {ipv4_address: 10.10.0.10, ipv6_address: \"fd10::10\", aliases: [both]}, back: {}}}\n  \
           app: {networks: {front: {aliases: [both]}}}\n  \
           inner: {networks: [back]}\n  \
-          plain: {networks: [bridge]}\n";
+          plain: {network_mode: bridge}\n";
     let (topology, _) =
         netebpf::config::topology::parse(FILE, "netebpf.yaml").expect("a good file");
     let settings = Settings::new(b"fuzz");

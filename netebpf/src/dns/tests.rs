@@ -9,7 +9,7 @@ use super::{
 use crate::{
     config::{settings::Settings, topology},
     model::{
-        Desired, DnsChoice,
+        Desired, DnsChoice, Network,
         resolve::{self, Context, HostFacts},
     },
     state::Instance,
@@ -182,8 +182,13 @@ fn an_alias_of_several_takes_turns() {
 
 #[test]
 fn the_default_network_has_no_names() {
-    let file = FILE.replace("front", "bridge");
-    let desired = desired(&file);
+    let mut desired = DESIRED.clone();
+    let front = desired.networks.remove("front").expect("it is there");
+    desired.networks.insert("bridge".to_owned(), Network { name: "bridge".to_owned(), ..front });
+    let joined = desired.endpoints.values_mut().flat_map(|endpoint| &mut endpoint.attachments);
+    for joined in joined.filter(|joined| joined.network == "front") {
+        joined.network = "bridge".to_owned();
+    }
     assert!(!views(&desired, false).contains_key("app"));
     let all = views(&desired, true);
     assert!(all["app"].find(b"\x03app\0").is_empty());

@@ -84,7 +84,8 @@ fn every_wrong_file_has_its_message() {
         (
             "networks: {a: }\nservices: {w: {networks: {a: {ip: 1}}}}\n",
             "2:31: service \"w\": network \"a\": unknown key \"ip\"; known are ipv4_address, \
-             ipv6_address, aliases, mac_address, interface_name, priority, gw_priority",
+             ipv6_address, aliases, mac_address, interface_name, driver_opts, link_local_ips, \
+             priority, gw_priority",
         ),
         (
             "services: {w: {ports: [{target: 80, hostip: a}]}}\n",
