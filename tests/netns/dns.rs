@@ -9,7 +9,7 @@ use netebpf_tests::lab::{
 use std::{
     collections::BTreeSet,
     io::{Read, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::{Duration, Instant},
 };
 
@@ -30,6 +30,8 @@ netebpf_tests::tests![
     nonsense,
     too_many_connections,
     a_server_of_names,
+    by_a_mapped_address,
+    a_flood_by_tcp,
 ];
 
 const OUTSIDE: (Ipv4Addr, Ipv6Addr) =
@@ -492,6 +494,50 @@ fn too_many_connections() {
     drop(held);
     let answered = || c1.try_resolve(Way::Tcp, "c2", "A", moment()).is_ok();
     eventually("a connection to be answered again", answered);
+}
+
+/// Sockets of IPv6 that speak IPv4, as some runtimes have no others.
+fn by_a_mapped_address() {
+    let lab = Lab::up(&topology());
+    let c1 = lab.endpoint("c1");
+    let resolver = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 11).to_ipv6_mapped().into(), 53);
+    let question = question(Way::Udp, "c2", "A");
+    let mut answer = [0; 512];
+    let socket = || {
+        let socket = c1.run(|| UdpSocket::bind("[::]:0")).expect("a socket");
+        socket.set_read_timeout(Some(moment())).expect("a time limit");
+        socket
+    };
+    let connected = socket();
+    connected.connect(resolver).expect("led");
+    assert_eq!(connected.peer_addr().expect("connected"), resolver);
+    connected.send(&question).expect("taken");
+    assert!(connected.recv(&mut answer).expect("answered") > question.len());
+    let free = socket();
+    free.send_to(&question, resolver).expect("taken");
+    let (length, from) = free.recv_from(&mut answer).expect("answered");
+    assert!(length > question.len());
+    assert_eq!(from, resolver);
+    let stream = c1.connect(resolver).expect("led");
+    assert_eq!(stream.peer_addr().expect("connected"), resolver);
+}
+
+/// One who sends what is no query keeps nobody waiting.
+fn a_flood_by_tcp() {
+    let lab = Lab::up(&topology());
+    let (c1, c2) = (lab.endpoint("c1"), lab.endpoint("c2"));
+    let mut flooding: Vec<_> = (0..32).map(|_| c1.resolver()).collect();
+    let empty = vec![0; 1 << 20];
+    for stream in &mut flooding {
+        stream.set_write_timeout(Some(Duration::from_millis(20))).expect("a time limit");
+        // It hangs up.
+        let _ = stream.write_all(&empty);
+    }
+    assert_eq!(c2.resolve("c1", "A").ok(), ["10.10.0.11"]);
+    for stream in &mut flooding {
+        let ended = stream.read(&mut [0; 1]);
+        assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    }
 }
 
 /// Port 53 is the endpoint's own: a server of names in it has every address, and its programs ask us all the same.

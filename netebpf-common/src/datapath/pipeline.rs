@@ -23,7 +23,7 @@ use super::{
     table::{Lookup as _, State},
 };
 use crate::{
-    abi::{Address, Interface, InterfaceKind, InterfaceOptions, NextHop, WayKind},
+    abi::{Address, Direction, Interface, InterfaceKind, InterfaceOptions, NextHop, WayKind},
     verdict::{DeliverReason, DropReason, PassReason, Verdict},
     wire::{
         ethernet::{self, Ethernet, ether_type},
@@ -145,6 +145,14 @@ fn leave<P: Packet + ?Sized, S: State, H: Host>(
     conntrack::was_awaited(state, host, datagram, &mut new.reply)?;
     let now = host.now();
     let hop = if seen.goes(WayKind::Hairpin) {
+        // The gateway's address is that of the host's own programs as well, and what they wait for is theirs, whoever
+        // had the port before.
+        if neighbour
+            && matches!(seen.direction, Direction::Reply)
+            && host.socket_receives(&datagram.key)
+        {
+            return Err(to_host);
+        }
         may_turn(datagram, seen.way().mtu.into())?;
         None
     } else {

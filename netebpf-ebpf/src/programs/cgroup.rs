@@ -3,7 +3,10 @@
 
 use crate::adapters::{Maps, SocketCall};
 use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
-use netebpf_common::datapath::local::{self, Call, Led};
+use netebpf_common::{
+    abi::Peer,
+    datapath::local::{self, Call, Led},
+};
 
 /// The call goes on.
 const GO_ON: i32 = 1;
@@ -17,19 +20,46 @@ fn of_host(context: &SockAddrContext) -> Option<SocketCall> {
 
 /// Leads a call of another program to its namespace's resolver, if that is meant.
 #[inline(always)]
-fn to_resolver(context: &SockAddrContext) -> i32 {
+fn resolver(context: &SockAddrContext, to: &Peer) -> Option<Peer> {
     let call = SocketCall::new(context.sock_addr);
-    let to = call.peer_v4();
-    if let Some(resolver) = local::resolver(&Maps, call.namespace(), call.protocol(), &to) {
+    local::resolver(&Maps, call.namespace(), call.protocol(), to)
+}
+
+/// Likewise, by IPv4.
+#[inline(always)]
+fn to_resolver_v4(context: &SockAddrContext) -> i32 {
+    let call = SocketCall::new(context.sock_addr);
+    if let Some(resolver) = resolver(context, &call.peer_v4()) {
         call.set_peer_v4(&resolver);
     }
     GO_ON
 }
 
+/// Likewise, by an IPv4-mapped address.
+#[inline(always)]
+fn to_resolver_v6(context: &SockAddrContext) -> i32 {
+    let call = SocketCall::new(context.sock_addr);
+    if let Some(resolver) = resolver(context, &call.peer_v6()) {
+        call.set_peer_v6(&resolver);
+    }
+    GO_ON
+}
+
+/// What a program called the other end of its socket.
+#[inline(always)]
+fn name(call: &SocketCall, peer: Peer) -> Option<Peer> {
+    let namespace = call.namespace();
+    if local::is_host(&Maps, namespace) {
+        local::name_of(&Maps, call.cookie(), peer)
+    } else {
+        local::resolver_name(&Maps, namespace, &peer)
+    }
+}
+
 /// A program connects a socket.
 #[cgroup_sock_addr(connect4)]
 pub fn connect4(context: SockAddrContext) -> i32 {
-    let Some(call) = of_host(&context) else { return to_resolver(&context) };
+    let Some(call) = of_host(&context) else { return to_resolver_v4(&context) };
     match local::lead(&Maps, Call::Connect, &call.connecting(), &call.peer_v4()) {
         Led::Nowhere => return GO_ON,
         Led::To(endpoint) => call.set_peer_v4(&endpoint),
@@ -41,7 +71,7 @@ pub fn connect4(context: SockAddrContext) -> i32 {
 /// Likewise, to an IPv6 address.
 #[cgroup_sock_addr(connect6)]
 pub fn connect6(context: SockAddrContext) -> i32 {
-    let Some(call) = of_host(&context) else { return GO_ON };
+    let Some(call) = of_host(&context) else { return to_resolver_v6(&context) };
     match local::lead(&Maps, Call::Connect, &call.connecting(), &call.peer_v6()) {
         Led::Nowhere => return GO_ON,
         Led::To(endpoint) => call.set_peer_v6(&endpoint),
@@ -53,7 +83,7 @@ pub fn connect6(context: SockAddrContext) -> i32 {
 /// A program sends a datagram.
 #[cgroup_sock_addr(sendmsg4)]
 pub fn sendmsg4(context: SockAddrContext) -> i32 {
-    let Some(call) = of_host(&context) else { return to_resolver(&context) };
+    let Some(call) = of_host(&context) else { return to_resolver_v4(&context) };
     match local::lead(&Maps, Call::Send, &call.sending_v4(), &call.peer_v4()) {
         Led::Nowhere => return GO_ON,
         Led::To(endpoint) => call.set_peer_v4(&endpoint),
@@ -65,7 +95,7 @@ pub fn sendmsg4(context: SockAddrContext) -> i32 {
 /// Likewise, to an IPv6 address.
 #[cgroup_sock_addr(sendmsg6)]
 pub fn sendmsg6(context: SockAddrContext) -> i32 {
-    let Some(call) = of_host(&context) else { return GO_ON };
+    let Some(call) = of_host(&context) else { return to_resolver_v6(&context) };
     match local::lead(&Maps, Call::Send, &call.sending_v6(), &call.peer_v6()) {
         Led::Nowhere => return GO_ON,
         Led::To(endpoint) => call.set_peer_v6(&endpoint),
@@ -78,13 +108,7 @@ pub fn sendmsg6(context: SockAddrContext) -> i32 {
 #[inline(always)]
 fn name_v4(context: &SockAddrContext) -> i32 {
     let call = SocketCall::new(context.sock_addr);
-    let namespace = call.namespace();
-    let name = if local::is_host(&Maps, namespace) {
-        local::name_of(&Maps, call.cookie(), call.peer_v4())
-    } else {
-        local::resolver_name(&Maps, namespace, &call.peer_v4())
-    };
-    if let Some(name) = name {
+    if let Some(name) = name(&call, call.peer_v4()) {
         call.set_peer_v4(&name);
     }
     GO_ON
@@ -93,9 +117,8 @@ fn name_v4(context: &SockAddrContext) -> i32 {
 /// Likewise on an IPv6 socket.
 #[inline(always)]
 fn name_v6(context: &SockAddrContext) -> i32 {
-    if let Some(call) = of_host(context)
-        && let Some(name) = local::name_of(&Maps, call.cookie(), call.peer_v6())
-    {
+    let call = SocketCall::new(context.sock_addr);
+    if let Some(name) = name(&call, call.peer_v6()) {
         call.set_peer_v6(&name);
     }
     GO_ON

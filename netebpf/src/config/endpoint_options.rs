@@ -2,7 +2,10 @@
 //!
 //! **Invariant**: every key that is taken does what Docker's does; every other one is an error.
 
-use crate::model::{InterfaceName, InterfaceNameError, requests::AttachmentRequest};
+use crate::model::{
+    InterfaceName, InterfaceNameError,
+    requests::{AttachmentRequest, is_interface_sysctl},
+};
 
 /// The driver option that names the interface.
 pub const IFNAME: &str = "com.docker.network.endpoint.ifname";
@@ -56,11 +59,9 @@ pub fn set(
 /// `net.ipv4.conf.IFNAME.KEY=VALUE`, as the path below `/proc/sys` and the value.
 fn sysctl(text: &str) -> Option<(String, String)> {
     let (name, value) = text.split_once('=')?;
-    let parts: Vec<_> = name.split('.').collect();
-    let ["net", "ipv4" | "ipv6", "conf" | "neigh", "IFNAME", key] = parts[..] else { return None };
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let right = !key.is_empty() && key.chars().all(plain) && !value.is_empty();
-    right.then(|| (parts.join("/"), value.to_owned()))
+    let path = name.replace('.', "/");
+    let right = !name.contains('/') && is_interface_sysctl(&path) && !value.is_empty();
+    right.then(|| (path, value.to_owned()))
 }
 
 #[cfg(test)]

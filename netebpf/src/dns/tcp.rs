@@ -3,12 +3,12 @@
 //! **Invariant**: a connection is a task of its own, and there are at most so many; one that says nothing,
 //! or does not read its answers, ends. Several questions on one connection do not wait for one another.
 
-use super::{answer::Transport, asker::Asker};
+use super::{answer::Transport, asker::Asker, question};
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::{sleep, timeout},
 };
 
@@ -61,16 +61,22 @@ async fn converse(mut stream: TcpStream, asker: &Arc<Asker>) -> io::Result<()> {
                 continue;
             }
         }
-        while let Some(query) = next(&read) {
-            let length = 2 + query.len();
+        let mut done = 0;
+        while let Some(query) = next(&read[done..]) {
+            // Nobody has a reason to send what is no query; one who goes on would keep this thread from others.
+            if query.len() < question::HEADER {
+                return Ok(());
+            }
+            done += 2 + query.len();
             if let Some(leave) = asker.answer(query, Transport::Tcp, &mut out) {
                 let asker = Arc::clone(asker);
                 forwards.spawn(async move { asker.ask_others(leave, Transport::Tcp).await });
             } else if !out.is_empty() {
                 send(&mut stream, &out).await?;
             }
-            read.drain(..length);
+            yield_now().await;
         }
+        read.drain(..done);
     }
     Ok(())
 }

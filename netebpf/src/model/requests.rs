@@ -254,6 +254,17 @@ pub enum NameError {
     Predefined(String),
 }
 
+/// Whether a path below `/proc/sys` is that of a sysctl of one interface, for whose name `IFNAME` stands.
+pub fn is_interface_sysctl(path: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    match path.split('/').collect::<Vec<_>>()[..] {
+        ["net", "ipv4" | "ipv6", "conf" | "neigh", "IFNAME", key] => {
+            !key.is_empty() && key.chars().all(plain)
+        }
+        _ => false,
+    }
+}
+
 /// Checks the name of an endpoint: Docker's form, which is a file name too.
 pub fn check_name(name: &str) -> Result<(), NameError> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');

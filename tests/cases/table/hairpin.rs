@@ -40,6 +40,16 @@ pub(crate) fn cases() -> Vec<Case> {
             .send(tcp(WEB_1, 41_000, WEB.gateway, 8080).syn())
             .expect(hairpin(tcp(WEB.gateway, 41_000, WEB_1, 80).syn()))
             .flows(2),
+        case("what a socket of the host waits for is the host's, whoever had its port before")
+            .given(publish(Udp, 53, WEB_1, 53))
+            .send(udp(WEB_2, 40_000, WEB.gateway, 53))
+            .expect(hairpin(udp(WEB.gateway, 40_000, WEB_1, 53)))
+            .send(udp(WEB_1, 53, WEB.gateway, 40_000))
+            .expect(hairpin(udp(WEB.gateway, 53, WEB_2, 40_000)))
+            .given(socket(Udp, 40_000))
+            .send(udp(WEB_1, 53, WEB.gateway, 40_000))
+            .expect(pass(PassReason::ToHost))
+            .flows(1),
         case("an endpoint reaches a published port by another network's gateway, and nothing else there")
             .given(publish(Tcp, 8080, WEB_1, 80))
             .send(tcp(WEB_2, 40_000, DB.gateway, 8080).syn())

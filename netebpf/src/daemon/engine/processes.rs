@@ -278,11 +278,13 @@ impl Engine {
                 && record.is_some_and(|record| !record.caller)
             {
                 changes.push(format!("endpoint {}: process stopped", endpoint.name));
-                self.events.tell(Event::of_endpoint(endpoint, "die", &[]));
-                stopping.push(async move { watched.stop().await });
+                stopping.push(async move { (endpoint, watched.stop().await) });
             }
         }
-        join_all(stopping).await;
+        for (endpoint, exit) in join_all(stopping).await {
+            let code = exit.code.map(|code| ("exitCode", code.to_string()));
+            self.events.tell(Event::of_endpoint(endpoint, "die", code.as_slice()));
+        }
         // What else runs in a namespace of ours goes with it, as in a container.
         self.evict(&going);
         for endpoint in &going {

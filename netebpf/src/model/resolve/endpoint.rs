@@ -10,7 +10,10 @@ use crate::{
     drivers::{self, Gives, Publishing},
     model::{
         Endpoint, Id, InterfaceName, Namespace, Network, Origin, PortMapping,
-        requests::{AttachmentRequest, EndpointRequest, NetworkMode, PublishSpec, check_name},
+        requests::{
+            AttachmentRequest, EndpointRequest, NetworkMode, PublishSpec, check_name,
+            is_interface_sysctl,
+        },
     },
 };
 use std::{net::IpAddr, path::Path};
@@ -254,6 +257,9 @@ fn check_request(request: &EndpointRequest) -> Result<(), EndpointProblem> {
 
 /// Likewise of one network to join.
 pub(super) fn check_attachment(request: &AttachmentRequest) -> Result<(), EndpointProblem> {
+    if let Some(path) = request.sysctls.keys().find(|path| !is_interface_sysctl(path)) {
+        return Err(EndpointProblem::Sysctl(path.clone()));
+    }
     request.aliases.iter().try_for_each(|alias| {
         let network = || request.network.clone();
         check_name(alias).map_err(|error| EndpointProblem::Alias { network: network(), error })

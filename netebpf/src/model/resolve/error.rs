@@ -344,6 +344,9 @@ pub enum EndpointProblem {
         "port {0} is already allocated: a socket of the host holds it; choose another one, or stop what holds it"
     )]
     PortInUse(PublishedPort),
+    /// Not a sysctl of an interface.
+    #[error("{0:?} is no sysctl of an interface; net/ipv4/conf/IFNAME/log_martians is one")]
+    Sysctl(String),
     /// No port is free.
     #[error("no host port is free for {transport} port {port} in {range}")]
     NoFreePort {
