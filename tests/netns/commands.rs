@@ -292,7 +292,7 @@ fn daemon_in_the_foreground() {
     assert_eq!(mode & 0o777, 0o660);
     // The control socket is not reachable from an endpoint: it is a path, and no port. Names are all that is there.
     let listening = lab.endpoint("c1").tool("ss", &["-Hlntu"]).out;
-    assert!(listening.lines().all(|line| line.contains(" 127.0.0.11:53 ")), "{listening}");
+    assert!(listening.lines().all(|line| line.contains(" 127.0.0.11:")), "{listening}");
     lab.run("down").ok();
     drop(daemon.0.kill());
     drop(daemon.0.wait());
