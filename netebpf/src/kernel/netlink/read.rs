@@ -130,10 +130,8 @@ impl Netlink {
     /// Reads everything.
     pub(crate) async fn facts(&self) -> Result<Facts, NetlinkError> {
         let read = |what| move |error| NetlinkError::new("read", what, error);
-        let messages: Vec<_> =
-            self.handle.link().get().execute().try_collect().await.map_err(read("interfaces"))?;
-        let mut by_index: BTreeMap<u32, Link> =
-            messages.iter().map(link_of).map(|link| (link.index, link)).collect();
+        // Links come last: with an interface that goes down its addresses and routes go, and one that is seen without
+        // them should be seen to be down.
         let messages: Vec<_> =
             self.handle.address().get().execute().try_collect().await.map_err(read("addresses"))?;
         let addresses: Vec<_> = messages.iter().filter_map(AddressFact::of).collect();
@@ -144,6 +142,10 @@ impl Netlink {
         let mut messages: Vec<_> = v4.execute().try_collect().await.map_err(read("routes"))?;
         messages.extend(v6.execute().try_collect::<Vec<_>>().await.map_err(read("routes"))?);
         let routes: Vec<_> = messages.iter().filter_map(RouteFact::of).collect();
+        let messages: Vec<_> =
+            self.handle.link().get().execute().try_collect().await.map_err(read("interfaces"))?;
+        let mut by_index: BTreeMap<u32, Link> =
+            messages.iter().map(link_of).map(|link| (link.index, link)).collect();
 
         for fact in &addresses {
             if let Some(link) = by_index.get_mut(&fact.index)
