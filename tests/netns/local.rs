@@ -2,7 +2,7 @@
 
 use netebpf_tests::lab::{
     Lab, Ns, Topology, Wire, both,
-    family::{BACK, C1, FRONT, Family, HOST, INNER, LAN, Pair, SERVER},
+    family::{BACK, C1, FRONT, Family, HOST, INNER, LAN, LOOPBACK, SERVER},
     frame::{self, ether},
     moment, patience, topology,
     traffic::{self, ask},
@@ -29,8 +29,6 @@ netebpf_tests::tests![
     others_are_left_alone,
     what_status_says,
 ];
-
-const LOOPBACK: Pair = Pair(Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST);
 
 fn web() -> Topology {
     topology().ports("c1", &["8080:80", "8080:80/udp"])

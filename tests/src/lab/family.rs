@@ -75,6 +75,8 @@ const fn documentation(v4: [u8; 4], subnet: u16, host: u16) -> Pair {
     Pair(Ipv4Addr::new(a, b, c, d), Ipv6Addr::new(0x2001, 0xdb8, subnet, 0, 0, 0, 0, host))
 }
 
+/// Whoever it is asked by.
+pub const LOOPBACK: Pair = Pair(Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST);
 /// The host's uplink.
 pub const HOST: Pair = documentation([192, 0, 2, 1], 1, 0x1);
 /// Another address of the host's, which a test may give it.
