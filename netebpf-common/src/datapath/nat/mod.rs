@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How many ports are tried before a flow is refused.
-const PROBES: u32 = 16;
+const PROBES: u32 = 32;
 
 /// What a translation adds to checksums.
 #[derive(Clone, Copy)]
@@ -66,9 +66,9 @@ pub(super) fn port_before<S: State, H: Host>(
 }
 
 /// Reserves the reply tuple, by inserting it: with the port that it has if that is free, else with
-/// another from the range, the search starting anywhere (RFC 6056) and going on by any stride: ports that
-/// are taken stand side by side, since endpoints count theirs up, and a search from one to the next would
-/// not get out from among them. Of two flows that want one tuple at once exactly one gets it. `ours` says that
+/// another from the range, anywhere each time (RFC 6056 §3.3.1): ports that are taken stand side by side, since
+/// endpoints count theirs up, and a search that goes on by steps, of whatever length, may not get out from among
+/// them. Of two flows that want one tuple at once exactly one gets it. `ours` says that
 /// the port is one of this host: a published port's flow changes the client's, which is on another machine.
 #[inline(always)]
 pub(super) fn reserve<S: State, H: Host>(
@@ -86,10 +86,9 @@ pub(super) fn reserve<S: State, H: Host>(
             Insertion::Exists => {}
         }
     }
-    search.next = below(range(settings), host.random());
     // A range that is tried whole needs every port of it.
     let whole = range(settings) <= PROBES;
-    search.stride = if whole { 1 } else { 1 + below(range(settings) - 1, host.random()) };
+    search.next = below(range(settings), host.random());
     let mut probe = 0;
     while probe < PROBES {
         let port = u32::from(settings.snat_first) + search.next;
@@ -103,9 +102,9 @@ pub(super) fn reserve<S: State, H: Host>(
                 Insertion::Exists => {}
             }
         }
-        search.next += search.stride;
+        search.next = if whole { search.next + 1 } else { below(range(settings), host.random()) };
         if search.next >= range(settings) {
-            search.next -= range(settings);
+            search.next = 0;
         }
         probe += 1;
     }
@@ -117,12 +116,11 @@ pub(super) fn reserve<S: State, H: Host>(
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Search {
     next: u32,
-    stride: u32,
 }
 
 impl Search {
     /// Not begun.
-    pub(super) const NONE: Self = Self { next: 0, stride: 0 };
+    pub(super) const NONE: Self = Self { next: 0 };
 }
 
 /// How many ports there are to choose from.
