@@ -555,6 +555,13 @@ fn a_server_of_names() {
     lab.kill_daemon();
     lab.run("ps").ok();
     assert_eq!(c1.resolve("c2", "A").ok().len(), 1);
+    // Nor has the resolver a port that Linux gives to those who ask for none, which programs choose, too.
+    for file in ["/proc/thread-self/net/udp", "/proc/thread-self/net/tcp"] {
+        let sockets = c1.run(|| std::fs::read_to_string(file)).expect("a file of Linux");
+        let ours = sockets.lines().find_map(|line| line.split("0B00007F:").nth(1));
+        let port = ours.and_then(|rest| u16::from_str_radix(&rest[..4], 16).ok());
+        assert!(port.is_some_and(|port| port >= 61_000), "{file}: {port:?}");
+    }
     // Calls of nobody else are led anywhere.
     lab.run("rm -f c1").ok();
     assert_eq!(lab.endpoint("c2").resolve("c2", "A").ok().len(), 1);

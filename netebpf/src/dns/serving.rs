@@ -206,9 +206,9 @@ impl Serving {
         let path = endpoint.namespace.path();
         let namespace = netns::identity(path).map_err(SocketError::from)?;
         let thread = self.threads.next().map_err(SocketError::Thread)?;
-        let at = if kernel.leads_calls() { At::AnyPort } else { At::Port53 };
+        let at = if kernel.leads_calls() { At::FreePort } else { At::Port53 };
         let Sockets { udp, tcp, namespace: cookie, ports } = sockets::open(path, at, &thread)?;
-        let led = (at == At::AnyPort).then_some(cookie);
+        let led = (at == At::FreePort).then_some(cookie);
         if led.is_some() {
             kernel.set_resolver(cookie, Some(ports))?;
         }

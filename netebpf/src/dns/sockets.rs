@@ -6,16 +6,20 @@
 use super::RESOLVER_SOCKET;
 use crate::kernel::{NetnsError, namespace_cookie, netns};
 use netebpf_common::abi::ResolverPorts;
-use rustix::net::{
-    AddressFamily, SocketFlags, SocketType, bind, listen, socket_with,
-    sockopt::{
-        set_ip_freebind, set_socket_recv_buffer_size_force, set_socket_reuseaddr,
-        set_socket_reuseport,
+use rustix::{
+    io::Errno,
+    net::{
+        AddressFamily, SocketFlags, SocketType, bind, listen, socket_with,
+        sockopt::{
+            set_ip_freebind, set_socket_recv_buffer_size_force, set_socket_reuseaddr,
+            set_socket_reuseport,
+        },
     },
 };
 use std::{
     io,
     net::{SocketAddr, SocketAddrV4},
+    ops::RangeInclusive,
     os::fd::OwnedFd,
     path::Path,
 };
@@ -26,6 +30,9 @@ use tokio::{
 
 /// How much waits to be read, in bytes with the kernel's own share: some thousand queries.
 const RECEIVE_BUFFER: usize = 2 << 20;
+/// Where a port is looked for: above those that Linux gives to sockets that ask for none (ip_local_port_range), which
+/// are also those that programs choose by themselves. One there at 127.0.0.11 would be taken at 0.0.0.0, too.
+const FREE_PORTS: RangeInclusive<u16> = 61_000..=u16::MAX;
 /// How many connections wait to be accepted.
 const BACKLOG: i32 = 128;
 
@@ -51,8 +58,8 @@ pub(super) enum SocketError {
 /// Where a resolver listens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum At {
-    /// At any port, to which calls are led: port 53 is the endpoint's own.
-    AnyPort,
+    /// At the highest port that is free, to which calls are led: port 53 is the endpoint's own.
+    FreePort,
     /// At port 53 itself.
     Port53,
 }
@@ -103,14 +110,22 @@ fn socket(kind: SocketType, at: At) -> rustix::io::Result<OwnedFd> {
     }
     // Also while the loopback interface is down.
     set_ip_freebind(&socket, true)?;
-    let port = if at == At::Port53 { RESOLVER_SOCKET.port() } else { 0 };
-    bind(&socket, &SocketAddrV4::new(*RESOLVER_SOCKET.ip(), port))?;
+    let bound = |port| bind(&socket, &SocketAddrV4::new(*RESOLVER_SOCKET.ip(), port));
+    match at {
+        At::Port53 => bound(RESOLVER_SOCKET.port())?,
+        At::FreePort => {
+            let mut tried = FREE_PORTS.rev().map(bound);
+            tried
+                .find(|result| *result != Err(Errno::ADDRINUSE))
+                .unwrap_or(Err(Errno::ADDRINUSE))?;
+        }
+    }
     Ok(socket)
 }
 
-fn error(transport: &'static str, errno: rustix::io::Errno) -> SocketError {
+fn error(transport: &'static str, errno: Errno) -> SocketError {
     match errno {
-        rustix::io::Errno::ADDRINUSE => SocketError::Taken(transport),
+        Errno::ADDRINUSE => SocketError::Taken(transport),
         errno => SocketError::Io(transport, errno.into()),
     }
 }
