@@ -20,6 +20,12 @@ pub struct PublishedKey {
 assert_layout!(PublishedKey, size 24, align 8);
 
 impl PublishedKey {
+    /// A port at an address, in network byte order.
+    #[inline(always)]
+    pub const fn new(protocol: Protocol, address: Address, port: [u8; 2]) -> Self {
+        Self { address, port, padding: [0; 2], protocol: protocol as u32 }
+    }
+
     /// The key of the same port on every address of the family; only [`super::map::LOCAL_PORTS`] has such.
     #[inline(always)]
     pub const fn on_every_address(&self) -> Self {

@@ -94,14 +94,12 @@ pub fn lead<S: State>(state: &S, call: Call, socket: &Socket, to: &Peer) -> Led 
         return Led::Nowhere;
     }
     let to = Peer::new(as_connected(&to.address), to.port());
-    let mut key = PublishedKey {
-        address: to.address,
-        port: to.port(),
-        padding: [0; 2],
-        protocol: protocol as u32,
-    };
     let own = to.address.is_loopback() || state.host_addresses().get(&to.address).is_some();
-    let Some(published) = find(state, &mut key, own) else { return Led::Nowhere };
+    if !own {
+        return Led::Nowhere;
+    }
+    let mut key = PublishedKey::new(protocol, to.address, to.port());
+    let Some(published) = find(state, &mut key) else { return Led::Nowhere };
     let endpoint = Peer::new(published.address, published.port);
     if !may_go(call, socket, &to.address, &endpoint.address)
         || state.endpoints().get(&endpoint.address).is_none()
@@ -122,17 +120,10 @@ pub fn name_of<S: State>(state: &S, socket: u64, endpoint: Peer) -> Option<Peer>
     state.peers().get(&PeerKey { socket, endpoint }).copied()
 }
 
-/// Where a port of the host leads for whoever is within: the most specific mapping wins. `own` says that the address is
-/// one of the host's. The key is used up.
+/// Where a port of the host leads for whoever is within: the most specific mapping wins. The address is one of the
+/// host's. The key is used up.
 #[inline(always)]
-pub(super) fn find<'a, S: State>(
-    state: &'a S,
-    key: &mut PublishedKey,
-    own: bool,
-) -> Option<&'a Published> {
-    if !own {
-        return None;
-    }
+pub(super) fn find<'a, S: State>(state: &'a S, key: &mut PublishedKey) -> Option<&'a Published> {
     if let Some(published) = state.local_ports().get(key) {
         return Some(published);
     }

@@ -15,8 +15,8 @@ use netebpf_common::{
 const AF_INET: u32 = 2;
 const ECONNREFUSED: i32 = 111;
 
-/// The call.
-pub struct SocketCall {
+/// A call with an IPv4 address, or an IPv6 one.
+pub struct SocketCall<const V6: bool> {
     context: *mut bpf_sock_addr,
 }
 
@@ -37,7 +37,7 @@ macro_rules! write {
     };
 }
 
-impl SocketCall {
+impl<const V6: bool> SocketCall<V6> {
     #[inline(always)]
     pub fn new(context: *mut bpf_sock_addr) -> Self {
         Self { context }
@@ -80,27 +80,27 @@ impl SocketCall {
         self.described(source)
     }
 
-    /// The socket of a call to send by IPv4: its source is what it was bound to, or what the call says.
+    /// The socket of a call to send: its source is what it was bound to, or what the call says.
     #[inline(always)]
-    pub fn sending_v4(&self) -> Socket {
-        self.described(v4(read!((*self.context).msg_src_ip4)))
-    }
-
-    /// Likewise by IPv6.
-    #[inline(always)]
-    pub fn sending_v6(&self) -> Socket {
-        self.described(v6([
-            read!((*self.context).msg_src_ip6[0]),
-            read!((*self.context).msg_src_ip6[1]),
-            read!((*self.context).msg_src_ip6[2]),
-            read!((*self.context).msg_src_ip6[3]),
-        ]))
+    pub fn sending(&self) -> Socket {
+        let source = if V6 {
+            v6([
+                read!((*self.context).msg_src_ip6[0]),
+                read!((*self.context).msg_src_ip6[1]),
+                read!((*self.context).msg_src_ip6[2]),
+                read!((*self.context).msg_src_ip6[3]),
+            ])
+        } else {
+            v4(read!((*self.context).msg_src_ip4))
+        };
+        self.described(source)
     }
 
     #[inline(always)]
     fn socket(&self) -> *mut bpf_sock {
+        let socket = read!((*self.context).__bindgen_anon_1);
         // SAFETY: every bit pattern is a pointer, and the verifier knows where this one leads.
-        unsafe { read!((*self.context).__bindgen_anon_1).sk }
+        unsafe { socket.sk }
     }
 
     #[inline(always)]
@@ -113,39 +113,34 @@ impl SocketCall {
         }
     }
 
-    /// The address in an IPv4 call.
+    /// The address in the call; in an IPv6 one it may be an IPv4-mapped one.
     #[inline(always)]
-    pub fn peer_v4(&self) -> Peer {
-        Peer::new(v4(read!((*self.context).user_ip4)), self.port())
-    }
-
-    /// The address in an IPv6 call; it may be an IPv4-mapped one.
-    #[inline(always)]
-    pub fn peer_v6(&self) -> Peer {
-        let address = v6([
-            read!((*self.context).user_ip6[0]),
-            read!((*self.context).user_ip6[1]),
-            read!((*self.context).user_ip6[2]),
-            read!((*self.context).user_ip6[3]),
-        ]);
+    pub fn peer(&self) -> Peer {
+        let address = if V6 {
+            v6([
+                read!((*self.context).user_ip6[0]),
+                read!((*self.context).user_ip6[1]),
+                read!((*self.context).user_ip6[2]),
+                read!((*self.context).user_ip6[3]),
+            ])
+        } else {
+            v4(read!((*self.context).user_ip4))
+        };
         Peer::new(address, self.port())
     }
 
-    /// Puts another into an IPv4 call. One of IPv6 does not get here.
+    /// Puts another into the call. One of IPv6 does not get into an IPv4 call.
     #[inline(always)]
-    pub fn set_peer_v4(&self, peer: &Peer) {
-        write!((*self.context).user_ip4, u32::from_ne_bytes(peer.address.last_four()));
-        self.set_port(peer.port());
-    }
-
-    /// Puts another into an IPv6 call.
-    #[inline(always)]
-    pub fn set_peer_v6(&self, peer: &Peer) {
-        let [a, b, c, d] = peer.address.words();
-        write!((*self.context).user_ip6[0], a);
-        write!((*self.context).user_ip6[1], b);
-        write!((*self.context).user_ip6[2], c);
-        write!((*self.context).user_ip6[3], d);
+    pub fn set_peer(&self, peer: &Peer) {
+        if V6 {
+            let [a, b, c, d] = peer.address.words();
+            write!((*self.context).user_ip6[0], a);
+            write!((*self.context).user_ip6[1], b);
+            write!((*self.context).user_ip6[2], c);
+            write!((*self.context).user_ip6[3], d);
+        } else {
+            write!((*self.context).user_ip4, u32::from_ne_bytes(peer.address.last_four()));
+        }
         self.set_port(peer.port());
     }
 

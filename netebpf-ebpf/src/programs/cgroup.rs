@@ -3,102 +3,29 @@
 
 use crate::adapters::{Maps, SocketCall};
 use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
-use netebpf_common::{
-    abi::Peer,
-    datapath::local::{self, Call, Led},
-};
+use netebpf_common::datapath::local::{self, Call, Led};
 
 /// The call goes on.
 const GO_ON: i32 = 1;
 
-/// The call, if it is one of the host's own programs.
+/// Leads a call of the host's programs to a published port's endpoint, and one of an endpoint's to its resolver.
 #[inline(always)]
-fn of_host(context: &SockAddrContext) -> Option<SocketCall> {
-    let call = SocketCall::new(context.sock_addr);
-    local::is_host(&Maps, call.namespace()).then_some(call)
-}
-
-/// Leads a call of another program to its namespace's resolver, if that is meant.
-#[inline(always)]
-fn resolver(context: &SockAddrContext, to: &Peer) -> Option<Peer> {
-    let call = SocketCall::new(context.sock_addr);
-    local::resolver(&Maps, call.namespace(), call.protocol(), to)
-}
-
-/// Likewise, by IPv4.
-#[inline(always)]
-fn to_resolver_v4(context: &SockAddrContext) -> i32 {
-    let call = SocketCall::new(context.sock_addr);
-    if let Some(resolver) = resolver(context, &call.peer_v4()) {
-        call.set_peer_v4(&resolver);
+fn lead<const V6: bool>(context: &SockAddrContext, kind: Call) -> i32 {
+    let call = SocketCall::<V6>::new(context.sock_addr);
+    let (namespace, to) = (call.namespace(), call.peer());
+    if !local::is_host(&Maps, namespace) {
+        if let Some(resolver) = local::resolver(&Maps, namespace, call.protocol(), &to) {
+            call.set_peer(&resolver);
+        }
+        return GO_ON;
     }
-    GO_ON
-}
-
-/// Likewise, by an IPv4-mapped address.
-#[inline(always)]
-fn to_resolver_v6(context: &SockAddrContext) -> i32 {
-    let call = SocketCall::new(context.sock_addr);
-    if let Some(resolver) = resolver(context, &call.peer_v6()) {
-        call.set_peer_v6(&resolver);
-    }
-    GO_ON
-}
-
-/// What a program called the other end of its socket.
-#[inline(always)]
-fn name(call: &SocketCall, peer: Peer) -> Option<Peer> {
-    let namespace = call.namespace();
-    if local::is_host(&Maps, namespace) {
-        local::name_of(&Maps, call.cookie(), peer)
-    } else {
-        local::resolver_name(&Maps, namespace, &peer)
-    }
-}
-
-/// A program connects a socket.
-#[cgroup_sock_addr(connect4)]
-pub fn connect4(context: SockAddrContext) -> i32 {
-    let Some(call) = of_host(&context) else { return to_resolver_v4(&context) };
-    match local::lead(&Maps, Call::Connect, &call.connecting(), &call.peer_v4()) {
-        Led::Nowhere => return GO_ON,
-        Led::To(endpoint) => call.set_peer_v4(&endpoint),
-        Led::Refused => return call.refuse(),
-    }
-    GO_ON
-}
-
-/// Likewise, to an IPv6 address.
-#[cgroup_sock_addr(connect6)]
-pub fn connect6(context: SockAddrContext) -> i32 {
-    let Some(call) = of_host(&context) else { return to_resolver_v6(&context) };
-    match local::lead(&Maps, Call::Connect, &call.connecting(), &call.peer_v6()) {
-        Led::Nowhere => return GO_ON,
-        Led::To(endpoint) => call.set_peer_v6(&endpoint),
-        Led::Refused => return call.refuse(),
-    }
-    GO_ON
-}
-
-/// A program sends a datagram.
-#[cgroup_sock_addr(sendmsg4)]
-pub fn sendmsg4(context: SockAddrContext) -> i32 {
-    let Some(call) = of_host(&context) else { return to_resolver_v4(&context) };
-    match local::lead(&Maps, Call::Send, &call.sending_v4(), &call.peer_v4()) {
-        Led::Nowhere => return GO_ON,
-        Led::To(endpoint) => call.set_peer_v4(&endpoint),
-        Led::Refused => return call.refuse(),
-    }
-    GO_ON
-}
-
-/// Likewise, to an IPv6 address.
-#[cgroup_sock_addr(sendmsg6)]
-pub fn sendmsg6(context: SockAddrContext) -> i32 {
-    let Some(call) = of_host(&context) else { return to_resolver_v6(&context) };
-    match local::lead(&Maps, Call::Send, &call.sending_v6(), &call.peer_v6()) {
-        Led::Nowhere => return GO_ON,
-        Led::To(endpoint) => call.set_peer_v6(&endpoint),
+    let socket = match kind {
+        Call::Connect => call.connecting(),
+        Call::Send => call.sending(),
+    };
+    match local::lead(&Maps, kind, &socket, &to) {
+        Led::Nowhere => {}
+        Led::To(endpoint) => call.set_peer(&endpoint),
         Led::Refused => return call.refuse(),
     }
     GO_ON
@@ -106,44 +33,64 @@ pub fn sendmsg6(context: SockAddrContext) -> i32 {
 
 /// Tells a program the address that it used.
 #[inline(always)]
-fn name_v4(context: &SockAddrContext) -> i32 {
-    let call = SocketCall::new(context.sock_addr);
-    if let Some(name) = name(&call, call.peer_v4()) {
-        call.set_peer_v4(&name);
+fn name<const V6: bool>(context: &SockAddrContext) -> i32 {
+    let call = SocketCall::<V6>::new(context.sock_addr);
+    let (namespace, peer) = (call.namespace(), call.peer());
+    let name = if local::is_host(&Maps, namespace) {
+        local::name_of(&Maps, call.cookie(), peer)
+    } else {
+        local::resolver_name(&Maps, namespace, &peer)
+    };
+    if let Some(name) = name {
+        call.set_peer(&name);
     }
     GO_ON
 }
 
-/// Likewise on an IPv6 socket.
-#[inline(always)]
-fn name_v6(context: &SockAddrContext) -> i32 {
-    let call = SocketCall::new(context.sock_addr);
-    if let Some(name) = name(&call, call.peer_v6()) {
-        call.set_peer_v6(&name);
-    }
-    GO_ON
+/// A program connects a socket.
+#[cgroup_sock_addr(connect4)]
+pub fn connect4(context: SockAddrContext) -> i32 {
+    lead::<false>(&context, Call::Connect)
+}
+
+/// Likewise, of an IPv6 socket.
+#[cgroup_sock_addr(connect6)]
+pub fn connect6(context: SockAddrContext) -> i32 {
+    lead::<true>(&context, Call::Connect)
+}
+
+/// A program sends a datagram.
+#[cgroup_sock_addr(sendmsg4)]
+pub fn sendmsg4(context: SockAddrContext) -> i32 {
+    lead::<false>(&context, Call::Send)
+}
+
+/// Likewise, of an IPv6 socket.
+#[cgroup_sock_addr(sendmsg6)]
+pub fn sendmsg6(context: SockAddrContext) -> i32 {
+    lead::<true>(&context, Call::Send)
 }
 
 /// A program reads a datagram and where it came from.
 #[cgroup_sock_addr(recvmsg4)]
 pub fn recvmsg4(context: SockAddrContext) -> i32 {
-    name_v4(&context)
+    name::<false>(&context)
 }
 
-/// Likewise on an IPv6 socket.
+/// Likewise, of an IPv6 socket.
 #[cgroup_sock_addr(recvmsg6)]
 pub fn recvmsg6(context: SockAddrContext) -> i32 {
-    name_v6(&context)
+    name::<true>(&context)
 }
 
 /// A program asks for the other end of its socket.
 #[cgroup_sock_addr(getpeername4)]
 pub fn getpeername4(context: SockAddrContext) -> i32 {
-    name_v4(&context)
+    name::<false>(&context)
 }
 
-/// Likewise of an IPv6 socket.
+/// Likewise, of an IPv6 socket.
 #[cgroup_sock_addr(getpeername6)]
 pub fn getpeername6(context: SockAddrContext) -> i32 {
-    name_v6(&context)
+    name::<true>(&context)
 }

@@ -15,11 +15,12 @@ use super::{
     datagram::Datagram,
     family::{Family, for_family},
     host::Host,
+    local,
     packet::{ChecksumStyle, Packet},
     table::{Insertion, Lookup as _, State, Table as _},
 };
 use crate::{
-    abi::{Address, FlowKey, FlowRef, Protocol, PublishedPorts, Settings, SocketKey, WayKind},
+    abi::{Address, FlowKey, FlowRef, Protocol, Settings, SocketKey, WayKind},
     verdict::DropReason,
     wire::{checksum::Change, icmp, tcp, udp},
 };
@@ -138,12 +139,10 @@ pub(super) const fn below(limit: u32, random: u32) -> u32 {
 /// Whether the port that a reply comes to is published, or a socket of the host waits for that reply.
 #[inline(always)]
 fn held_by_host<S: State, H: Host>(state: &S, host: &mut H, reply: &FlowKey) -> bool {
-    let port = u16::from_be_bytes(reply.destination_port);
     let published = Protocol::from_number(reply.protocol)
         .filter(|protocol| !matches!(protocol, Protocol::Icmp))
-        .map(|protocol| PublishedPorts::place(protocol, port))
-        .and_then(|(word, mask)| Some(state.published_ports().get(&word)? & mask != 0));
-    published == Some(true) || host.socket_receives(reply)
+        .is_some_and(|protocol| local::is_announced(state, protocol, reply.destination_port));
+    published || host.socket_receives(reply)
 }
 
 /// Rewrites a packet of a flow. `None` where the frame is shorter than it was when it was read.

@@ -3,9 +3,7 @@
 //! **Invariant**: nothing is opened here, and nothing kept but in [`New`]: it is the caller's to open or to leave.
 
 use crate::{
-    abi::{
-        Address, Endpoint, FlowKind, Interface, Published, PublishedKey, PublishedPorts, WayKind,
-    },
+    abi::{Address, Endpoint, FlowKind, Interface, Published, PublishedKey, WayKind},
     datapath::{
         Step,
         conntrack::{New, Opening, Party, WayTo},
@@ -95,17 +93,10 @@ pub(in crate::datapath) fn published_at<'a, S: State>(
     key: &mut PublishedKey,
 ) -> Option<&'a Published> {
     let Kind::Transport(protocol) = datagram.kind else { return None };
-    let port = u16::from_be_bytes(datagram.key.destination_port);
-    let (word, mask) = PublishedPorts::place(protocol, port);
-    if state.published_ports().get(&word).is_none_or(|bits| bits & mask == 0) {
+    if !local::is_announced(state, protocol, datagram.key.destination_port) {
         return None;
     }
-    *key = PublishedKey {
-        address: datagram.destination,
-        port: datagram.key.destination_port,
-        padding: [0; 2],
-        protocol: protocol as u32,
-    };
+    *key = PublishedKey::new(protocol, datagram.destination, datagram.key.destination_port);
     state.published().get(key)
 }
 
@@ -121,14 +112,9 @@ pub(in crate::datapath) fn published_within<'a, S: State>(
     if !local::is_announced(state, protocol, datagram.key.destination_port) {
         return None;
     }
-    *key = PublishedKey {
-        address: datagram.destination,
-        port: datagram.key.destination_port,
-        padding: [0; 2],
-        protocol: protocol as u32,
-    };
-    let own = state.host_addresses().get(&datagram.destination).is_some();
-    let published = local::find(state, key, own)?;
+    *key = PublishedKey::new(protocol, datagram.destination, datagram.key.destination_port);
+    state.host_addresses().get(&datagram.destination)?;
+    let published = local::find(state, key)?;
     (published.address.is_mapped() == datagram.destination.is_mapped()).then_some(published)
 }
 

@@ -22,7 +22,7 @@ use super::{
 use crate::plan::Link;
 use aya::maps::MapError;
 use netebpf_common::abi::{
-    self, Address, Direction, FlowKey, FlowKind, FlowRef, Published, PublishedKey, TcpSeen,
+    self, Address, Direction, FlowKey, FlowKind, FlowRef, Prefix, Published, PublishedKey, TcpSeen,
     WayKind, is_live, map,
 };
 use netebpf_common::datapath::OPENING;
@@ -337,9 +337,13 @@ impl Kernel {
         let outside = read(&maps.published, map::PUBLISHED)?;
         let within = read(&maps.local_ports, map::LOCAL_PORTS)?;
         let sources = maps.read_sources().map_err(BpfError::map("read", map::SOURCES))?;
+        let mut groups: HashMap<u32, Vec<Prefix>> = HashMap::new();
+        for range in sources {
+            groups.entry(range.source.group).or_default().push(range.prefix());
+        }
         let is_for = move |group: u32, source: &Address| {
-            let mut ranges = sources.iter().filter(|range| range.source.group == group);
-            group == 0 || ranges.any(|range| range.prefix().contains(source))
+            let ranges = groups.get(&group);
+            group == 0 || ranges.is_some_and(|all| all.iter().any(|range| range.contains(source)))
         };
         self.retire_all(|flow| {
             let FlowKey { destination, destination_port, protocol, .. } = flow.original;
