@@ -7,7 +7,9 @@ use netebpf_tests::lab::{
     moment, patience, topology,
     traffic::{self, ask},
 };
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use std::{
+    collections::BTreeSet,
     io::ErrorKind,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
     time::{Duration, Instant},
@@ -24,6 +26,7 @@ netebpf_tests::tests![
     to_networks_of_every_kind,
     an_ipv4_endpoint_by_ipv6,
     with_the_daemon_dead,
+    no_descriptors_left,
     what_ends_is_refused,
     a_source_on_the_loopback,
     others_are_left_alone,
@@ -317,6 +320,35 @@ fn with_the_daemon_dead() {
     traffic::say(&mut before, b"still here").expect("answered");
     assert_eq!(before.peer_addr().expect("connected"), LOOPBACK.port(Family::V4, 8080));
     both(|family| asks(&lab.host, LOOPBACK.port(family, 8080)));
+}
+
+/// A daemon that can open nothing for a while, but for the connection that asks, takes nothing off for it.
+fn no_descriptors_left() {
+    let lab = Lab::up(&web());
+    let _echo = lab.endpoint("c1").echo(80);
+    let pid = lab.daemon_pid().expect("a daemon");
+    let daemon = Pid::from_raw(pid.cast_signed());
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = |current| {
+        let limit = Rlimit { current, maximum };
+        prlimit(daemon, Resource::Nofile, limit).expect("a limit").current
+    };
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("its files").flatten();
+    let used: BTreeSet<u64> =
+        files.filter_map(|file| file.file_name().to_str()?.parse().ok()).collect();
+    let pins = lab.pins();
+    let before = limit((0..).filter(|number| !used.contains(number)).nth(1));
+    let failed = lab.run("network create other");
+    lab.host.ip("address add 192.0.2.200/32 dev up0");
+    lab.settle();
+    limit(before);
+    failed.fails_saying(1, &["Too many open files"]);
+    lab.run("network create other").ok();
+    let now = lab.pins();
+    assert!(pins.iter().all(|(path, id)| now.get(path) == Some(id)), "{pins:#?} {now:#?}");
+    both(|family| asks(&lab.host, LOOPBACK.port(family, 8080)));
+    asks(&lab.host, "192.0.2.200:8080".parse().expect("an address"));
+    lab.host.ip("address del 192.0.2.200/32 dev up0");
 }
 
 /// What is published no more is nobody's; what is published for an endpoint that is gone is refused at once, also while

@@ -51,7 +51,7 @@ pub(super) async fn perform(
         Action::SetHostAddresses { added, removed } => kernel.set_host_addresses(added, removed)?,
         Action::Attach { index, name, hook, mechanism, optional, .. } => {
             match kernel.attach(*index, name, *hook, *mechanism).await {
-                Err(error @ KernelError::Bpf(_)) if *optional => {
+                Err(KernelError::Bpf(error)) if *optional && !error.is_passing() => {
                     let first = kernel.remember_refusal(*index, &error);
                     return Ok(first.then(|| format!("{name}: no {mechanism}: {error}")));
                 }

@@ -54,7 +54,7 @@ pub struct Kernel {
     uplinks: Vec<Uplink>,
     /// Why native XDP was refused, by the index of the interface; programs that see sockets, by
     /// [`Hook::NO_INTERFACE`].
-    xdp_refused: BTreeMap<u32, String>,
+    refused: BTreeMap<u32, String>,
     /// Ended flows whose places rest.
     retired: flows::Retired,
 }
@@ -70,7 +70,7 @@ impl Kernel {
             settings: Settings::default(),
             no_masquerade: Vec::new(),
             uplinks: Vec::new(),
-            xdp_refused: BTreeMap::new(),
+            refused: BTreeMap::new(),
             retired: flows::Retired::default(),
         })
     }
@@ -94,7 +94,7 @@ impl Kernel {
 
     /// Why programs of this host cannot be led to published ports, where they cannot.
     pub(crate) fn no_socket_hooks(&self) -> Option<String> {
-        let refused = self.xdp_refused.get(&Hook::NO_INTERFACE);
+        let refused = self.refused.get(&Hook::NO_INTERFACE);
         self.bpf.no_socket_hooks().or_else(|| refused.cloned())
     }
 

@@ -70,7 +70,7 @@ impl Kernel {
             dead_pins,
             sysctls: sysctl_values,
             saved_sysctls,
-            xdp_refused: self.xdp_refused.clone(),
+            xdp_refused: self.refused.clone(),
             no_masquerade: self.no_masquerade.clone(),
             no_socket_hooks: self.no_socket_hooks(),
         })

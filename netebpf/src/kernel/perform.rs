@@ -253,9 +253,14 @@ impl Kernel {
         Ok(self.bpf.detach(&self.netlink, (index, name), hook, mechanism).await?)
     }
 
-    /// Whether it is the first of this interface.
-    pub(crate) fn remember_refusal(&mut self, index: u32, error: &KernelError) -> bool {
-        self.xdp_refused.insert(index, error.to_string()).is_none()
+    /// A program that can be done without was refused. Whether it is the first of this interface.
+    pub(crate) fn remember_refusal(&mut self, index: u32, error: &BpfError) -> bool {
+        self.refused.insert(index, error.to_string()).is_none()
+    }
+
+    /// Programs that were refused may be tried again: what was in their way may be gone.
+    pub(crate) fn forget_refusals(&mut self) {
+        self.refused.clear();
     }
 
     pub(crate) fn load(&mut self) -> Result<(), KernelError> {

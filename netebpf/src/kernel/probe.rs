@@ -147,7 +147,10 @@ fn programs_and_maps() -> Vec<Feature> {
 }
 
 fn socket_hooks() -> Feature {
-    let obstacle = bpf::cgroup::obstacle();
+    let obstacle = match bpf::cgroup::root() {
+        Ok(root) => root.err(),
+        Err(error) => Some(error.to_string()),
+    };
     let lost = match &obstacle {
         Some(reason) => format!("{LOST}: {reason}"),
         None => LOST.to_owned(),

@@ -45,6 +45,7 @@ impl Engine {
             return Ok(UpReply { changes, endpoints: planned.endpoints_of(&origin) });
         }
         self.forget_failed(&next, &origin);
+        self.kernel.forget_refusals();
         let changes = self.change(next).await?;
         Ok(UpReply { changes, endpoints: self.snapshot().endpoints_of(&origin) })
     }

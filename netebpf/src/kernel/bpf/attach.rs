@@ -2,7 +2,6 @@
 
 use super::{
     Bpf, BpfError, Loaded,
-    cgroup::Root,
     sys::{self, LinkTarget},
 };
 use crate::{
@@ -141,10 +140,9 @@ impl Bpf {
     ) -> Result<(BTreeMap<(u32, Hook), Attached>, Vec<PathBuf>), AttachError> {
         let (mut found, mut dead) = (BTreeMap::new(), Vec::new());
         let current = |hook: Hook, id: u32| self.programs.get(&hook).is_some_and(|p| p.id == id);
-        let root = Root::open().ok();
         let hangs = |index: u32, hook: Hook, facts: &sys::LinkFacts| {
             if hook.is_of_sockets() {
-                self.hangs_on_root(facts, root.as_ref())
+                self.hangs_on_root(facts)
             } else {
                 facts.target == LinkTarget::Interface(index)
             }

@@ -2,9 +2,14 @@
 //!
 //! **Invariant**: nothing is mounted where others see it, and no hierarchy is begun that this machine does not use.
 
-use super::{Bpf, BpfError, Loaded, attach::failed, attach::link_failed, sys};
+use super::{
+    Bpf, BpfError, Loaded, attach::failed, attach::link_failed, is_passing, sys, uninterrupted,
+};
 use crate::{kernel::Hook, plan::Mechanism};
-use aya::programs::{CgroupAttachMode, CgroupSockAddrAttachType, ProgramType, links::FdLink};
+use aya::{
+    programs::{CgroupAttachMode, CgroupSockAddrAttachType, ProgramType, links::FdLink},
+    sys::is_program_supported,
+};
 use rustix::{
     fs::{Mode, OFlags, fstat, open, openat},
     mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen},
@@ -26,12 +31,12 @@ pub(crate) struct Root {
 
 impl Root {
     /// Opens it where it is mounted: anywhere. Within `ip netns exec` it is not, and yet there.
-    pub(crate) fn open() -> io::Result<Self> {
-        let directory = match mount_point() {
+    fn open() -> io::Result<Self> {
+        let directory = match mount_point()? {
             Some(path) => {
                 open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?
             }
-            None if in_use() => mounted_nowhere()?,
+            None if in_use()? => mounted_nowhere()?,
             None => {
                 return Err(io::Error::new(
                     io::ErrorKind::NotFound,
@@ -45,8 +50,8 @@ impl Root {
 }
 
 /// The mount point of the whole hierarchy, or else of a part of it.
-fn mount_point() -> Option<String> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+fn mount_point() -> io::Result<Option<String>> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let all = mounts.lines().filter_map(|line| {
         let (place, kind) = line.split_once(" - ")?;
         let mut words = place.split(' ').skip(3);
@@ -54,13 +59,13 @@ fn mount_point() -> Option<String> {
         // Blanks and the like are written as octal numbers.
         (kind.starts_with("cgroup2 ") && !point.contains('\\')).then_some((root, point))
     });
-    all.min_by_key(|(root, _)| root.len()).map(|(_, point)| point.to_owned())
+    Ok(all.min_by_key(|(root, _)| root.len()).map(|(_, point)| point.to_owned()))
 }
 
 /// Whether processes of this machine are in control groups of version 2.
-fn in_use() -> bool {
-    fs::read_to_string("/proc/self/cgroup")
-        .is_ok_and(|groups| groups.lines().any(|line| line.starts_with("0::")))
+fn in_use() -> io::Result<bool> {
+    let groups = fs::read_to_string("/proc/self/cgroup")?;
+    Ok(groups.lines().any(|line| line.starts_with("0::")))
 }
 
 /// The hierarchy without a place in anybody's tree of files.
@@ -73,14 +78,24 @@ fn mounted_nowhere() -> io::Result<OwnedFd> {
     Ok(openat(mount.as_fd(), ".", flags, Mode::empty())?)
 }
 
-/// Why programs that see sockets cannot be had, where that is known without trying.
-pub(crate) fn obstacle() -> Option<String> {
-    if !aya::sys::is_program_supported(ProgramType::CgroupSockAddr).unwrap_or(false) {
-        return Some(
-            "the kernel has no programs for socket addresses (CONFIG_CGROUP_BPF)".to_owned(),
-        );
+/// The root, or why programs that see sockets cannot be had here. An error says nothing of them: what hangs must not
+/// be taken off for it.
+pub(crate) fn root() -> Result<Result<Root, String>, BpfError> {
+    let mut supported = false;
+    uninterrupted(|| {
+        supported = is_program_supported(ProgramType::CgroupSockAddr)?;
+        Ok(())
+    })
+    .map_err(failed("probe", "programs for socket addresses"))?;
+    if !supported {
+        return Ok(Err(
+            "the kernel has no programs for socket addresses (CONFIG_CGROUP_BPF)".to_owned()
+        ));
     }
-    Root::open().err().map(|error| error.to_string())
+    match Root::open() {
+        Err(error) if is_passing(&error) => Err(BpfError::Cgroups(error)),
+        opened => Ok(opened.map_err(|error| error.to_string())),
+    }
 }
 
 /// How the kernel calls the place of a hook; `None` for one that sees packets.
@@ -108,7 +123,7 @@ impl Bpf {
     pub(super) fn attach_to_root(&mut self, hook: Hook) -> Result<(), BpfError> {
         let path = self.link_path(Hook::NO_INTERFACE, hook, Mechanism::Cgroup);
         let object = format!("program {hook} on the root of the control groups");
-        let root = Root::open().map_err(BpfError::Cgroups)?;
+        let root = self.groups.as_ref().map_err(|reason| BpfError::NoGroups(reason.clone()))?;
         let Some(Loaded::Socket(program)) = self.programs.get_mut(&hook).map(|p| &mut p.loaded)
         else {
             return Err(BpfError::NoProgram(hook.program()));
@@ -143,8 +158,9 @@ impl Bpf {
         Hook::of_sockets().all(|hook| self.programs.contains_key(&hook))
     }
 
-    /// Whether a pinned link hangs on the root as it is now.
-    pub(super) fn hangs_on_root(&self, facts: &sys::LinkFacts, root: Option<&Root>) -> bool {
-        root.is_some_and(|root| facts.target == sys::LinkTarget::Cgroup(root.number))
+    /// Whether a pinned link hangs on the root.
+    pub(super) fn hangs_on_root(&self, facts: &sys::LinkFacts) -> bool {
+        let number = self.groups.as_ref().map(|root| root.number);
+        number.is_ok_and(|number| facts.target == sys::LinkTarget::Cgroup(number))
     }
 }

@@ -39,7 +39,10 @@ use aya_obj::programs::XdpAttachType;
 use btf::BitField;
 use maps::Unusable;
 use netebpf_common::abi::{self, constant, map};
-use rustix::mount::{MountFlags, mount};
+use rustix::{
+    io::Errno,
+    mount::{MountFlags, mount},
+};
 use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeMap,
@@ -104,9 +107,12 @@ pub enum BpfError {
     /// A pin is not the map that it should be.
     #[error("foreign pin: {0}; `netebpf down --all` removes it, and the next `up` makes it new")]
     ForeignPin(String),
-    /// There is no place for programs that see sockets.
+    /// The place of programs that see sockets could not be opened this time.
     #[error("open the root of the control groups: {0}")]
     Cgroups(#[source] io::Error),
+    /// There is none.
+    #[error("the root of the control groups: {0}")]
+    NoGroups(String),
     /// Nothing is loaded.
     #[error("the programs are not loaded")]
     NotLoaded,
@@ -123,6 +129,15 @@ pub enum BpfError {
 }
 
 impl BpfError {
+    /// Whether it may well not happen again.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Program { source, .. } => system_error(source).is_some_and(is_passing),
+            Self::Cgroups(_) => true,
+            _ => false,
+        }
+    }
+
     pub(crate) fn map(operation: &'static str, map: &'static str) -> impl Fn(MapError) -> Self {
         move |source| Self::Map { operation, map, source }
     }
@@ -158,7 +173,9 @@ pub(crate) struct Bpf {
     programs: BTreeMap<Hook, Program>,
     foreign: Option<String>,
     tcx: bool,
-    /// Why programs that see sockets were not loaded.
+    /// The root of the control groups, or why programs that see sockets cannot be had.
+    groups: Result<cgroup::Root, String>,
+    /// Why these were not loaded.
     sockets_refused: Option<String>,
     /// The cookie of the host's network namespace; 0 where the kernel does not tell.
     host_cookie: u64,
@@ -174,6 +191,7 @@ impl Bpf {
             programs: BTreeMap::new(),
             foreign: None,
             tcx: tcx_supported(),
+            groups: cgroup::root()?,
             sockets_refused: None,
             host_cookie: sys::namespace_cookie().unwrap_or(0),
         };
@@ -238,7 +256,7 @@ impl Bpf {
             let reason = self.sockets_refused.clone();
             return reason.or_else(|| Some("the kernel refused the programs".to_owned()));
         }
-        cgroup::obstacle()
+        self.groups.as_ref().err().cloned()
     }
 
     /// Attaches by clsact although the kernel may have TCX.
@@ -309,7 +327,7 @@ impl Bpf {
             }
             match load_program(program).map_err(program_error("load", hook)) {
                 // The rest is worth having.
-                Err(error) if hook.is_of_sockets() => {
+                Err(error) if hook.is_of_sockets() && !error.is_passing() => {
                     self.sockets_refused = Some(error.to_string());
                     continue;
                 }
@@ -425,8 +443,7 @@ pub fn uninterrupted(
     mut load: impl FnMut() -> Result<(), ProgramError>,
 ) -> Result<(), ProgramError> {
     let interrupted = |error: &ProgramError| {
-        matches!(error, ProgramError::LoadError { io_error, .. }
-            if io_error.kind() == std::io::ErrorKind::WouldBlock)
+        system_error(error).is_some_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     };
     for _ in 1..ATTEMPTS {
         match load() {
@@ -435,6 +452,23 @@ pub fn uninterrupted(
         }
     }
     load()
+}
+
+/// What the system said.
+fn system_error(error: &ProgramError) -> Option<&io::Error> {
+    match error {
+        ProgramError::LoadError { io_error, .. } => Some(io_error),
+        ProgramError::SyscallError(error) => Some(&error.io_error),
+        _ => None,
+    }
+}
+
+/// Whether an error is of this moment: no memory, no descriptor, a signal. It says nothing of what the kernel has.
+fn is_passing(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    errno.is_some_and(|errno| {
+        [Errno::INTR, Errno::AGAIN, Errno::NOMEM, Errno::MFILE, Errno::NFILE].contains(&errno)
+    })
 }
 
 fn open_program(directory: &Path, hook: Hook) -> Result<Program, ProgramError> {
