@@ -79,12 +79,17 @@ pub(crate) fn is_alive(process: &Process) -> bool {
 /// The limit of open files that we were started with, which is a service's too.
 static FILE_LIMIT: OnceLock<Rlimit> = OnceLock::new();
 
-/// Lets this process open as many files as the system allows it: each published port holds two.
+/// Lets this process open as many files as the system has for one: each published port holds two. Without
+/// CAP_SYS_RESOURCE it is as many as this process was allowed.
 pub(crate) fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     FILE_LIMIT.get_or_init(|| limit);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        tracing::warn!("the limit of open files stays: {error}");
+    let most = fs::read_to_string("/proc/sys/fs/nr_open").ok();
+    let most = most.and_then(|text| text.trim().parse().ok());
+    let to = |files| setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files });
+    if most.is_none() || to(most).is_err() {
+        let raised = to(limit.maximum);
+        raised.unwrap_or_else(|error| tracing::warn!("the limit of open files stays: {error}"));
     }
 }
 
