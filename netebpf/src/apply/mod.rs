@@ -94,7 +94,7 @@ impl fmt::Display for Left {
 }
 
 async fn make_plan(
-    kernel: &Kernel,
+    kernel: &mut Kernel,
     desired: &Desired,
     journal: &dyn Journal,
 ) -> Result<Plan, ApplyError> {
@@ -146,6 +146,7 @@ async fn take_back<'a>(
 
 /// Takes away everything of the instance; what failed is listed, and the rest is gone.
 pub async fn teardown(kernel: &mut Kernel, journal: &mut dyn Journal) -> Vec<ApplyError> {
+    kernel.look_again();
     match make_plan(kernel, &Desired::default(), journal).await {
         Ok(plan) => perform_all(kernel, &plan.actions, journal).await,
         Err(error) => vec![error],
@@ -169,10 +170,11 @@ async fn perform_all(
 
 /// What is there and not accounted for by `desired`: the steps that would take it away.
 pub async fn orphans(
-    kernel: &Kernel,
+    kernel: &mut Kernel,
     desired: &Desired,
     journal: &dyn Journal,
 ) -> Result<Vec<Action>, ApplyError> {
+    kernel.look_again();
     let Plan { mut actions, .. } = make_plan(kernel, desired, journal).await?;
     actions.retain(Action::is_removal);
     Ok(actions)

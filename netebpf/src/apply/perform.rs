@@ -12,6 +12,37 @@ pub(super) async fn perform(
     action: &Action,
     journal: &mut dyn Journal,
 ) -> Result<Option<String>, StepError> {
+    match step(kernel, action, journal).await {
+        Ok(Performed::Done) => {
+            kernel.follow(action);
+            if let Action::Publish(changes) = action
+                && changes.all().any(|change| change.earlier.is_some())
+            {
+                kernel.end_misled_flows().await?;
+            }
+            Ok(None)
+        }
+        Ok(Performed::Refused(note)) => Ok(note),
+        Err(error) => {
+            // It may have got half-way.
+            kernel.look_again();
+            Err(error)
+        }
+    }
+}
+
+/// How a step ended.
+enum Performed {
+    Done,
+    /// It can be done without; what there is to say of it.
+    Refused(Option<String>),
+}
+
+async fn step(
+    kernel: &mut Kernel,
+    action: &Action,
+    journal: &mut dyn Journal,
+) -> Result<Performed, StepError> {
     match action {
         Action::DiscardPins { .. } | Action::Unload => kernel.unload()?,
         Action::LoadPrograms { .. } => kernel.load()?,
@@ -46,14 +77,15 @@ pub(super) async fn perform(
         Action::SetEndpoint { address, new, .. } => kernel.set_endpoint(*address, *new)?,
         Action::SetNetwork { prefix, new, .. } => kernel.set_network(*prefix, *new)?,
         Action::SetSource { range, present } => kernel.set_source(range, *present)?,
-        Action::Publish(changes) => kernel.publish(changes).await?,
-        Action::PublishLocally(changes) => kernel.publish_locally(changes).await?,
+        Action::Publish(changes) => kernel.publish(changes)?,
         Action::SetHostAddresses { added, removed } => kernel.set_host_addresses(added, removed)?,
         Action::Attach { index, name, hook, mechanism, optional, .. } => {
             match kernel.attach(*index, name, *hook, *mechanism).await {
                 Err(KernelError::Bpf(error)) if *optional && !error.is_passing() => {
                     let first = kernel.remember_refusal(*index, &error);
-                    return Ok(first.then(|| format!("{name}: no {mechanism}: {error}")));
+                    return Ok(Performed::Refused(
+                        first.then(|| format!("{name}: no {mechanism}: {error}")),
+                    ));
                 }
                 attached => attached?,
             }
@@ -66,5 +98,5 @@ pub(super) async fn perform(
         Action::DeleteLink { name, .. } => kernel.delete_link(name).await?,
         Action::RemoveNamespace { path } => kernel.remove_namespace(path)?,
     }
-    Ok(None)
+    Ok(Performed::Done)
 }

@@ -10,6 +10,7 @@ mod error;
 mod flows;
 mod hook;
 mod inside;
+mod known;
 mod netlink;
 pub mod netns;
 mod observe;
@@ -38,6 +39,7 @@ pub use watch::{Change, Watch};
 use crate::{plan::Uplink, state::Instance};
 use bpf::{AttachError, Bpf};
 use ipnet::IpNet;
+use known::Known;
 use netebpf_common::abi::Settings;
 use netlink::Netlink;
 use std::collections::BTreeMap;
@@ -50,13 +52,16 @@ pub struct Kernel {
     settings: Settings,
     /// Where packets keep their source.
     no_masquerade: Vec<IpNet>,
-    /// The uplinks when they were looked at last.
+    /// The uplinks that are remembered.
     uplinks: Vec<Uplink>,
+    /// Those that the last plan was made with.
+    planned_uplinks: Vec<Uplink>,
     /// Why native XDP was refused, by the index of the interface; programs that see sockets, by
     /// [`Hook::NO_INTERFACE`].
     refused: BTreeMap<u32, String>,
     /// Ended flows whose places rest.
     retired: flows::Retired,
+    known: Known,
 }
 
 impl Kernel {
@@ -70,8 +75,10 @@ impl Kernel {
             settings: Settings::default(),
             no_masquerade: Vec::new(),
             uplinks: Vec::new(),
+            planned_uplinks: Vec::new(),
             refused: BTreeMap::new(),
             retired: flows::Retired::default(),
+            known: Known::default(),
         })
     }
 

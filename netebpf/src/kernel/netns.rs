@@ -100,6 +100,21 @@ pub fn identity(path: &Path) -> Result<u64, NetnsError> {
     }
 }
 
+/// What tells a namespace from every other that is or was at its path, as long as it stays mounted there: the number
+/// alone is given again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stamp {
+    identity: u64,
+    seen_first: (i64, i64),
+}
+
+/// The stamp of the namespace at `path`; `None` where nothing is.
+pub(crate) fn stamp(path: &Path) -> Result<Option<Stamp>, NetnsError> {
+    let Some(namespace) = open_namespace(path)? else { return Ok(None) };
+    let file = fs::File::from(namespace).metadata().map_err(system_io(path, "stat"))?;
+    Ok(Some(Stamp { identity: file.ino(), seen_first: (file.ctime(), file.ctime_nsec()) }))
+}
+
 /// Makes a namespace and mounts it at `path`, as `ip netns add` does.
 pub fn create(path: &Path) -> Result<(), NetnsError> {
     if exists(path) {

@@ -1,23 +1,57 @@
 //! Reading what the kernel has.
 
-use super::{BpfError, Kernel, KernelError, bpf::Maps, netlink::Netlink, netns, sysctl, uplinks};
+use super::{
+    BpfError, Kernel, KernelError, bpf::Maps, known::Known, netlink::Netlink, netns, sysctl,
+    uplinks,
+};
 use crate::{
     model::Desired,
-    plan::{Link, Observed, Tables, sysctls},
+    plan::{Action, Link, Observed, Tables, sysctls},
 };
 use netebpf_common::abi::{Usage, map};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 impl Kernel {
     /// Everything that a plan for `desired` depends on. `saved_sysctls` is what the state has of values
-    /// from before our changes.
+    /// from before our changes. What is known is not read again.
     pub async fn observe(
+        &mut self,
+        desired: &Desired,
+        saved_sysctls: BTreeMap<String, String>,
+    ) -> Result<Observed, KernelError> {
+        let mut known = std::mem::take(&mut self.known);
+        let observed = self.read(desired, saved_sysctls, &mut known).await?;
+        self.known = known;
+        self.planned_uplinks.clone_from(&observed.uplinks);
+        Ok(observed)
+    }
+
+    /// Everything is read again with the next plan.
+    pub fn look_again(&mut self) {
+        self.known = Known::default();
+    }
+
+    /// A step was performed.
+    pub(crate) fn follow(&mut self, action: &Action) {
+        self.known.follow(action);
+    }
+
+    /// What stands in the maps; `None` where there are none.
+    pub(super) fn tables(&self) -> Result<Option<Tables>, KernelError> {
+        let Ok(maps) = self.bpf.maps() else { return Ok(None) };
+        let known = self.known.tables.clone();
+        Ok(Some(known.map_or_else(|| read_tables(maps), Ok)?))
+    }
+
+    /// The same, with what is known given, which becomes what was read.
+    pub(super) async fn read(
         &self,
         desired: &Desired,
         saved_sysctls: BTreeMap<String, String>,
+        known: &mut Known,
     ) -> Result<Observed, KernelError> {
         let facts = self.netlink.facts().await?;
         let ours = |link: &Link| self.is_ours(link);
@@ -25,13 +59,19 @@ impl Kernel {
         let ours = facts.links.values().filter(|link| self.is_ours(link));
         let may_carry_filters: Vec<u32> =
             ours.clone().map(|link| link.index).chain(uplinks.iter().map(|u| u.index)).collect();
-        let tables = self.bpf.maps().map_or_else(|_| Ok(Tables::default()), read_tables)?;
+        let tables = match (self.bpf.maps(), known.tables.take()) {
+            (Ok(_), Some(tables)) => tables,
+            (Ok(maps), None) => read_tables(maps)?,
+            (Err(_), _) => Tables::default(),
+        };
+        known.tables = Some(tables.clone());
         let registered = tables.interfaces.keys().copied();
         let existing = |index: &u32| facts.links.values().any(|link| link.index == *index);
-        let may_carry_filters: std::collections::BTreeSet<u32> =
+        let may_carry_filters: BTreeSet<u32> =
             may_carry_filters.into_iter().chain(registered.filter(existing)).collect();
         let (hooks, dead_pins) =
-            self.bpf.attached(&self.netlink, may_carry_filters.into_iter()).await?;
+            self.bpf.attached(&self.netlink, &may_carry_filters, known.hooks.as_ref()).await?;
+        known.hooks = Some(hooks.clone());
 
         let bridges = ours.filter(|link| link.kind.as_deref() == Some("bridge"));
         let interfaces =
@@ -44,16 +84,7 @@ impl Kernel {
         }
         self.read_forwarding(&facts.links, &mut sysctl_values)?;
 
-        let own_namespaces = self.own_namespaces()?;
-        let mut namespaces = BTreeMap::new();
-        let wanted = desired.endpoints.values().map(|endpoint| endpoint.namespace.path());
-        for path in wanted.chain(own_namespaces.iter().map(PathBuf::as_path)) {
-            if !namespaces.contains_key(path)
-                && let Some(links) = read_namespace(path).await?
-            {
-                namespaces.insert(path.to_owned(), links);
-            }
-        }
+        let (own_namespaces, namespaces) = self.read_namespaces(desired, known).await?;
         Ok(Observed {
             mark: self.instance.mark(),
             loaded: self.bpf.is_loaded(),
@@ -74,6 +105,36 @@ impl Kernel {
             no_masquerade: self.no_masquerade.clone(),
             no_socket_hooks: self.no_socket_hooks(),
         })
+    }
+
+    /// The namespaces that we made, and the interfaces inside those that are ours or wanted.
+    async fn read_namespaces(
+        &self,
+        desired: &Desired,
+        known: &mut Known,
+    ) -> Result<(BTreeSet<PathBuf>, BTreeMap<PathBuf, BTreeMap<String, Link>>), KernelError> {
+        let mut stamps = Stamps::new();
+        let wanted = desired.endpoints.values().map(|endpoint| endpoint.namespace.path());
+        let own = known.own_namespaces.take();
+        look_at(&mut stamps, wanted.chain(own.iter().flatten().map(PathBuf::as_path)))?;
+        let own = match own {
+            Some(own) if !stamps.iter().any(|(path, now)| known.is_another(path, *now)) => own,
+            _ => self.own_namespaces()?,
+        };
+        look_at(&mut stamps, own.iter().map(PathBuf::as_path))?;
+        let mut namespaces = BTreeMap::new();
+        for (path, stamp) in stamps {
+            let Some(stamp) = stamp else { continue };
+            let links = match known.inside(&path, stamp) {
+                Some(links) => links.clone(),
+                None => Netlink::in_namespace(&path)?.facts().await?.links,
+            };
+            namespaces.insert(path, (stamp, links));
+        }
+        known.own_namespaces = Some(own.clone());
+        known.namespaces.clone_from(&namespaces);
+        let links = namespaces.into_iter().map(|(path, (_, links))| (path, links)).collect();
+        Ok((own, links))
     }
 
     /// The switches that the one for all interfaces would overwrite; not needed where each interface
@@ -102,13 +163,20 @@ impl Kernel {
     }
 }
 
-/// The interfaces of a namespace; `None` where there is no namespace.
-async fn read_namespace(path: &Path) -> Result<Option<BTreeMap<String, Link>>, KernelError> {
-    if !netns::exists(path) {
-        return Ok(None);
-    }
-    let facts = Netlink::in_namespace(path)?.facts().await?;
-    Ok(Some(facts.links))
+/// The namespaces at some paths.
+type Stamps = BTreeMap<PathBuf, Option<netns::Stamp>>;
+
+/// Looks at those that were not looked at yet.
+fn look_at<'a>(
+    stamps: &mut Stamps,
+    mut paths: impl Iterator<Item = &'a Path>,
+) -> Result<(), KernelError> {
+    paths.try_for_each(|path| {
+        if !stamps.contains_key(path) {
+            stamps.insert(path.to_owned(), netns::stamp(path)?);
+        }
+        Ok(())
+    })
 }
 
 fn read_tables(maps: &Maps) -> Result<Tables, BpfError> {

@@ -54,7 +54,7 @@ impl Kernel {
 
     /// Removes a namespace, if it is ours.
     pub(crate) fn remove_namespace(&self, path: &Path) -> Result<(), KernelError> {
-        if !self.own_namespaces()?.contains(path) {
+        if !self.owns(path)? {
             return Ok(());
         }
         netns::remove(path)?;
@@ -70,6 +70,12 @@ impl Kernel {
         Ok(())
     }
 
+    /// Whether the namespace at `path` was made by us, be it there or not.
+    pub(crate) fn owns(&self, path: &Path) -> Result<bool, KernelError> {
+        let note = self.note(path);
+        Ok(note.exists() && noted(&note)?.is_some_and(|noted| noted == path))
+    }
+
     /// The namespaces that we made, there or not.
     pub(crate) fn own_namespaces(&self) -> Result<BTreeSet<PathBuf>, KernelError> {
         let mut found = BTreeSet::new();
@@ -79,21 +85,26 @@ impl Kernel {
             Err(error) => return Err(failed("read", &self.notes())(error)),
         };
         for note in entries.flatten().map(|entry| entry.path()) {
-            let text = fs::read_to_string(&note).map_err(failed("read", &note))?;
-            let mut lines = text.lines();
-            let Some(path) = lines.next().map(PathBuf::from) else { continue };
-            let noted: Option<u64> = lines.next().and_then(|line| line.parse().ok());
-            // A note without an identity is of a namespace whose making was cut short.
-            let somebody_elses = match (noted, netns::identity(&path)) {
-                (Some(noted), Ok(now)) => noted != now,
-                _ => false,
-            };
-            if somebody_elses {
-                fs::remove_file(&note).map_err(failed("remove", &note))?;
-            } else {
-                found.insert(path);
-            }
+            found.extend(noted(&note)?);
         }
         Ok(found)
     }
+}
+
+/// The namespace that a note is of. One that is somebody else's by now is none, and its note goes.
+fn noted(note: &Path) -> Result<Option<PathBuf>, KernelError> {
+    let text = fs::read_to_string(note).map_err(failed("read", note))?;
+    let mut lines = text.lines();
+    let Some(path) = lines.next().map(PathBuf::from) else { return Ok(None) };
+    let noted: Option<u64> = lines.next().and_then(|line| line.parse().ok());
+    // A note without an identity is of a namespace whose making was cut short.
+    let somebody_elses = match (noted, netns::identity(&path)) {
+        (Some(noted), Ok(now)) => noted != now,
+        _ => false,
+    };
+    if somebody_elses {
+        fs::remove_file(note).map_err(failed("remove", note))?;
+        return Ok(None);
+    }
+    Ok(Some(path))
 }

@@ -6,12 +6,12 @@ use super::{
     flows::Retired,
     netns, probe,
 };
-use crate::plan::{Mechanism, PublishChange, SourceRange};
+use crate::plan::{Mechanism, PortChanges, SourceRange};
 use ipnet::IpNet;
 use netebpf_common::abi::{
     self, Address, INTERFACE_TABLE_SIZE, Interface, NetworkRange, Prefix, ResolverPorts, map,
 };
-use std::{collections::HashSet, os::fd::AsFd, path::Path};
+use std::{os::fd::AsFd, path::Path};
 
 impl Kernel {
     /// Writes an interface's entry, or removes it.
@@ -114,24 +114,30 @@ impl Kernel {
         Ok(all.and_then(|all| all.iter().try_for_each(removed)).map_err(error)?)
     }
 
-    /// Publishes ports and takes others back, and ends the flows to where ports led. The bitmap says
-    /// "maybe": a bit is set after the entry that it announces, and cleared after the last one is gone.
-    pub(crate) async fn publish(&mut self, changes: &[PublishChange]) -> Result<(), KernelError> {
-        self.lead_ports(changes, false)?;
-        if changes.iter().any(|change| change.earlier.is_some()) {
-            self.end_misled_flows().await?;
+    /// Publishes ports and takes others back. The bitmap says "maybe": a bit is set after the entry that it announces,
+    /// and cleared after the last one is gone.
+    pub(crate) fn publish(&mut self, changes: &PortChanges) -> Result<(), KernelError> {
+        let maps = self.bpf.maps_mut()?;
+        let tables = [
+            (&mut maps.published, map::PUBLISHED, &changes.outside),
+            (&mut maps.local_ports, map::LOCAL_PORTS, &changes.local),
+        ];
+        for (table, name, changes) in tables {
+            for change in changes {
+                let key = Shared(change.key);
+                let written = match change.new {
+                    Some(value) => table.insert(key, Shared(value), 0),
+                    None => gone(table.remove(&key)),
+                };
+                written.map_err(BpfError::map("write", name))?;
+            }
         }
-        Ok(())
-    }
-
-    /// The same for the host itself and its endpoints.
-    pub(crate) async fn publish_locally(
-        &mut self,
-        changes: &[PublishChange],
-    ) -> Result<(), KernelError> {
-        self.lead_ports(changes, true)?;
-        if changes.iter().any(|change| change.earlier.is_some()) {
-            self.end_misled_flows().await?;
+        let bits = [(&changes.announced, true), (&changes.silenced, false)];
+        for (ports, on) in bits {
+            for port in ports {
+                maps.set_port_bit(*port, on)
+                    .map_err(BpfError::map("write", map::PUBLISHED_PORTS))?;
+            }
         }
         Ok(())
     }
@@ -149,44 +155,6 @@ impl Kernel {
         }
         for address in removed {
             gone(known.remove(&Shared(*address))).map_err(&error)?;
-        }
-        Ok(())
-    }
-
-    fn lead_ports(&mut self, changes: &[PublishChange], local: bool) -> Result<(), KernelError> {
-        let maps = self.bpf.maps_mut()?;
-        let (table, name) = if local {
-            (&mut maps.local_ports, map::LOCAL_PORTS)
-        } else {
-            (&mut maps.published, map::PUBLISHED)
-        };
-        let error = BpfError::map("write", name);
-        for change in changes {
-            let key = Shared(change.key);
-            match change.new {
-                Some(value) => table.insert(key, Shared(value), 0),
-                None => gone(table.remove(&key)),
-            }
-            .map_err(&error)?;
-        }
-        let (new, old): (Vec<&PublishChange>, Vec<_>) =
-            changes.iter().partition(|change| change.new.is_some());
-        let bits = BpfError::map("write", map::PUBLISHED_PORTS);
-        for change in new {
-            maps.set_port_bit(&change.key, true).map_err(&bits)?;
-        }
-        if old.is_empty() {
-            return Ok(());
-        }
-        let left: Result<HashSet<_>, _> = maps
-            .published
-            .keys()
-            .chain(maps.local_ports.keys())
-            .map(|key| key.map(|key| (key.0.protocol, key.0.port)))
-            .collect();
-        let left = left.map_err(BpfError::map("read", name))?;
-        for change in old.iter().filter(|c| !left.contains(&(c.key.protocol, c.key.port))) {
-            maps.set_port_bit(&change.key, false).map_err(&bits)?;
         }
         Ok(())
     }

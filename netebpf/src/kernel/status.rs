@@ -1,6 +1,6 @@
 //! What runs where, and what was counted: for `status`.
 
-use super::{BpfError, Hook, Kernel, KernelError, LOST};
+use super::{BpfError, Hook, Kernel, KernelError, LOST, known::Known};
 use crate::{
     model::Desired,
     plan::{Mechanism, XdpChoice},
@@ -44,7 +44,7 @@ impl Kernel {
     /// Which program runs on which interface, how, and why so. An uplink without XDP is listed too,
     /// with the reason.
     pub async fn hooks(&self, desired: &Desired) -> Result<Vec<HookStatus>, KernelError> {
-        let observed = self.observe(desired, BTreeMap::new()).await?;
+        let observed = self.read(desired, BTreeMap::new(), &mut Known::default()).await?;
         let name = |index: u32| {
             if index == Hook::NO_INTERFACE {
                 return Hook::HOST_PROGRAMS.to_owned();

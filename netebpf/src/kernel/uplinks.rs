@@ -132,10 +132,9 @@ impl Kernel {
         Ok(pick(&facts, choice, &self.uplinks, |link| self.is_ours(link)))
     }
 
-    /// Remembers the uplinks, for when one of them goes down.
-    pub async fn remember_uplinks(&mut self, choice: &UplinkChoice) -> Result<(), KernelError> {
-        self.uplinks = self.uplinks(choice).await?;
-        Ok(())
+    /// Remembers the uplinks of the last plan, for when one of them goes down.
+    pub fn remember_uplinks(&mut self) {
+        self.uplinks.clone_from(&self.planned_uplinks);
     }
 
     /// Those that are remembered.
@@ -169,8 +168,8 @@ impl Kernel {
 
     /// The host's interfaces, by their indices.
     pub async fn names(&self) -> Result<BTreeMap<u32, String>, KernelError> {
-        let links = self.netlink.facts().await?.links;
-        Ok(links.into_values().map(|link| (link.index, link.name)).collect())
+        let links = self.netlink.links().await?;
+        Ok(links.into_iter().map(|link| (link.index, link.name)).collect())
     }
 
     /// The host's routes: address pools keep clear of them.
@@ -236,6 +235,7 @@ mod tests {
                 index: 2,
                 net: net.parse().unwrap(),
                 unusable: false,
+                duplicate: false,
                 second_choice: false,
             };
             let links = BTreeMap::from([(link.name.clone(), link)]);

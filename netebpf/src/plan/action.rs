@@ -20,6 +20,38 @@ pub struct PublishChange {
     pub earlier: Option<Published>,
 }
 
+/// Published ports that appear, change and go.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PortChanges {
+    /// For what comes in by uplinks.
+    pub outside: Vec<PublishChange>,
+    /// For the host itself and its endpoints; an address may be every one of its family.
+    pub local: Vec<PublishChange>,
+    /// Ports that led nowhere before.
+    pub announced: Vec<AnyAddress>,
+    /// Ports that lead nowhere any more.
+    pub silenced: Vec<AnyAddress>,
+}
+
+/// A port of the host, whatever the address: number of the protocol and port in network byte order.
+pub type AnyAddress = (u32, [u8; 2]);
+
+impl PortChanges {
+    /// Every change.
+    pub fn all(&self) -> impl Iterator<Item = &PublishChange> {
+        self.outside.iter().chain(&self.local)
+    }
+
+    fn undone(self) -> Self {
+        Self {
+            outside: taken_back(self.outside),
+            local: taken_back(self.local),
+            announced: self.silenced,
+            silenced: self.announced,
+        }
+    }
+}
+
 /// One step: plain data that says what to do and, where that is not plain, what was there before.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
@@ -131,9 +163,7 @@ pub enum Action {
         present: bool,
     },
     /// Publishes ports and takes others back.
-    Publish(Vec<PublishChange>),
-    /// The same for the host itself and its endpoints.
-    PublishLocally(Vec<PublishChange>),
+    Publish(PortChanges),
     /// Makes addresses known as the host's, and others not.
     SetHostAddresses {
         /// What becomes known.
@@ -224,8 +254,7 @@ impl Action {
                 Self::SetNetwork { prefix, new: earlier, earlier: new }
             }
             Self::SetSource { range, present } => Self::SetSource { range, present: !present },
-            Self::Publish(changes) => Self::Publish(taken_back(changes)),
-            Self::PublishLocally(changes) => Self::PublishLocally(taken_back(changes)),
+            Self::Publish(changes) => Self::Publish(changes.undone()),
             Self::SetHostAddresses { added, removed } => {
                 Self::SetHostAddresses { added: removed, removed: added }
             }
@@ -265,9 +294,7 @@ impl Action {
             | Self::DeleteLink { .. }
             | Self::RemoveNamespace { .. }
             | Self::Unload => true,
-            Self::Publish(changes) | Self::PublishLocally(changes) => {
-                changes.iter().all(|change| change.new.is_none())
-            }
+            Self::Publish(changes) => changes.all().all(|change| change.new.is_none()),
             Self::SetHostAddresses { added, .. } => added.is_empty(),
             _ => false,
         }
@@ -290,9 +317,9 @@ impl Action {
             | Self::SetHostAddresses { .. }
             | Self::RemovePin { .. }
             | Self::ForgetOldPrograms => true,
-            // On what is not a loopback address there is more to say, and it was said.
-            Self::PublishLocally(changes) => {
-                !changes.iter().any(|change| change.key.address.is_loopback())
+            // Where nothing is for others, and not for the loopback alone, the rest was said.
+            Self::Publish(PortChanges { outside, local, .. }) => {
+                outside.is_empty() && !local.iter().any(|change| change.key.address.is_loopback())
             }
             Self::ChangeLink { change, .. } => {
                 *change == LinkChange { up: Some(true), ..LinkChange::default() }
@@ -364,13 +391,24 @@ impl fmt::Display for Action {
                 )
             }
             Self::Publish(changes) => {
-                let loopback = changes.iter().any(|change| change.key.address.is_loopback());
-                debug_assert!(!loopback, "what comes from outside finds no loopback address");
-                publish(f, changes)
-            }
-            Self::PublishLocally(changes) => {
-                publish(f, changes)?;
-                f.write_str(", for this host itself")
+                let loopback = |change: &&PublishChange| change.key.address.is_loopback();
+                debug_assert!(
+                    !changes.outside.iter().any(|change| loopback(&change)),
+                    "what comes from outside finds no loopback address"
+                );
+                publish(f, &changes.outside)?;
+                // Whoever reaches a port from outside is not the only one; this host alone is worth a word.
+                let alone = changes.local.iter();
+                let alone: Vec<_> = alone
+                    .filter(|change| changes.outside.is_empty() || loopback(change))
+                    .copied()
+                    .collect();
+                if !alone.is_empty() {
+                    f.write_str(if changes.outside.is_empty() { "" } else { ", " })?;
+                    publish(f, &alone)?;
+                    f.write_str(", for this host itself")?;
+                }
+                Ok(())
             }
             Self::SetHostAddresses { added, removed } => {
                 let verbs = [("know", added), ("forget", removed)];

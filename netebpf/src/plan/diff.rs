@@ -1,12 +1,12 @@
 //! The steps from what is observed to the target, in an order that is safe at every point.
 
 use super::{
-    Action, Link, Observed, PublishChange,
+    Action, AnyAddress, Link, Observed, PortChanges, PublishChange, Tables,
     sysctls::{self, ALL_V6},
     target::{Bridge, Target, Veth},
 };
 use crate::kernel::{Hook, LinkChange};
-use netebpf_common::abi::{Published, PublishedKey};
+use netebpf_common::abi::{Address, Published, PublishedKey};
 use std::collections::{BTreeSet, HashMap};
 
 /// Where ports lead.
@@ -59,8 +59,11 @@ impl Steps<'_> {
                 .collect()
         };
         let (now, wanted) = (&observed.tables, &target.tables);
-        self.push_publish(gone(&now.published, &wanted.published), Action::Publish);
-        self.push_publish(gone(&now.local_ports, &wanted.local_ports), Action::PublishLocally);
+        self.push_publish(PortChanges {
+            outside: gone(&now.published, &wanted.published),
+            local: gone(&now.local_ports, &wanted.local_ports),
+            ..PortChanges::default()
+        });
         for (address, entry) in &observed.tables.endpoints {
             if !target.tables.endpoints.contains_key(address) {
                 let earlier = Some(*entry);
@@ -78,16 +81,27 @@ impl Steps<'_> {
         }
     }
 
-    fn push_publish(
-        &mut self,
-        mut changes: Vec<PublishChange>,
-        action: fn(Vec<PublishChange>) -> Action,
-    ) {
-        if !changes.is_empty() {
-            changes
-                .sort_by_key(|change| (change.key.address, change.key.protocol, change.key.port));
-            self.push(action(changes));
+    fn push_publish(&mut self, mut changes: PortChanges) {
+        let mut ports: BTreeSet<AnyAddress> =
+            changes.all().map(|change| port(&change.key)).collect();
+        if ports.is_empty() {
+            return;
         }
+        let in_order = |change: &PublishChange| {
+            let PublishedKey { address, protocol, port, .. } = change.key;
+            (address, protocol, port)
+        };
+        changes.outside.sort_by_key(in_order);
+        changes.local.sort_by_key(in_order);
+        let stays = |tables: &Tables| -> BTreeSet<AnyAddress> {
+            let keys = tables.published.keys().chain(tables.local_ports.keys());
+            keys.map(port).filter(|port| ports.contains(port)).collect()
+        };
+        let (before, after) = (stays(&self.observed.tables), stays(&self.target.tables));
+        changes.announced = after.difference(&before).copied().collect();
+        ports.retain(|port| !after.contains(port));
+        changes.silenced = ports.into_iter().collect();
+        self.push(Action::Publish(changes));
     }
 
     fn sysctls(&mut self) {
@@ -231,11 +245,11 @@ impl Steps<'_> {
             self.push(Action::CreateVeth { spec, namespace: namespace.clone() });
         }
         self.register(spec.index);
-        let entries = self.target.tables.endpoints.iter().filter(|(_, e)| e.ifindex == spec.index);
-        for (address, new) in entries {
-            let earlier = self.observed.tables.endpoints.get(address).copied();
-            if earlier != Some(*new) {
-                self.push(Action::SetEndpoint { address: *address, new: Some(*new), earlier });
+        for address in inside.addresses.iter().map(|net| Address::from(net.addr())) {
+            let new = self.target.tables.endpoints.get(&address).copied();
+            let earlier = self.observed.tables.endpoints.get(&address).copied();
+            if new.is_some() && earlier != new {
+                self.push(Action::SetEndpoint { address, new, earlier });
             }
         }
         self.attach_at(spec.index);
@@ -264,8 +278,9 @@ impl Steps<'_> {
     }
 
     fn attach_at(&mut self, index: u32) {
-        for ((_, hook), wanted) in self.target.hooks.iter().filter(|((i, _), _)| *i == index) {
-            let found = self.observed.hooks.get(&(index, *hook));
+        for hook in Hook::ALL {
+            let Some(wanted) = self.target.hooks.get(&(index, hook)) else { continue };
+            let found = self.observed.hooks.get(&(index, hook));
             let same = found.filter(|found| found.mechanism == wanted.mechanism);
             // New programs are loaded in this very plan: whatever hangs there is an earlier one's.
             let current = same.is_some_and(|found| found.current)
@@ -277,12 +292,12 @@ impl Steps<'_> {
             let name = wanted.interface.clone();
             if let Some(found) = found.filter(|found| found.mechanism != wanted.mechanism) {
                 let (name, mechanism) = (name.clone(), found.mechanism);
-                self.push(Action::Detach { index, name, hook: *hook, mechanism });
+                self.push(Action::Detach { index, name, hook, mechanism });
             }
             self.push(Action::Attach {
                 index,
                 name,
-                hook: *hook,
+                hook,
                 mechanism: wanted.mechanism,
                 replaces: same.is_some() && self.observed.foreign_pin.is_none(),
                 optional: wanted.optional,
@@ -308,9 +323,11 @@ impl Steps<'_> {
             let removed = now.difference(wanted).copied().collect();
             self.push(Action::SetHostAddresses { added, removed });
         }
-        self.push_publish(changed(&observed.published, &target.published), Action::Publish);
-        let local = changed(&observed.local_ports, &target.local_ports);
-        self.push_publish(local, Action::PublishLocally);
+        self.push_publish(PortChanges {
+            outside: changed(&observed.published, &target.published),
+            local: changed(&observed.local_ports, &target.local_ports),
+            ..PortChanges::default()
+        });
     }
 
     fn clean_up(&mut self) {
@@ -376,4 +393,8 @@ impl Steps<'_> {
             self.push(Action::Unload);
         }
     }
+}
+
+fn port(key: &PublishedKey) -> AnyAddress {
+    (key.protocol, key.port)
 }

@@ -16,7 +16,7 @@ pub(crate) mod sysctls;
 mod target;
 mod xdp;
 
-pub use action::{Action, PublishChange};
+pub use action::{Action, AnyAddress, PortChanges, PublishChange};
 pub use observed::{Attached, Link, Mechanism, Observed, SourceRange, Tables, Uplink};
 pub use xdp::XdpChoice;
 

@@ -35,6 +35,8 @@ pub struct Link {
     pub alias: Option<String>,
     /// Its addresses, but for those that the kernel made up by itself (link-local IPv6).
     pub addresses: BTreeSet<IpNet>,
+    /// Those of them that another station has, too (duplicate address detection, RFC 4862 §5.4.5).
+    pub duplicates: BTreeSet<IpNet>,
     /// Gateways of default routes that leave by it.
     pub gateways: BTreeSet<IpAddr>,
 }

@@ -196,7 +196,8 @@ impl Target {
     /// Uplinks, bridges and whatever else has an address.
     fn add_host_addresses(&mut self, observed: &Observed) {
         let others = observed.links.values().filter(|link| !observed.is_ours(link));
-        let others = others.flat_map(|link| &link.addresses).map(IpNet::addr);
+        let others = others.flat_map(|link| link.addresses.difference(&link.duplicates));
+        let others = others.map(IpNet::addr);
         let uplinks = observed.uplinks.iter().flat_map(|uplink| uplink.addresses.iter().copied());
         let bridges = self.bridges.values().flat_map(|bridge| &bridge.addresses).map(IpNet::addr);
         let all = others.chain(uplinks).chain(bridges).filter(|address| !address.is_loopback());

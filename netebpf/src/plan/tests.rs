@@ -13,7 +13,7 @@ use crate::{
 };
 use netebpf_common::abi::{INTERFACE_TABLE_SIZE, Mac};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
 };
 
@@ -239,21 +239,24 @@ fn performed(observed: &mut Observed, action: &Action) {
             Some(range) => drop(observed.tables.networks.insert(prefix, range)),
             None => drop(observed.tables.networks.remove(&prefix)),
         },
-        Action::Publish(changes) => {
-            for PublishChange { key, new, .. } in changes {
-                match new {
-                    Some(value) => drop(observed.tables.published.insert(key, value)),
-                    None => drop(observed.tables.published.remove(&key)),
+        Action::Publish(PortChanges { outside, local, announced, silenced }) => {
+            let tables = &mut observed.tables;
+            let lead = |ports: &mut HashMap<_, _>, changes: Vec<PublishChange>| {
+                for PublishChange { key, new, .. } in changes {
+                    match new {
+                        Some(value) => drop(ports.insert(key, value)),
+                        None => drop(ports.remove(&key)),
+                    }
                 }
-            }
-        }
-        Action::PublishLocally(changes) => {
-            for PublishChange { key, new, .. } in changes {
-                match new {
-                    Some(value) => drop(observed.tables.local_ports.insert(key, value)),
-                    None => drop(observed.tables.local_ports.remove(&key)),
-                }
-            }
+            };
+            lead(&mut tables.published, outside);
+            lead(&mut tables.local_ports, local);
+            let leads = |port: &(u32, [u8; 2])| {
+                let mut keys = tables.published.keys().chain(tables.local_ports.keys());
+                keys.any(|key| (key.protocol, key.port) == *port)
+            };
+            assert!(announced.iter().all(leads), "{announced:?}");
+            assert!(!silenced.iter().any(leads), "{silenced:?}");
         }
         Action::SetHostAddresses { added, removed } => {
             let known = &mut observed.tables.host_addresses;
@@ -476,9 +479,12 @@ fn the_host_itself_reaches_what_is_published() {
     let of_sockets = target.hooks.keys().filter(|(_, hook)| hook.is_of_sockets()).count();
     assert_eq!(of_sockets, Hook::of_sockets().count());
     settle(&wanted, &mut observed);
-    // The uplink has another address.
-    observed.links.get_mut("up0").unwrap().addresses.remove(&"2001:db8::1/64".parse().unwrap());
+    // Another station has the uplink's address, too; then it is gone.
+    let lost: ipnet::IpNet = "2001:db8::1/64".parse().unwrap();
+    observed.links.get_mut("up0").unwrap().duplicates.insert(lost);
     assert_eq!(settle(&wanted, &mut observed), ["forget 2001:db8::1 as the host's"]);
+    observed.links.get_mut("up0").unwrap().addresses.remove(&lost);
+    assert_eq!(settle(&wanted, &mut observed), [""; 0]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod store;
 
 pub use instance::{Instance, InstanceNameError};
 pub use lock::{Lock, LockError};
-pub use store::{Loaded, Recovered, StateError, load, save, save_runtime};
+pub use store::{Loaded, Recovered, StateError, load, save_desired, save_runtime};
 
 use crate::{
     model::{Desired, Endpoint},

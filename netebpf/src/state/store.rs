@@ -12,8 +12,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The version of the file's layout.
-const VERSION: u32 = 1;
+/// The version of the file's layout: 2 has gateway modes, and who may use a published port, which a daemon that reads 1
+/// would lose.
+const VERSION: u32 = 2;
 
 /// What stands in the file.
 #[derive(Serialize, Deserialize)]
@@ -111,19 +112,18 @@ pub fn load(instance: &Instance) -> Result<Loaded, StateError> {
     Ok(Loaded { state: State { desired, runtime }, recovered })
 }
 
-/// Writes the state of an instance; when this returns it is on disk.
+/// Writes what is desired of an instance; when this returns it is on disk.
 ///
 /// # Errors
 /// When the system refuses: the earlier file is then still whole.
-pub fn save(instance: &Instance, state: &State) -> Result<(), StateError> {
-    save_runtime(instance, state)?;
+pub fn save_desired(instance: &Instance, state: &State) -> Result<(), StateError> {
     save_to(&file(instance), &state.desired)
 }
 
-/// Writes only what was done since the boot.
+/// The same of what was done since the boot.
 ///
 /// # Errors
-/// As [`save`].
+/// As [`save_desired`].
 pub fn save_runtime(instance: &Instance, state: &State) -> Result<(), StateError> {
     save_to(&runtime_file(instance), &state.runtime)
 }
@@ -327,8 +327,20 @@ mod tests {
     fn a_later_layout_is_refused_and_left_alone() {
         let (_keep, path) = directory();
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, b"{\"version\": 2, \"whatever\": []}").unwrap();
-        assert!(matches!(load_from::<Runtime>(&path), Err(StateError::Newer { found: 2, .. })));
+        let later = VERSION + 1;
+        fs::write(&path, format!("{{\"version\": {later}, \"whatever\": []}}")).unwrap();
+        let refused = load_from::<Runtime>(&path);
+        assert!(matches!(refused, Err(StateError::Newer { found, .. }) if found == later));
         assert!(path.exists());
+    }
+
+    #[test]
+    fn an_earlier_layout_is_read() {
+        let (_keep, path) = directory();
+        save_to(&path, &sample()).unwrap();
+        let ours = format!("\"version\": {VERSION}");
+        let text = fs::read_to_string(&path).unwrap().replace(&ours, "\"version\": 1");
+        fs::write(&path, text).unwrap();
+        assert_eq!(load_from::<Runtime>(&path).unwrap(), (sample(), None));
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Engine {
     names: Serving,
     /// What flows stood on when it was last looked at.
     outside: Option<Outside>,
+    /// What was desired when it was written last: of a thousand endpoints it is a megabyte.
+    written: Option<Desired>,
     started: u64,
     ended: bool,
 }
@@ -110,6 +112,7 @@ impl Engine {
             events,
             names: Serving::new(instance.clone(), upstreams),
             outside: None,
+            written: None,
             started: now(),
             ended: false,
         };
@@ -300,7 +303,7 @@ impl Engine {
         let report =
             apply::reconcile(&mut self.kernel, &desired, &mut journal, Mode::Apply).await?;
         self.follow_names().await?;
-        self.kernel.remember_uplinks(&desired.uplinks).await?;
+        self.kernel.remember_uplinks();
         let mut changes = summary(report);
         changes.extend(self.serve_names().await);
         Ok(changes)
@@ -375,8 +378,19 @@ impl Engine {
         Ok(self.kernel.expire_flows()?.more)
     }
 
-    fn save(&self) -> Result<(), StateError> {
-        state::save(&self.instance, &self.state)
+    /// Takes nothing for known: not what the kernel has, nor what is on disk.
+    fn look_again(&mut self) {
+        self.kernel.look_again();
+        self.written = None;
+    }
+
+    fn save(&mut self) -> Result<(), StateError> {
+        state::save_runtime(&self.instance, &self.state)?;
+        if self.written.as_ref() != Some(&self.state.desired) {
+            state::save_desired(&self.instance, &self.state)?;
+            self.written = Some(self.state.desired.clone());
+        }
+        Ok(())
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
         Desired, Origin, UplinkChoice,
         predefined::{self, PREDEFINED},
         requests::{AttachmentRequest, NetworkMode, NetworkRequest},
-        resolve::{self, Context, HostFacts},
+        resolve::{self, Context, HostFacts, HostSockets},
     },
     plan::Action,
     state::State,
@@ -26,6 +26,7 @@ use crate::{
 
 impl Engine {
     pub(in crate::daemon) async fn up(&mut self, request: &UpRequest) -> Result<UpReply, Error> {
+        self.look_again();
         let facts = self.facts().await?;
         let mut next =
             resolve::apply_topology(&self.state.desired, &request.topology, self.context(&facts))?;
@@ -207,7 +208,7 @@ impl Engine {
     pub(in crate::daemon) async fn collect(&mut self, dry_run: bool) -> Result<Vec<String>, Error> {
         let desired = self.state.desired.clone();
         let mut journal = StateJournal { instance: &self.instance, state: &mut self.state };
-        let orphans = apply::orphans(&self.kernel, &desired, &journal).await?;
+        let orphans = apply::orphans(&mut self.kernel, &desired, &journal).await?;
         let files = self.names.orphans(&desired);
         let removed = files.iter().map(|path| format!("remove {}", path.display()));
         if dry_run {
@@ -241,7 +242,7 @@ impl Engine {
 
     async fn facts(&self) -> Result<HostFacts, Error> {
         let routes = self.kernel.host_routes().await?;
-        Ok(HostFacts { now: now(), routes, sockets: sockets::all() })
+        Ok(HostFacts { now: now(), routes, sockets: HostSockets::read_by(sockets::all) })
     }
 
     fn context<'a>(&'a self, facts: &'a HostFacts) -> Context<'a> {

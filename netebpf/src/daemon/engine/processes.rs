@@ -98,13 +98,15 @@ impl Engine {
     /// Kills what runs in endpoints: in a namespace that we made all of it, and in somebody else's, or
     /// one that only has the name of ours, what descends from the endpoint's service.
     fn evict(&self, endpoints: &[Endpoint]) {
-        let own = self.kernel.own_namespaces().unwrap_or_else(|error| {
-            tracing::error!("{error}");
-            BTreeSet::new()
-        });
+        let owns = |path: &Path| {
+            self.kernel.owns(path).unwrap_or_else(|error| {
+                tracing::error!("{error}");
+                false
+            })
+        };
         for endpoint in endpoints {
             match &endpoint.namespace {
-                Namespace::Own(path) if own.contains(path) => process::evict(path, None),
+                Namespace::Own(path) if owns(path) => process::evict(path, None),
                 other => process::evict(other.path(), Some(&endpoint.id)),
             }
         }

@@ -37,7 +37,7 @@ impl Snapshot {
     /// All, in the order of their names; those that are always there among them. Where `bridge` is not made yet, the
     /// host's routes decide what it would get.
     pub(in crate::daemon) fn networks(&self, routes: Vec<HostRoute>) -> Vec<NetworkView> {
-        let facts = HostFacts { now: now(), routes, sockets: Vec::new() };
+        let facts = HostFacts { now: now(), routes, ..HostFacts::default() };
         let context = Context { facts: &facts, settings: &self.settings, instance: &self.instance };
         let desired = &self.state.desired;
         let always = resolve::predefined_networks(desired, context);

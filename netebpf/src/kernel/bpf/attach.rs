@@ -18,7 +18,7 @@ use aya::programs::{
     xdp::{XdpLink, XdpMode},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     os::fd::AsFd,
     path::{Path, PathBuf},
@@ -131,15 +131,18 @@ impl Bpf {
         links.flatten().flatten().map(|entry| entry.path()).filter(|path| parse_pin(path).is_some())
     }
 
-    /// Our programs on interfaces, and the pins of links whose interface is gone.
+    /// Our programs on interfaces, and the pins of links whose interface is gone. What is known already is looked at
+    /// only where its interface or its pin is gone.
     #[allow(clippy::type_complexity, reason = "two lists, used once")]
     pub(crate) async fn attached(
         &self,
         netlink: &Netlink,
-        interfaces: impl Iterator<Item = u32>,
+        interfaces: &BTreeSet<u32>,
+        known: Option<&BTreeMap<(u32, Hook), Attached>>,
     ) -> Result<(BTreeMap<(u32, Hook), Attached>, Vec<PathBuf>), AttachError> {
         let (mut found, mut dead) = (BTreeMap::new(), Vec::new());
         let current = |hook: Hook, id: u32| self.programs.get(&hook).is_some_and(|p| p.id == id);
+        let there = |index: u32, hook: Hook| hook.is_of_sockets() || interfaces.contains(&index);
         let hangs = |index: u32, hook: Hook, facts: &sys::LinkFacts| {
             if hook.is_of_sockets() {
                 self.hangs_on_root(facts)
@@ -149,8 +152,19 @@ impl Bpf {
         };
         if let Ok(entries) = fs::read_dir(self.links_dir()) {
             for path in entries.flatten().map(|entry| entry.path()) {
-                match (parse_pin(&path), sys::pinned_link(&path)) {
-                    (Some((index, hook, mechanism)), Ok(facts)) if hangs(index, hook, &facts) => {
+                let Some((index, hook, mechanism)) = parse_pin(&path) else {
+                    dead.push(path);
+                    continue;
+                };
+                let known = known.and_then(|known| known.get(&(index, hook)));
+                if let Some(attached) = known.filter(|a| a.mechanism == mechanism)
+                    && there(index, hook)
+                {
+                    found.insert((index, hook), *attached);
+                    continue;
+                }
+                match sys::pinned_link(&path) {
+                    Ok(facts) if hangs(index, hook, &facts) => {
                         let current = current(hook, facts.program);
                         found.insert((index, hook), Attached { mechanism, current });
                     }
@@ -158,7 +172,14 @@ impl Bpf {
                 }
             }
         }
-        for index in interfaces {
+        if let Some(known) = known {
+            let filters = known.iter().filter(|((index, hook), attached)| {
+                attached.mechanism == Mechanism::Clsact && there(*index, *hook)
+            });
+            found.extend(filters.map(|(at, attached)| (*at, *attached)));
+            return Ok((found, dead));
+        }
+        for index in interfaces.iter().copied() {
             for hook in Hook::ALL.into_iter().filter(|hook| hook.is_tc()) {
                 if found.contains_key(&(index, hook)) {
                     continue;

@@ -1,7 +1,7 @@
 //! The maps, as the user side holds them.
 
 use super::{layout, mapping::Mapping, sys};
-use crate::plan::SourceRange;
+use crate::plan::{AnyAddress, SourceRange};
 use aya::{
     Pod,
     maps::{
@@ -173,13 +173,11 @@ impl Maps {
     /// Sets a port's bit in the bitmap, or clears it.
     pub(crate) fn set_port_bit(
         &mut self,
-        key: &abi::PublishedKey,
+        (protocol, port): AnyAddress,
         on: bool,
     ) -> Result<(), MapError> {
-        let protocol = abi::Protocol::from_number(key.protocol);
-        let port = u16::from_be_bytes(key.port);
-        let Some(protocol) = protocol else { return Ok(()) };
-        let (word, mask) = PublishedPorts::place(protocol, port);
+        let Some(protocol) = abi::Protocol::from_number(protocol) else { return Ok(()) };
+        let (word, mask) = PublishedPorts::place(protocol, u16::from_be_bytes(port));
         let old = self.published_ports.get(&word, 0)?;
         let new = if on { old | mask } else { old & !mask };
         if new == old { Ok(()) } else { self.published_ports.set(word, new, 0) }

@@ -20,7 +20,7 @@ mod maps;
 mod sys;
 
 pub(crate) use attach::{AttachError, remove_pin};
-pub(crate) use maps::{Maps, PortTable, Shared, gone};
+pub(crate) use maps::{Maps, Shared, gone};
 pub(crate) use sys::namespace_cookie;
 
 use super::Hook;

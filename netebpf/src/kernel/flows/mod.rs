@@ -17,7 +17,7 @@ pub use snapshot::{FlowSnapshot, FlowTuple};
 
 use super::{
     BpfError, Kernel, KernelError, Outside,
-    bpf::{Maps, PortTable, Shared, gone},
+    bpf::{Maps, Shared, gone},
 };
 use crate::plan::Link;
 use aya::maps::MapError;
@@ -327,20 +327,12 @@ impl Kernel {
     /// Ends the flows that came to a published port which leads elsewhere now, or nowhere, or is no longer for who came;
     /// says how many.
     pub async fn end_misled_flows(&mut self) -> Result<usize, KernelError> {
-        let Ok(maps) = self.bpf.maps() else { return Ok(0) };
-        let read = |table: &PortTable, name| {
-            let entry = |(Shared(key), Shared(published)): (_, Shared<Published>)| (key, published);
-            let ports: Result<HashMap<_, _>, _> =
-                table.iter().map(|port| port.map(entry)).collect();
-            ports.map_err(BpfError::map("read", name))
-        };
-        let outside = read(&maps.published, map::PUBLISHED)?;
-        let within = read(&maps.local_ports, map::LOCAL_PORTS)?;
-        let sources = maps.read_sources().map_err(BpfError::map("read", map::SOURCES))?;
+        let Some(tables) = self.tables()? else { return Ok(0) };
         let mut groups: HashMap<u32, Vec<Prefix>> = HashMap::new();
-        for range in sources {
+        for range in tables.sources {
             groups.entry(range.source.group).or_default().push(range.prefix());
         }
+        let (outside, within) = (tables.published, tables.local_ports);
         let is_for = move |group: u32, source: &Address| {
             let ranges = groups.get(&group);
             group == 0 || ranges.is_some_and(|all| all.iter().any(|range| range.contains(source)))

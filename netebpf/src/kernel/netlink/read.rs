@@ -7,8 +7,12 @@ use ipnet::IpNet;
 use rtnetlink::{
     RouteMessageBuilder,
     packet_route::{
+        AddressFamily,
         address::{AddressAttribute, AddressFlags, AddressMessage},
-        link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
+        link::{
+            InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkLayerType,
+            LinkMessage,
+        },
         route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
     },
 };
@@ -24,6 +28,8 @@ pub(crate) struct AddressFact {
     pub(crate) net: IpNet,
     /// Still being asked for, or found to be somebody else's.
     pub(crate) unusable: bool,
+    /// Found to be somebody else's.
+    pub(crate) duplicate: bool,
     /// Not for new connections: deprecated, secondary or temporary.
     pub(crate) second_choice: bool,
 }
@@ -45,6 +51,7 @@ impl AddressFact {
             index: message.header.index,
             net,
             unusable: flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed),
+            duplicate: flags.contains(AddressFlags::Dadfailed),
             second_choice: flags.intersects(AddressFlags::Deprecated | AddressFlags::Secondary),
         })
     }
@@ -64,8 +71,8 @@ impl RouteFact {
             return None;
         }
         let unspecified: IpAddr = match message.header.address_family {
-            rtnetlink::packet_route::AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
-            rtnetlink::packet_route::AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
+            AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
+            AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
             _ => return None,
         };
         let (mut destination, mut index, mut gateway) = (unspecified, None, None);
@@ -142,16 +149,16 @@ impl Netlink {
         let mut messages: Vec<_> = v4.execute().try_collect().await.map_err(read("routes"))?;
         messages.extend(v6.execute().try_collect::<Vec<_>>().await.map_err(read("routes"))?);
         let routes: Vec<_> = messages.iter().filter_map(RouteFact::of).collect();
-        let messages: Vec<_> =
-            self.handle.link().get().execute().try_collect().await.map_err(read("interfaces"))?;
+        let links = self.links().await?;
         let mut by_index: BTreeMap<u32, Link> =
-            messages.iter().map(link_of).map(|link| (link.index, link)).collect();
+            links.into_iter().map(|link| (link.index, link)).collect();
 
         for fact in &addresses {
             if let Some(link) = by_index.get_mut(&fact.index)
                 && !is_link_local_v6(fact.net.addr())
             {
                 link.addresses.insert(fact.net);
+                link.duplicates.extend(fact.duplicate.then_some(fact.net));
             }
         }
         for route in routes.iter().filter(|route| route.destination.prefix_len() == 0) {
@@ -163,6 +170,16 @@ impl Netlink {
         }
         let links = by_index.into_values().map(|link| (link.name.clone(), link)).collect();
         Ok(Facts { links, addresses, routes })
+    }
+
+    /// Links alone, without addresses and gateways. Their counters, most of what the kernel would tell, are left out.
+    pub(crate) async fn links(&self) -> Result<Vec<Link>, NetlinkError> {
+        let without_counters = vec![LinkExtentMask::SkipStats];
+        let request =
+            self.handle.link().get().set_filter_mask(AddressFamily::Unspec, without_counters);
+        let messages: Result<Vec<_>, _> = request.execute().try_collect().await;
+        let messages = messages.map_err(|error| NetlinkError::new("read", "interfaces", error))?;
+        Ok(messages.iter().map(link_of).collect())
     }
 }
 

@@ -3,9 +3,10 @@
 use crate::model::Transport;
 use ipnet::IpNet;
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 /// The host as it is.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct HostFacts {
     /// Seconds since 1970: when what is new is made.
     pub now: u64,
@@ -13,7 +14,38 @@ pub struct HostFacts {
     /// bridges, may be among them and are passed over.
     pub routes: Vec<HostRoute>,
     /// The host's TCP sockets that listen and UDP sockets that are bound.
-    pub sockets: Vec<HostSocket>,
+    pub sockets: HostSockets,
+}
+
+/// The host's sockets, read when somebody asks: few changes choose a port.
+#[derive(Clone, Debug)]
+pub struct HostSockets {
+    read: fn() -> Vec<HostSocket>,
+    found: OnceLock<Vec<HostSocket>>,
+}
+
+impl HostSockets {
+    /// By this way of reading them, once.
+    pub fn read_by(read: fn() -> Vec<HostSocket>) -> Self {
+        Self { read, found: OnceLock::new() }
+    }
+
+    /// All of them.
+    pub fn get(&self) -> &[HostSocket] {
+        self.found.get_or_init(self.read)
+    }
+}
+
+impl Default for HostSockets {
+    fn default() -> Self {
+        Self::read_by(Vec::new)
+    }
+}
+
+impl From<Vec<HostSocket>> for HostSockets {
+    fn from(found: Vec<HostSocket>) -> Self {
+        Self { found: OnceLock::from(found), ..Self::default() }
+    }
 }
 
 /// A route of the host.

@@ -19,7 +19,7 @@ mod remove;
 
 pub use connect::{connect, disconnect};
 pub use error::{EndpointProblem, NetworkProblem, PublishedPort, ResolveError, ResolveProblem};
-pub use facts::{HostFacts, HostRoute, HostSocket};
+pub use facts::{HostFacts, HostRoute, HostSocket, HostSockets};
 pub use predefined::predefined_networks;
 pub use publish::{publish, unpublish};
 pub use remove::{

@@ -4,13 +4,14 @@ use super::{
     Resolver,
     endpoint::Draft,
     error::{EndpointProblem, PublishedPort, ResolveError},
+    facts::HostFacts,
 };
 use crate::model::{
     Id, PortMapping, Transport,
     requests::{HostPort, PublishSpec},
 };
 use ipnet::IpNet;
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{cell::OnceCell, collections::BTreeMap, net::IpAddr};
 
 /// Where an open choice is made when nobody says: the dynamic ports (RFC 6335 §6), as Docker does.
 const OPEN: (u16, u16) = (49_153, 65_535);
@@ -26,11 +27,12 @@ fn meet(a: Option<IpAddr>, b: Option<IpAddr>) -> bool {
 }
 
 /// The host's ports.
-pub(super) struct Ports {
+pub(super) struct Ports<'a> {
+    facts: &'a HostFacts,
     /// Who published what.
     claims: BTreeMap<(Transport, u16), Vec<(String, PortMapping)>>,
     /// What sockets of the host hold.
-    sockets: BTreeMap<(Transport, u16), Vec<Option<IpAddr>>>,
+    sockets: OnceCell<Sockets>,
     /// The host's ports that an endpoint had, by what it asks for; so that ten thousand open choices
     /// are as many look-ups and no more.
     had: BTreeMap<(Id, Transport, u16, Option<IpAddr>), Vec<u16>>,
@@ -38,11 +40,15 @@ pub(super) struct Ports {
     before: Vec<(Transport, u16, Option<IpAddr>)>,
 }
 
-impl Ports {
-    pub(super) fn new(resolver: &Resolver<'_>) -> Self {
+/// The addresses that sockets hold, by port.
+type Sockets = BTreeMap<(Transport, u16), Vec<Option<IpAddr>>>;
+
+impl<'a> Ports<'a> {
+    pub(super) fn new(resolver: &Resolver<'a>) -> Self {
         let mut ports = Self {
+            facts: resolver.context.facts,
             claims: BTreeMap::new(),
-            sockets: BTreeMap::new(),
+            sockets: OnceCell::new(),
             had: BTreeMap::new(),
             before: Vec::new(),
         };
@@ -50,10 +56,6 @@ impl Ports {
             for mapping in &endpoint.ports {
                 ports.claim(&endpoint.name, mapping.clone());
             }
-        }
-        for socket in &resolver.context.facts.sockets {
-            let key = (socket.transport, socket.port);
-            ports.sockets.entry(key).or_default().push(socket.address);
         }
         for endpoint in resolver.before.endpoints.values() {
             for mapping in &endpoint.ports {
@@ -169,11 +171,20 @@ impl Ports {
             .find(|(_, other)| meet(other.host_address, mapping.host_address))
     }
 
+    fn read_sockets(&self) -> Sockets {
+        let mut sockets = Sockets::new();
+        for socket in self.facts.sockets.get() {
+            sockets.entry((socket.transport, socket.port)).or_default().push(socket.address);
+        }
+        sockets
+    }
+
     /// Whether a socket that is not ours holds the port.
     fn held(&self, mapping: &PortMapping) -> bool {
         let PortMapping { transport, host_port, host_address, .. } = *mapping;
         let ours = self.before.binary_search(&(transport, host_port, host_address)).is_ok();
-        let sockets = self.sockets.get(&(transport, host_port));
+        let sockets = self.sockets.get_or_init(|| self.read_sockets());
+        let sockets = sockets.get(&(transport, host_port));
         !ours && sockets.is_some_and(|held| held.iter().any(|held| meet(*held, host_address)))
     }
 }

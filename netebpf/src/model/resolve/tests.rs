@@ -18,7 +18,7 @@ impl World {
         let lan =
             HostRoute { net: "192.0.2.0/24".parse().unwrap(), interface: Some("eth0".to_owned()) };
         Self {
-            facts: HostFacts { now: 1000, routes: vec![lan], sockets: Vec::new() },
+            facts: HostFacts { now: 1000, routes: vec![lan], ..HostFacts::default() },
             settings: Settings::new(b"test"),
             instance: "default".parse().unwrap(),
         }
@@ -223,7 +223,7 @@ fn interfaces_are_named_in_the_order_of_priority() {
 fn open_ports_are_free_and_stay() {
     let mut world = World::new();
     let socket = |port| HostSocket { transport: Transport::Tcp, address: None, port };
-    world.facts.sockets = vec![socket(8000), socket(8001)];
+    world.facts.sockets = vec![socket(8000), socket(8001)].into();
     let first = run(&world, &Desired::default(), published("a", &["8000-8003:80", "80"])).unwrap();
     let ports: Vec<u16> = first.endpoints["a"].ports.iter().map(|port| port.host_port).collect();
     assert_eq!(ports[0], 8002);
@@ -237,7 +237,7 @@ fn open_ports_are_free_and_stay() {
     // The daemon's own socket holds a port that is published already.
     let text = "name: n\nservices: {w: {ports: [\"9000:80\"]}}\n";
     let up = world.up(&Desired::default(), text).unwrap();
-    world.facts.sockets.push(socket(9000));
+    world.facts.sockets = vec![socket(8000), socket(8001), socket(9000)].into();
     assert_eq!(world.up(&up, text).unwrap(), up);
 }
 
@@ -386,7 +386,8 @@ fn every_conflict_of_a_file_has_its_message() {
         ),
     ];
     let mut world = world;
-    world.facts.sockets = vec![HostSocket { transport: Transport::Tcp, address: None, port: 22 }];
+    let ssh = HostSocket { transport: Transport::Tcp, address: None, port: 22 };
+    world.facts.sockets = vec![ssh].into();
     let mut wrong = Vec::new();
     for (text, message) in cases {
         let said = match world.up(&mine, &format!("name: t\n{text}")) {
