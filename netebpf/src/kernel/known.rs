@@ -18,13 +18,13 @@ use std::{
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     /// What stands in the maps.
-    pub(super) tables: Option<Tables>,
-    /// Programs of ours, by the index of their interface.
-    pub(super) hooks: Option<BTreeMap<(u32, Hook), Attached>>,
+    pub(crate) tables: Option<Tables>,
+    /// Programs of ours, by the index of their interface, which may be gone.
+    pub(crate) hooks: Option<BTreeMap<(u32, Hook), Attached>>,
     /// The namespaces that we made.
-    pub(super) own_namespaces: Option<BTreeSet<PathBuf>>,
+    pub(crate) own_namespaces: Option<BTreeSet<PathBuf>>,
     /// Interfaces inside namespaces, and which namespaces these were.
-    pub(super) namespaces: BTreeMap<PathBuf, (netns::Stamp, BTreeMap<String, Link>)>,
+    pub(crate) namespaces: BTreeMap<PathBuf, (netns::Stamp, BTreeMap<String, Link>)>,
 }
 
 impl Known {
@@ -44,6 +44,10 @@ impl Known {
             Action::CreateVeth { namespace: path, .. }
             | Action::Configure(InterfaceSpec { namespace: path, .. }) => {
                 self.namespaces.remove(path);
+            }
+            Action::DeleteLink { index, .. } => {
+                let is_peer = |link: &Link| link.peer == Some(*index);
+                self.namespaces.retain(|_, (_, links)| !links.values().any(is_peer));
             }
             Action::CreateNamespace { path } => {
                 self.namespaces.remove(path);
@@ -79,7 +83,6 @@ fn hung(hooks: &mut BTreeMap<(u32, Hook), Attached>, action: &Action) {
         Action::Detach { index, hook, .. } => {
             hooks.remove(&(*index, *hook));
         }
-        Action::DeleteLink { index, .. } => hooks.retain(|(at, _), _| at != index),
         _ => {}
     }
 }

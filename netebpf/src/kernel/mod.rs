@@ -10,7 +10,7 @@ mod error;
 mod flows;
 mod hook;
 mod inside;
-mod known;
+pub(crate) mod known;
 mod netlink;
 pub mod netns;
 mod observe;

@@ -102,7 +102,7 @@ pub fn identity(path: &Path) -> Result<u64, NetnsError> {
 
 /// What tells a namespace from every other that is or was at its path, as long as it stays mounted there: the number
 /// alone is given again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Stamp {
     identity: u64,
     seen_first: (i64, i64),

@@ -5,7 +5,7 @@ mod host;
 
 use super::*;
 use crate::{
-    kernel::Hook,
+    kernel::{Hook, known::Known, netns},
     model::{
         Attachment, Driver, Endpoint, GatewayMode, Id, InterfaceName, MacText, Namespace, Network,
         Origin, PortMapping, Subnet, Transport, UplinkChoice, XdpMode,
@@ -289,11 +289,37 @@ fn set<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
     }
 }
 
+/// What the kernel's room knows once it has read everything.
+fn known(observed: &Observed) -> Known {
+    let stamp = netns::Stamp::default();
+    let inside = observed.namespaces.iter();
+    Known {
+        tables: Some(observed.tables.clone()),
+        hooks: Some(observed.hooks.clone()),
+        own_namespaces: Some(observed.own_namespaces.clone()),
+        namespaces: inside.map(|(path, links)| (path.clone(), (stamp, links.clone()))).collect(),
+    }
+}
+
+/// Nothing is known that is no longer so.
+fn still_true(known: &Known, observed: &Observed) {
+    assert!(known.tables.as_ref().is_none_or(|known| *known == observed.tables));
+    assert!(known.hooks.as_ref().is_none_or(|known| *known == observed.hooks));
+    let own = known.own_namespaces.as_ref();
+    assert!(own.is_none_or(|known| *known == observed.own_namespaces));
+    for (path, (_, links)) in &known.namespaces {
+        assert_eq!(Some(links), observed.namespaces.get(path), "{}", path.display());
+    }
+}
+
 /// Performs the plan, and checks that the next one is empty.
 fn settle(desired: &Desired, observed: &mut Observed) -> Vec<String> {
     let first = plan(desired, observed).unwrap().actions;
+    let mut known = known(observed);
     for action in &first {
+        known.follow(action);
         performed(observed, action);
+        still_true(&known, observed);
     }
     let sentences =
         |actions: &[Action]| -> Vec<String> { actions.iter().map(ToString::to_string).collect() };
