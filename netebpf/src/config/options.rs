@@ -3,7 +3,7 @@
 //! **Invariant**: every key that is taken does what Docker's does; every other one is an error.
 
 use crate::model::{GatewayMode, InterfaceName, Network, requests::NetworkRequest};
-use std::str::FromStr;
+use std::{net::Ipv4Addr, str::FromStr};
 
 /// The driver option that names the bridge.
 pub const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
@@ -21,10 +21,24 @@ pub const MTU: &str = "com.docker.network.driver.mtu";
 pub const SNAT_V4: &str = "com.docker.network.host_ipv4";
 /// Likewise of the IPv6 address.
 pub const SNAT_V6: &str = "com.docker.network.host_ipv6";
+/// The driver option of the host's address that ports are published on where nobody says.
+pub const BINDING_V4: &str = "com.docker.network.bridge.host_binding_ipv4";
+/// The driver option of what the names of endpoints' interfaces begin with.
+pub const INTERFACE_PREFIX: &str = "com.docker.network.container_iface_prefix";
 
 /// The options that mean something.
-pub const KNOWN: [&str; 8] =
-    [BRIDGE_NAME, ICC, MASQUERADE, GATEWAY_MODE_V4, GATEWAY_MODE_V6, MTU, SNAT_V4, SNAT_V6];
+pub const KNOWN: [&str; 10] = [
+    BRIDGE_NAME,
+    ICC,
+    MASQUERADE,
+    GATEWAY_MODE_V4,
+    GATEWAY_MODE_V6,
+    MTU,
+    SNAT_V4,
+    SNAT_V6,
+    BINDING_V4,
+    INTERFACE_PREFIX,
+];
 
 /// Why an option cannot be.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -48,9 +62,9 @@ pub enum OptionError {
          publish what is to be reached and take \"nat\" or \"routed\""
     )]
     Unprotected(&'static str),
-    /// Not the name of an interface.
-    #[error("{BRIDGE_NAME}: {0}")]
-    Interface(#[from] crate::model::InterfaceNameError),
+    /// Not the name of an interface, or what one could begin with.
+    #[error("{0}: {1}")]
+    Interface(&'static str, crate::model::InterfaceNameError),
 }
 
 /// Takes one option.
@@ -61,7 +75,10 @@ pub enum OptionError {
 pub fn set(request: &mut NetworkRequest, key: &str, value: &str) -> Result<(), OptionError> {
     let switch = "true or false";
     match key {
-        BRIDGE_NAME => request.bridge = Some(InterfaceName::new(value)?),
+        BRIDGE_NAME => {
+            let name = InterfaceName::new(value);
+            request.bridge = Some(name.map_err(|e| OptionError::Interface(BRIDGE_NAME, e))?);
+        }
         ICC => request.peers = parsed(ICC, value, switch)?,
         MASQUERADE => request.masquerade = parsed(MASQUERADE, value, switch)?,
         GATEWAY_MODE_V4 => request.gateway_mode_v4 = mode(GATEWAY_MODE_V4, value)?,
@@ -69,6 +86,16 @@ pub fn set(request: &mut NetworkRequest, key: &str, value: &str) -> Result<(), O
         MTU => request.mtu = Some(parsed(MTU, value, "a number of bytes")?),
         SNAT_V4 => request.snat_v4 = Some(parsed(SNAT_V4, value, "an IPv4 address of the host")?),
         SNAT_V6 => request.snat_v6 = Some(parsed(SNAT_V6, value, "an IPv6 address of the host")?),
+        BINDING_V4 => {
+            let address = parsed(BINDING_V4, value, "an IPv4 address of the host")?;
+            request.binding_v4 =
+                Some(address).filter(|address: &Ipv4Addr| !address.is_unspecified());
+        }
+        INTERFACE_PREFIX => {
+            let checked = InterfaceName::check_prefix(value);
+            checked.map_err(|error| OptionError::Interface(INTERFACE_PREFIX, error))?;
+            request.interface_prefix = Some(value.to_owned());
+        }
         _ => return Err(OptionError::Unknown(key.to_owned())),
     }
     Ok(())
@@ -104,6 +131,8 @@ pub fn shown(network: &Network) -> Vec<(&'static str, String)> {
         (GATEWAY_MODE_V6, other(network.gateway_mode_v6)),
         (SNAT_V4, network.snat_v4.map(|address| address.to_string())),
         (SNAT_V6, network.snat_v6.map(|address| address.to_string())),
+        (BINDING_V4, network.binding_v4.map(|address| address.to_string())),
+        (INTERFACE_PREFIX, network.interface_prefix.clone()),
         (MTU, network.mtu.map(|mtu| mtu.to_string())),
     ];
     let always = [(BRIDGE_NAME, network.bridge.to_string()), (ICC, network.peers.to_string())];
@@ -127,6 +156,8 @@ mod tests {
             (MTU, "9000"),
             (SNAT_V4, "198.51.100.7"),
             (SNAT_V6, "2001:db8::7"),
+            (BINDING_V4, "127.0.0.1"),
+            (INTERFACE_PREFIX, "lan"),
         ] {
             set(&mut request, key, value).unwrap();
         }
@@ -135,6 +166,8 @@ mod tests {
         assert_eq!(request.gateway_mode_v4, GatewayMode::Routed);
         assert_eq!(request.gateway_mode_v6, GatewayMode::Isolated);
         assert_eq!(request.mtu, Some(9000));
+        assert_eq!(request.binding_v4, Some(Ipv4Addr::LOCALHOST));
+        assert_eq!(request.interface_prefix.as_deref(), Some("lan"));
         for (key, value) in [
             (BRIDGE_NAME, "br%d"),
             (ICC, "0"),
@@ -143,6 +176,9 @@ mod tests {
             (GATEWAY_MODE_V6, "bridge"),
             (MTU, "big"),
             (SNAT_V4, "::1"),
+            (BINDING_V4, "::1"),
+            (INTERFACE_PREFIX, "a/b"),
+            (INTERFACE_PREFIX, "fourteen-signs"),
             ("colour", "red"),
         ] {
             assert!(set(&mut request, key, value).is_err(), "{key}={value}");

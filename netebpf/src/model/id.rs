@@ -97,9 +97,20 @@ impl InterfaceName {
         Self("lo".to_owned())
     }
 
-    /// `eth0`, `eth1` …: what an endpoint's interfaces are named when nobody says.
-    pub fn ethernet(number: u16) -> Self {
-        Self(format!("eth{number}"))
+    /// What the names of an endpoint's interfaces begin with when nobody says: `eth0`, `eth1` ….
+    pub const PREFIX: &str = "eth";
+
+    /// Whether names can begin with this and end with a number.
+    ///
+    /// # Errors
+    /// As [`Self::new`], of the longest such name.
+    pub fn check_prefix(prefix: &str) -> Result<(), InterfaceNameError> {
+        Self::new(format!("{prefix}{}", u8::MAX)).map(drop)
+    }
+
+    /// A name with a prefix that [`Self::check_prefix`] has let pass.
+    pub fn numbered(prefix: &str, number: u8) -> Self {
+        Self(format!("{prefix}{number}"))
     }
 
     /// How many digits of an endpoint's identifier a veth's name has room for.

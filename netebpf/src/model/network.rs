@@ -110,6 +110,12 @@ pub struct Network {
     /// Likewise the IPv6 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snat_v6: Option<Ipv6Addr>,
+    /// The host's address that ports are published on where nobody says; every one when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding_v4: Option<Ipv4Addr>,
+    /// What the names of interfaces on it begin with where nobody says, instead of [`InterfaceName::PREFIX`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface_prefix: Option<String>,
     /// The longest IP packet; the uplink's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,

@@ -50,6 +50,8 @@ pub fn bare(instance: &Instance, name: &str, created: u64) -> Network {
         masquerade: true,
         snat_v4: None,
         snat_v6: None,
+        binding_v4: None,
+        interface_prefix: None,
         mtu: None,
         labels: Default::default(),
         created,

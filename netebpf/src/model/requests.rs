@@ -114,6 +114,12 @@ pub struct NetworkRequest {
     /// Likewise the IPv6 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snat_v6: Option<Ipv6Addr>,
+    /// As [`super::Network::binding_v4`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding_v4: Option<Ipv4Addr>,
+    /// As [`super::Network::interface_prefix`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface_prefix: Option<String>,
     /// The longest IP packet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
@@ -144,6 +150,8 @@ impl NetworkRequest {
             masquerade: true,
             snat_v4: None,
             snat_v6: None,
+            binding_v4: None,
+            interface_prefix: None,
             mtu: None,
             bridge: None,
             labels: BTreeMap::new(),

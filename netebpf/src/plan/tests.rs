@@ -40,6 +40,8 @@ fn network(name: &str, number: u32) -> Network {
         masquerade: true,
         snat_v4: None,
         snat_v6: None,
+        binding_v4: None,
+        interface_prefix: None,
         mtu: None,
         labels: BTreeMap::new(),
         created: 0,

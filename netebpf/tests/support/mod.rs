@@ -145,6 +145,8 @@ pub(crate) fn network(name: &str, number: u32) -> Network {
         masquerade: true,
         snat_v4: None,
         snat_v6: None,
+        binding_v4: None,
+        interface_prefix: None,
         mtu: None,
         labels: BTreeMap::new(),
         created: 0,

@@ -51,13 +51,21 @@ impl Draft<'_> {
         ResolveError { place: place.cloned().map(Box::new), ..self.error(problem) }
     }
 
-    /// What it publishes, where its driver lets it.
-    pub(super) fn publish(&self) -> &[PublishSpec] {
+    /// What it publishes, where its driver lets it: on the address that one of its networks has for that where nobody
+    /// says.
+    pub(super) fn publish(&self) -> Vec<PublishSpec> {
         let mode = self.request.mode.as_ref();
-        match mode.map(|mode| drivers::of_mode(mode).publishing()) {
+        let publish: &[PublishSpec] = match mode.map(|mode| drivers::of_mode(mode).publishing()) {
             None | Some(Publishing::Works) => &self.request.publish,
             Some(Publishing::Discarded(_) | Publishing::Refused(_)) => &[],
-        }
+        };
+        let bindings = self.attachments.iter().filter_map(|joined| joined.network.binding_v4);
+        let binding = bindings.map(IpAddr::from).next();
+        let bound = |spec: &PublishSpec| PublishSpec {
+            host_address: spec.host_address.or(binding),
+            ..spec.clone()
+        };
+        publish.iter().map(bound).collect()
     }
 
     /// Whether it has an address of a family.

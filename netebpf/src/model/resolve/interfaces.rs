@@ -85,7 +85,8 @@ fn attachment(
     Ok(attachment)
 }
 
-/// The chosen names, and the first free ones of `eth0`, `eth1` … for the others.
+/// The chosen names, and the first free ones of `eth0`, `eth1` …, or what the network has instead of `eth`, for the
+/// others.
 fn names(draft: &Draft<'_>, others: &[Attachment]) -> Result<Vec<InterfaceName>, ResolveError> {
     let mut used: BTreeSet<_> = others.iter().map(|other| other.interface.clone()).collect();
     used.insert(InterfaceName::loopback());
@@ -97,9 +98,15 @@ fn names(draft: &Draft<'_>, others: &[Attachment]) -> Result<Vec<InterfaceName>,
             return Err(draft.error_at(attachment.request, problem));
         }
     }
-    let mut free = (0..).map(InterfaceName::ethernet).filter(|name| !used.contains(name));
-    let chosen = draft.attachments.iter().map(|attachment| attachment.request.interface.clone());
-    Ok(chosen.filter_map(|chosen| chosen.or_else(|| free.next())).collect())
+    let mut free = |network: &Network| {
+        let prefix = network.interface_prefix.as_deref().unwrap_or(InterfaceName::PREFIX);
+        let mut names = (0..=u8::MAX).map(|number| InterfaceName::numbered(prefix, number));
+        names.find(|name| used.insert(name.clone()))
+    };
+    let name = |attachment: &AttachmentDraft<'_>| {
+        attachment.request.interface.clone().or_else(|| free(&attachment.network))
+    };
+    Ok(draft.attachments.iter().filter_map(name).collect())
 }
 
 /// Says where the default routes go: for each family the network with a way out that has the highest gateway

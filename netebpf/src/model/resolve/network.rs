@@ -206,6 +206,8 @@ impl<'a> Resolver<'a> {
             masquerade: request.masquerade,
             snat_v4: request.snat_v4,
             snat_v6: request.snat_v6,
+            binding_v4: request.binding_v4,
+            interface_prefix: request.interface_prefix.clone(),
             mtu: request.mtu,
             labels: request.labels.clone(),
             created,

@@ -75,8 +75,9 @@ impl<'a> Ports<'a> {
         &mut self,
         drafts: &[Draft<'_>],
     ) -> Result<Vec<Vec<PortMapping>>, ResolveError> {
-        for draft in drafts {
-            for spec in draft.publish() {
+        let asked: Vec<Vec<PublishSpec>> = drafts.iter().map(Draft::publish).collect();
+        for (draft, asked) in drafts.iter().zip(&asked) {
+            for spec in asked {
                 if let Some(address) = spec.host_address.filter(|a| !draft.has(a.is_ipv6())) {
                     let port = spec.endpoint_port;
                     return Err(draft.error(EndpointProblem::PortFamily { port, address }));
@@ -84,10 +85,10 @@ impl<'a> Ports<'a> {
             }
         }
         let mut decided: Vec<Vec<Option<PortMapping>>> =
-            drafts.iter().map(|draft| vec![None; draft.publish().len()]).collect();
+            asked.iter().map(|asked| vec![None; asked.len()]).collect();
         for step in [Self::chosen, Self::kept, Self::open] {
-            for (draft, decided) in drafts.iter().zip(&mut decided) {
-                for (spec, place) in draft.publish().iter().zip(decided.iter_mut()) {
+            for ((draft, asked), decided) in drafts.iter().zip(&asked).zip(&mut decided) {
+                for (spec, place) in asked.iter().zip(decided.iter_mut()) {
                     if place.is_none() {
                         *place = step(self, draft, spec).map_err(|problem| draft.error(problem))?;
                     }

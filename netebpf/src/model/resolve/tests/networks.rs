@@ -160,3 +160,27 @@ fn endpoints_on_no_network_of_their_own() {
     assert!(disconnect(&joined, "h", "host").unwrap_err().to_string().contains("host network"));
     assert!(!disconnect(&joined, "n", "none").unwrap().endpoints["n"].alone);
 }
+
+#[test]
+fn what_a_network_says_where_nobody_else_does() {
+    let world = World::new();
+    let file = "name: n\n\
+        networks:\n  \
+          lan: {driver_opts: {com.docker.network.container_iface_prefix: lan, \
+                              com.docker.network.bridge.host_binding_ipv4: 127.0.0.1}}\n  \
+          wan: {}\n\
+        services:\n  \
+          a: {networks: {lan: , wan: }, ports: [\"80:80\", \"192.0.2.1:81:81\"]}\n  \
+          b: {networks: {wan: }, ports: [\"82:82\"]}\n";
+    let up = world.up(&Desired::default(), file).unwrap();
+    let a = &up.endpoints["a"];
+    let interfaces: Vec<_> = a.attachments.iter().map(|a| a.interface.as_str()).collect();
+    assert_eq!(interfaces, ["eth0", "lan0"]);
+    let address = |name: &str, place: usize| {
+        up.endpoints[name].ports[place].host_address.map(|address| address.to_string())
+    };
+    assert_eq!(address("a", 0).as_deref(), Some("127.0.0.1"));
+    assert_eq!(address("a", 1).as_deref(), Some("192.0.2.1"));
+    assert_eq!(address("b", 0), None);
+    assert_eq!(world.up(&up, file).unwrap(), up);
+}
