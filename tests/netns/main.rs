@@ -16,6 +16,7 @@ mod laboratory;
 mod lifecycle;
 mod local;
 mod masquerade;
+mod matrix;
 mod nat;
 mod networks;
 mod obscure;
@@ -36,6 +37,7 @@ fn main() -> std::process::ExitCode {
         local::TESTS,
         nat::TESTS,
         isolation::TESTS,
+        matrix::TESTS,
         spoofing::TESTS,
         obscure::TESTS,
         dns::TESTS,
