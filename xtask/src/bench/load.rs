@@ -12,6 +12,7 @@ use rustix::{
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -42,6 +43,8 @@ enum End {
         servers: Servers,
         flows: u32,
     },
+    /// Attaches an endpoint and detaches it, many times, and prints how long that took
+    Attach { netebpf: PathBuf, rounds: u32 },
     /// Asks for the given time and prints operations per second
     Client {
         server: SocketAddr,
@@ -64,9 +67,12 @@ pub(crate) enum Metric {
 
 impl Load {
     pub(crate) fn run(self) -> Result<()> {
-        pin_to_last_cpu()?;
-        // What else the machine does shall not count.
-        rustix::process::nice(-20).context("cannot take precedence")?;
+        // Commands are measured as they are.
+        if !matches!(self.end, End::Attach { .. }) {
+            pin_to_last_cpu()?;
+            // What else the machine does shall not count.
+            rustix::process::nice(-20).context("cannot take precedence")?;
+        }
         match self.end {
             End::Server { listen } => serve(listen),
             End::Answers { servers } => {
@@ -75,6 +81,7 @@ impl Load {
                 until_input_ends()
             }
             End::Flows { servers, flows } => servers.open(flows),
+            End::Attach { netebpf, rounds } => super::attach::measure_as_root(netebpf, rounds),
             End::Client { server, metric, milliseconds } => {
                 let time = Duration::from_millis(milliseconds);
                 let rate = match metric {

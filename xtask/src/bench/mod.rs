@@ -5,6 +5,8 @@
 //! one CPU, so that what disturbs the machine disturbs each of them.
 
 mod arms;
+mod attach;
+mod by_ip;
 mod flows;
 pub(crate) mod load;
 
@@ -36,6 +38,10 @@ pub(crate) struct Bench {
         value_parser = clap::value_parser!(u32).range(1..=1_500_000),
     )]
     flows: Option<u32>,
+    /// Instead, attach an endpoint and detach it, with none, 100 and 1,000 others there and with 10,000 ports
+    /// published: how long that takes, beside the least that `ip` needs for the same
+    #[arg(long, conflicts_with_all = ["milliseconds", "at_least", "flows"])]
+    attach: bool,
 }
 
 /// The medians of one thing that was measured, operations per second.
@@ -69,6 +75,9 @@ impl Bench {
         let netebpf = Build::default().run()?;
         if let Some(flows) = self.flows {
             return flows::measure(&netebpf, flows);
+        }
+        if self.attach {
+            return attach::measure(&netebpf, self.rounds);
         }
         let arms = [Arm::netebpf(&netebpf, None)?, Arm::docker()?, Arm::bare()?];
         let results = self.measure(&arms)?;
