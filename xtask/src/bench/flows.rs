@@ -132,19 +132,21 @@ fn print(record: &Record) {
 
 /// How much of a CPU a process takes, in per cent.
 fn load_of(pid: u64) -> Result<f64> {
-    let used = || -> Result<Duration> {
-        let mut used = Duration::ZERO;
-        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-            let times = fs::read_to_string(thread?.path().join("schedstat"))?;
-            let on_cpu = times.split_whitespace().next().context("a thread without times")?;
-            used += Duration::from_nanos(on_cpu.parse()?);
-        }
-        Ok(used)
-    };
-    let (before, started) = (used()?, Instant::now());
+    let (before, started) = (time_of(pid)?, Instant::now());
     thread::sleep(WATCHED);
-    let taken = used()?.saturating_sub(before);
+    let taken = time_of(pid)?.saturating_sub(before);
     Ok(100.0 * taken.as_secs_f64() / started.elapsed().as_secs_f64())
+}
+
+/// How long the threads of a process were on a CPU.
+pub(super) fn time_of(pid: u64) -> Result<Duration> {
+    let mut used = Duration::ZERO;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let times = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let on_cpu = times.split_whitespace().next().context("a thread without times")?;
+        used += Duration::from_nanos(on_cpu.parse()?);
+    }
+    Ok(used)
 }
 
 /// The memory that the kernel accounts for our maps.

@@ -3,7 +3,7 @@
 //! **Invariant**: a client prints one number, operations per second, or fails; it never waits longer than
 //! [`PATIENCE`] for an answer.
 
-use super::flows::Servers;
+use super::{flows::Servers, queries::Queries};
 use anyhow::{Context as _, Result, bail};
 use rustix::{
     net::sockopt,
@@ -43,6 +43,11 @@ enum End {
         servers: Servers,
         flows: u32,
     },
+    /// Asks for a name and prints how fast it is answered
+    Ask {
+        #[command(flatten)]
+        queries: Queries,
+    },
     /// Attaches an endpoint and detaches it, many times, and prints how long that took
     Attach { netebpf: PathBuf, rounds: u32 },
     /// Asks for the given time and prints operations per second
@@ -81,6 +86,7 @@ impl Load {
                 until_input_ends()
             }
             End::Flows { servers, flows } => servers.open(flows),
+            End::Ask { queries } => queries.ask(),
             End::Attach { netebpf, rounds } => super::attach::measure_as_root(netebpf, rounds),
             End::Client { server, metric, milliseconds } => {
                 let time = Duration::from_millis(milliseconds);

@@ -9,6 +9,9 @@ mod attach;
 mod by_ip;
 mod flows;
 pub(crate) mod load;
+mod names;
+mod queries;
+mod resolvers;
 
 use crate::{build::Build, namespace, run, run::Step, setup::Setup};
 use anyhow::{Context as _, Result, ensure};
@@ -42,6 +45,9 @@ pub(crate) struct Bench {
     /// published: how long that takes, beside the least that `ip` needs for the same
     #[arg(long, conflicts_with_all = ["milliseconds", "at_least", "flows"])]
     attach: bool,
+    /// Instead, ask for a local name: how fast netebpf, aardvark-dns and Docker answer, as far as they are installed
+    #[arg(long, conflicts_with_all = ["at_least", "flows", "attach"])]
+    names: bool,
 }
 
 /// The medians of one thing that was measured, operations per second.
@@ -78,6 +84,9 @@ impl Bench {
         }
         if self.attach {
             return attach::measure(&netebpf, self.rounds);
+        }
+        if self.names {
+            return names::measure(&netebpf, self.rounds, self.milliseconds);
         }
         let arms = [Arm::netebpf(&netebpf, None)?, Arm::docker()?, Arm::bare()?];
         let results = self.measure(&arms)?;
