@@ -22,6 +22,7 @@ netebpf_tests::tests![
     the_next_resolver_is_asked,
     resolvers_are_followed,
     resolvers_of_ones_own,
+    resolvers_of_a_shared_namespace,
     internal_networks_ask_nobody,
     the_default_network,
     resolv_conf,
@@ -311,6 +312,40 @@ fn resolvers_of_ones_own() {
     lab.run("run --dns nonsense -- true").fails_saying(2, &["--dns", "nonsense"]);
     lab.up_text("name: lab\nservices: {a: {dns: nonsense}}\n")
         .fails_saying(1, &["dns", "nonsense"]);
+}
+
+/// Whoever is in another's namespace asks as its owner does, and nobody else's choice is passed over in silence.
+fn resolvers_of_a_shared_namespace() {
+    let lab = lab_with_resolv_conf(&[SERVER.of(Family::V4), Ipv4Addr::LOCALHOST.into()]);
+    lab.up_again(&topology(), &[]).ok();
+    let other = Ns::create(format!("{}-app", lab.instance()));
+    lab.run(&format!("create --name n --netns /run/netns/{} --network front", other.name())).ok();
+    lab.run("create --name j --network container:n").ok();
+    lab.run("create --name k --network container:j").ok();
+    for name in ["n", "j", "k"] {
+        let text = lab.run(&format!("exec {name} -- cat /etc/resolv.conf")).ok();
+        assert_eq!(text.lines().nth(1), Some("nameserver 127.0.0.11"), "{name}: {text}");
+        assert!(lab.run(&format!("exec {name} -- getent hosts c1")).ok().contains("c1"));
+    }
+    let conflict = "conflicting options: dns and the network mode";
+    for chosen in ["--dns 192.0.2.1", "--dns-search corp.example", "--dns-option use-vc"] {
+        lab.run(&format!("create --name x --network container:c1 {chosen}"))
+            .fails_saying(1, &[conflict]);
+    }
+    let file =
+        "name: other\nservices:\n  y: {}\n  x: {network_mode: \"service:y\", dns: 192.0.2.1}\n";
+    lab.up_text(file).fails_saying(1, &["x", conflict]);
+    // On the host, and with nobody at all, it counts as anywhere.
+    for mode in ["host", "none"] {
+        let read = |chosen: &str| {
+            let text = format!("run --rm --network {mode} {chosen} -- cat /etc/resolv.conf");
+            lab.run(&text).ok().lines().map(str::to_owned).skip(1).collect::<Vec<_>>()
+        };
+        let own = ["nameserver 192.0.2.1", "search example.com", "options use-vc"];
+        assert_eq!(read("--dns 192.0.2.1 --dns-option use-vc"), own, "{mode}");
+        let search = ["nameserver 198.51.100.9", "nameserver 127.0.0.1", "search corp.example"];
+        assert_eq!(read("--dns-search corp.example")[..3], search, "{mode}");
+    }
 }
 
 fn internal_networks_ask_nobody() {

@@ -5,7 +5,7 @@ use super::{
     arguments::environment,
     foreground::{self, Signals},
 };
-use crate::{daemon::Launch, dns::etc_directories};
+use crate::daemon::Launch;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -41,7 +41,7 @@ impl Exec {
             environment: &environment(self.environment),
             working_dir: self.workdir.as_deref(),
             namespace: view.endpoint.namespace.path(),
-            etc: &etc_directories(&context.instance, &view.endpoint),
+            etc: &view.etc,
         };
         let signals = Signals::catch()?;
         let child = foreground::start(&launch, self.interactive || self.tty)?;

@@ -12,7 +12,6 @@ use crate::{
         Launch,
         api::{Changes, CreateRequest, EndpointView, ProcessReport, RemoveRequest, path},
     },
-    dns::etc_directories,
     model::Service,
 };
 use clap::Args;
@@ -71,7 +70,7 @@ impl Run {
             environment: &service.environment,
             working_dir: service.working_dir.as_deref(),
             namespace: view.endpoint.namespace.path(),
-            etc: &etc_directories(&context.instance, &view.endpoint),
+            etc: &view.etc,
         };
         let id = view.endpoint.id.to_string();
         let child = match foreground::start(&launch, true) {

@@ -282,6 +282,9 @@ pub struct EndpointView {
     pub log: PathBuf,
     /// Its networks, by name.
     pub networks: BTreeMap<String, Network>,
+    /// Directories whose files its commands see in /etc, the later one's first.
+    #[serde(default)]
+    pub etc: Vec<PathBuf>,
 }
 
 /// A network as it is.

@@ -5,7 +5,7 @@
 //! It is changed in place, so that whoever has it mounted sees the change.
 
 use crate::{
-    model::{Endpoint, Namespace},
+    model::{Desired, Endpoint, Namespace},
     state::Instance,
 };
 use std::{
@@ -27,25 +27,37 @@ const NAME: &str = "resolv.conf";
 
 /// The directories whose files a command of an endpoint sees in /etc; of two of one name the later one's.
 /// In a namespace that is not ours nobody but its owner writes to /etc/netns.
-pub fn etc_directories(instance: &Instance, endpoint: &Endpoint) -> Vec<PathBuf> {
+pub fn etc_directories(
+    instance: &Instance,
+    desired: &Desired,
+    endpoint: &Endpoint,
+) -> Vec<PathBuf> {
     let of_namespace = |path: &Path| {
         let in_place =
             path.parent().is_some_and(|p| RUN_NETNS.iter().any(|dir| p == Path::new(dir)));
         path.file_name().filter(|_| in_place).map(|name| Path::new(ETC_NETNS).join(name))
     };
-    match &endpoint.namespace {
+    // What the owner of the namespace sees, however many are between.
+    let Some(owner) = owner(desired, endpoint) else {
+        return of_namespace(endpoint.namespace.path()).into_iter().collect();
+    };
+    let ours = own_directory(instance).join(&owner.name);
+    match &owner.namespace {
         Namespace::Own(path) => of_namespace(path).into_iter().collect(),
-        Namespace::Existing(path) => {
-            let ours = own_directory(instance).join(&endpoint.name);
-            std::iter::once(ours).chain(of_namespace(path)).collect()
-        }
-        // What the owner of the namespace sees.
-        Namespace::Of(other, path) => {
-            let ours = own_directory(instance).join(other);
-            std::iter::once(ours).chain(of_namespace(path)).collect()
-        }
-        Namespace::Host => Vec::new(),
+        Namespace::Existing(path) => std::iter::once(ours).chain(of_namespace(path)).collect(),
+        Namespace::Host if owner.dns.is_empty() => Vec::new(),
+        Namespace::Host | Namespace::Of(..) => vec![ours],
     }
+}
+
+/// Whose namespace an endpoint is in; none where that one is gone.
+fn owner<'a>(desired: &'a Desired, endpoint: &'a Endpoint) -> Option<&'a Endpoint> {
+    let next = |at: &&'a Endpoint| match &at.namespace {
+        Namespace::Of(other, _) => desired.endpoints.get(other),
+        _ => None,
+    };
+    let last = std::iter::successors(Some(endpoint), next).take(desired.endpoints.len() + 1).last();
+    last.filter(|last| !matches!(last.namespace, Namespace::Of(..)))
 }
 
 /// Where the files for namespaces of others are.
@@ -53,9 +65,13 @@ fn own_directory(instance: &Instance) -> PathBuf {
     instance.run_dir().join("etc")
 }
 
-/// The file that we write for an endpoint.
-pub(super) fn path(instance: &Instance, endpoint: &Endpoint) -> Option<PathBuf> {
-    etc_directories(instance, endpoint).first().map(|directory| directory.join(NAME))
+/// The file that we write for an endpoint; none in a namespace whose owner has one.
+pub(super) fn path(instance: &Instance, desired: &Desired, endpoint: &Endpoint) -> Option<PathBuf> {
+    if matches!(endpoint.namespace, Namespace::Of(..)) {
+        return None;
+    }
+    let directories = etc_directories(instance, desired, endpoint);
+    directories.first().map(|directory| directory.join(NAME))
 }
 
 /// The first line of an endpoint's file.

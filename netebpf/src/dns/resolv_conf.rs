@@ -65,11 +65,17 @@ impl ResolvConf {
     }
 
     /// The file of an endpoint that asks the host's resolvers itself; none where they are only on the
-    /// host's loopback, which is not the endpoint's.
-    pub(super) fn of_the_host(&self, mark: &str, choice: &DnsChoice) -> Option<String> {
+    /// host's loopback, unless that is the endpoint's, too.
+    pub(super) fn of_the_host(
+        &self,
+        mark: &str,
+        choice: &DnsChoice,
+        on_the_host: bool,
+    ) -> Option<String> {
         let servers: Vec<String> = match choice.servers.as_slice() {
             [] => {
-                let reachable = self.servers.iter().filter(|server| is_reachable(server));
+                let reaches = |server: &&SocketAddr| on_the_host || is_reachable(server);
+                let reachable = self.servers.iter().filter(reaches);
                 reachable.map(|server| server.ip().to_string()).collect()
             }
             servers => servers.iter().map(ToString::to_string).collect(),

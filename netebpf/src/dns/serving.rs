@@ -143,7 +143,8 @@ impl Serving {
     /// Files that no endpoint accounts for.
     pub(crate) fn orphans(&self, desired: &Desired) -> Vec<PathBuf> {
         let paths = desired.endpoints.values();
-        let wanted = paths.filter_map(|endpoint| files::path(&self.instance, endpoint)).collect();
+        let wanted =
+            paths.filter_map(|endpoint| files::path(&self.instance, desired, endpoint)).collect();
         self.files.orphans(&wanted)
     }
 
@@ -164,12 +165,15 @@ impl Serving {
             if views.contains_key(&endpoint.name) {
                 Some(host.through_us(&mark, &endpoint.dns))
             } else if names::has_a_bridge(desired, endpoint) {
-                host.of_the_host(&mark, &endpoint.dns)
+                host.of_the_host(&mark, &endpoint.dns, false)
+            } else if !endpoint.dns.is_empty() {
+                host.of_the_host(&mark, &endpoint.dns, true)
             } else {
                 None
             }
         };
-        let file = |endpoint| Some((files::path(&self.instance, endpoint)?, text(endpoint)?));
+        let file =
+            |endpoint| Some((files::path(&self.instance, desired, endpoint)?, text(endpoint)?));
         desired.endpoints.values().filter_map(file).collect()
     }
 

@@ -304,7 +304,7 @@ fn resolv_conf_is_the_hosts_through_us() {
          options ndots:0 timeout:1 edns0\n"
     );
     assert_eq!(
-        host.of_the_host("# mark", &none).as_deref(),
+        host.of_the_host("# mark", &none, false).as_deref(),
         Some(
             "# mark\nnameserver 192.0.2.53\nnameserver 2001:db8::53\n\
              search example.com corp.example\noptions ndots:2 timeout:1 edns0\n"
@@ -321,12 +321,16 @@ fn resolv_conf_is_the_hosts_through_us() {
         "# mark\nnameserver 127.0.0.11\noptions ndots:5\n"
     );
     assert_eq!(
-        host.of_the_host("# mark", &choice).as_deref(),
+        host.of_the_host("# mark", &choice, false).as_deref(),
         Some("# mark\nnameserver 192.0.2.1\noptions ndots:5\n")
     );
     let loopback = ResolvConf::parse("nameserver 127.0.0.53\n");
     assert!(loopback.is_only_for_the_host() && !host.is_only_for_the_host());
-    assert_eq!(loopback.of_the_host("# mark", &none), None);
+    assert_eq!(loopback.of_the_host("# mark", &none, false), None);
+    assert_eq!(
+        loopback.of_the_host("# mark", &none, true).as_deref(),
+        Some("# mark\nnameserver 127.0.0.53\n")
+    );
     let empty = ResolvConf::parse("");
     assert_eq!(empty.servers, ["127.0.0.1:53".parse().expect("an address")]);
 }

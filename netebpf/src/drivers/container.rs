@@ -18,4 +18,9 @@ impl NetworkDriver for Container {
             "conflicting options: port publishing and the container type network mode",
         )
     }
+
+    /// The namespace's owner asks, and whoever joins asks as the owner does.
+    fn refuses_dns(&self) -> Option<&'static str> {
+        Some("conflicting options: dns and the network mode")
+    }
 }

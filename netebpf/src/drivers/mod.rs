@@ -40,6 +40,10 @@ pub trait NetworkDriver: Sync {
     fn gives(&self) -> Gives;
     /// What becomes of published ports.
     fn publishing(&self) -> Publishing;
+    /// Why nobody may choose who an endpoint asks for names; none where one may.
+    fn refuses_dns(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// The driver of a network.

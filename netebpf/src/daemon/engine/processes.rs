@@ -334,7 +334,7 @@ impl Engine {
             environment: &service.environment,
             working_dir: service.working_dir.as_deref(),
             namespace,
-            etc: &dns::etc_directories(&self.instance, endpoint),
+            etc: &dns::etc_directories(&self.instance, &self.state.desired, endpoint),
         };
         let pid = launch
             .spawn_detached(&self.instance.log_file(name))

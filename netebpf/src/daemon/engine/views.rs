@@ -7,6 +7,7 @@ use crate::{
         api::{EndpointView, NetworkView},
         process::now,
     },
+    dns,
     model::{
         Endpoint, Network, Origin, predefined,
         resolve::{self, Context, HostFacts, HostRoute},
@@ -88,6 +89,7 @@ fn endpoint_view(instance: &Instance, state: &State, endpoint: &Endpoint) -> End
         process: state.runtime.processes.get(&endpoint.name).cloned(),
         log: instance.log_file(&endpoint.name),
         networks: networks.chain(predefined).collect(),
+        etc: dns::etc_directories(instance, &state.desired, endpoint),
     }
 }
 

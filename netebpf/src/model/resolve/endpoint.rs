@@ -259,6 +259,11 @@ fn check_request(request: &EndpointRequest) -> Result<(), EndpointProblem> {
         {
             return Err(EndpointProblem::Publishing(why));
         }
+        if let Some(why) = driver.refuses_dns()
+            && !request.dns.is_empty()
+        {
+            return Err(EndpointProblem::Dns(why));
+        }
     }
     request.networks.iter().try_for_each(check_attachment)
 }

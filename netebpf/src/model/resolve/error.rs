@@ -288,6 +288,9 @@ pub enum EndpointProblem {
     /// Ports where none can be published.
     #[error("{0}")]
     Publishing(&'static str),
+    /// Resolvers where they are another endpoint's.
+    #[error("{0}")]
+    Dns(&'static str),
     /// In its own namespace.
     #[error("cannot join own network; container:NAME names another endpoint")]
     OwnNamespace,
