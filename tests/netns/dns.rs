@@ -10,6 +10,7 @@ use std::{
     collections::BTreeSet,
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -31,6 +32,8 @@ netebpf_tests::tests![
     nonsense,
     too_many_connections,
     a_server_of_names,
+    programs_that_come_and_go,
+    entries_of_others,
     by_a_mapped_address,
     a_flood_by_tcp,
 ];
@@ -575,6 +578,81 @@ fn a_flood_by_tcp() {
     }
 }
 
+/// The ports that our resolver has in an endpoint, by UDP and TCP.
+fn ports_of_resolver(endpoint: &Ns) -> [Option<u16>; 2] {
+    ["/proc/thread-self/net/udp", "/proc/thread-self/net/tcp"].map(|file| {
+        let sockets = endpoint.run(|| std::fs::read_to_string(file)).expect("a file of Linux");
+        let ours = sockets.lines().find_map(|line| line.split(" 0B00007F:").nth(1));
+        ours.and_then(|rest| u16::from_str_radix(&rest[..4], 16).ok())
+    })
+}
+
+/// Where the programs that see sockets are gone, names are served at port 53 itself; and when they are there again,
+/// calls are led.
+fn programs_that_come_and_go() {
+    let lab = lab_with_resolv_conf(&[SERVER.of(Family::V4)]);
+    lab.up_again(&topology(), &[]).ok();
+    let c1 = lab.endpoint("c1");
+    let is_led = || ports_of_resolver(&c1).iter().all(|port| port.is_some_and(|port| port > 53));
+    assert!(is_led());
+    let of_calls = |path: &PathBuf| path.to_string_lossy().contains("connect4");
+    let links: Vec<_> = lab.pins().into_keys().filter(of_calls).collect();
+    let link = links.iter().find(|path| path.to_string_lossy().contains("link"));
+    let link = link.unwrap_or_else(|| panic!("{links:?}"));
+    // What makes the daemon look at names; it hangs the program up again when something happens to an interface.
+    let mut round = 0;
+    let at_port_53 = || {
+        let _ = std::fs::remove_file(link);
+        round += 1;
+        lab.etc_file("resolv.conf", &format!("nameserver 192.0.2.7\nsearch s{round}.example\n"));
+        std::thread::sleep(Duration::from_millis(200));
+        ports_of_resolver(&c1) == [Some(53); 2]
+    };
+    eventually("names at port 53", at_port_53);
+    let answered = |way| c1.try_resolve(way, "c2", "A", moment()).is_ok();
+    eventually("an answer by UDP", || answered(Way::Udp));
+    eventually("an answer by TCP", || answered(Way::Tcp));
+    lab.up_again(&topology(), &[]).ok();
+    assert!(is_led());
+    for way in [Way::Udp, Way::Tcp] {
+        assert_eq!(c1.resolve_by(way, "c2", "A").ok(), ["10.10.0.12"]);
+    }
+}
+
+/// What somebody wrote among the resolvers' places, or took away there, is put right with the next change.
+fn entries_of_others() {
+    let lab = Lab::up(&topology());
+    let c1 = lab.endpoint("c1");
+    let is_it = |path: &PathBuf| path.ends_with("RESOLVERS");
+    let map = lab.pins().into_keys().find(is_it).expect("a map");
+    let bpftool = |words: &str| {
+        let (verb, rest) = words.split_once(' ').unwrap_or((words, ""));
+        let place = ["map", verb, "pinned", map.to_str().expect("plain")];
+        let all: Vec<&str> = place.into_iter().chain(rest.split_whitespace()).collect();
+        lab.host.tool("bpftool", &[&["-j"], &all[..]].concat()).ok()
+    };
+    let entries = || {
+        let entries: Vec<serde_json::Value> =
+            serde_json::from_str(&bpftool("dump")).expect("a list of entries");
+        let text = |value: &serde_json::Value| {
+            let bytes = value.as_array().expect("bytes").iter();
+            bytes.map(|byte| byte.as_str().expect("a number").to_owned()).collect::<Vec<_>>()
+        };
+        let all = entries.iter().map(|entry| (text(&entry["key"]), text(&entry["value"])));
+        all.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let right = entries();
+    assert!(right.len() > 3, "{right:?}");
+    let mut keys = right.keys().map(|key| key.join(" "));
+    let (removed, changed) = (keys.next().expect("one"), keys.next().expect("two"));
+    bpftool(&format!("delete key {removed}"));
+    bpftool(&format!("update key {changed} value 0 1 0 1"));
+    bpftool("update key 1 2 3 4 5 6 7 8 value 0 9 0 9");
+    lab.run("network create other").ok();
+    assert_eq!(entries(), right);
+    assert_eq!(c1.resolve("c2", "A").ok(), ["10.10.0.12"]);
+}
+
 /// Port 53 is the endpoint's own: a server of names in it has every address, and its programs ask us all the same.
 fn a_server_of_names() {
     let lab = Lab::up(&topology().ports("c1", &["53:53", "53:53/udp"]));
@@ -591,12 +669,8 @@ fn a_server_of_names() {
     lab.run("ps").ok();
     assert_eq!(c1.resolve("c2", "A").ok().len(), 1);
     // Nor has the resolver a port that Linux gives to those who ask for none, which programs choose, too.
-    for file in ["/proc/thread-self/net/udp", "/proc/thread-self/net/tcp"] {
-        let sockets = c1.run(|| std::fs::read_to_string(file)).expect("a file of Linux");
-        let ours = sockets.lines().find_map(|line| line.split("0B00007F:").nth(1));
-        let port = ours.and_then(|rest| u16::from_str_radix(&rest[..4], 16).ok());
-        assert!(port.is_some_and(|port| port >= 61_000), "{file}: {port:?}");
-    }
+    let ports = ports_of_resolver(&c1);
+    assert!(ports.iter().all(|port| port.is_some_and(|port| port >= 61_000)), "{ports:?}");
     // Calls of nobody else are led anywhere.
     lab.run("rm -f c1").ok();
     assert_eq!(lab.endpoint("c2").resolve("c2", "A").ok().len(), 1);

@@ -1,8 +1,9 @@
 //! The resolvers of all endpoints.
 //!
-//! **Invariant**: when [`Serving::serve`] returns, each endpoint sees what is desired, and every resolver of
-//! an endpoint or a namespace that is gone is closed. An endpoint whose resolver cannot be has all else, and
-//! the reason is told once.
+//! **Invariant**: when [`Serving::serve`] returns, each endpoint sees what is desired, every resolver of an
+//! endpoint or a namespace that is gone is closed, and each is where calls arrive: at a port to which they are
+//! led, or at port 53 while nothing leads them. An endpoint whose resolver cannot be has all else, and the reason
+//! is told once.
 
 use super::{
     Upstreams,
@@ -17,10 +18,11 @@ use super::{
     udp,
 };
 use crate::{
-    kernel::{Kernel, KernelError, netns},
+    kernel::{Kernel, netns},
     model::{Desired, Endpoint, Id},
     state::Instance,
 };
+use netebpf_common::abi::ResolverPorts;
 use rustix::process::{Resource, getrlimit};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,19 +40,8 @@ pub(crate) struct Serving {
     threads: Threads,
     files: Files,
     told: BTreeSet<String>,
-    /// Whether anybody was served yet.
-    begun: bool,
     forwards: usize,
     all_forwards: Arc<Semaphore>,
-}
-
-/// Why an endpoint has no resolver.
-#[derive(Debug, thiserror::Error)]
-enum OpenError {
-    #[error(transparent)]
-    Socket(#[from] SocketError),
-    #[error(transparent)]
-    Kernel(#[from] KernelError),
 }
 
 /// The resolver of one endpoint.
@@ -59,20 +50,15 @@ struct Server {
     endpoint: Id,
     /// Which namespace it is in, see [`netns::identity`].
     namespace: u64,
-    /// Its cookie, where calls are led to the resolver's ports.
-    led: Option<u64>,
+    /// Its cookie and the resolver's ports there, where calls are led to them.
+    led: Option<(u64, ResolverPorts)>,
     asker: Arc<Asker>,
     tasks: [JoinHandle<()>; 2],
 }
 
 impl Server {
     /// Ends it; its sockets are closed then.
-    async fn close(self, kernel: &mut Kernel) {
-        if let Some(namespace) = self.led
-            && let Err(error) = kernel.set_resolver(namespace, None)
-        {
-            tracing::warn!("{error}");
-        }
+    async fn close(self) {
         for task in self.tasks {
             task.abort();
             let _ = task.await;
@@ -93,7 +79,6 @@ impl Serving {
             upstreams,
             servers: BTreeMap::new(),
             told: BTreeSet::new(),
-            begun: false,
             forwards: FORWARDS.min(all / 2),
             all_forwards: Arc::new(Semaphore::new(all)),
         }
@@ -101,15 +86,11 @@ impl Serving {
 
     /// Lets every endpoint know the names that are desired now. Answers with what is wrong since the last time.
     pub(crate) async fn serve(&mut self, desired: &Desired, kernel: &mut Kernel) -> Vec<String> {
-        if !std::mem::replace(&mut self.begun, true)
-            && let Err(error) = kernel.forget_resolvers()
-        {
-            tracing::warn!("{error}");
-        }
+        let at = if kernel.leads_calls() { At::FreePort } else { At::Port53 };
         let host = self.upstreams.current();
         let mut views = names::views(desired, host.is_only_for_the_host());
         let wanted = self.wanted(desired, &views, &host);
-        self.close_what_goes(desired, &views, kernel).await;
+        self.close_what_goes(desired, &views, at).await;
         self.servers.iter().for_each(|(name, server)| {
             if let Some(view) = views.remove(name) {
                 server.asker.see(view);
@@ -118,10 +99,14 @@ impl Serving {
         let mut problems = Vec::new();
         for (name, view) in views {
             let Some(endpoint) = desired.endpoints.get(&name) else { continue };
-            match self.open(endpoint, view, kernel) {
+            match self.open(endpoint, view, at) {
                 Ok(server) => drop(self.servers.insert(name, server)),
                 Err(error) => problems.push(format!("endpoint {name}: no names: {error}")),
             }
+        }
+        let led = self.servers.values().filter_map(|server| server.led).collect();
+        if let Err(error) = kernel.set_resolvers(&led) {
+            problems.push(format!("names: calls are not led to resolvers: {error}"));
         }
         let waiting = !problems.is_empty();
         let files = self.files.sync(&wanted);
@@ -135,8 +120,11 @@ impl Serving {
 
     /// Serves nobody any more; what is written stays for the next daemon.
     pub(crate) async fn close(&mut self, kernel: &mut Kernel) {
+        if let Err(error) = kernel.set_resolvers(&BTreeMap::new()) {
+            tracing::warn!("{error}");
+        }
         for (_, server) in std::mem::take(&mut self.servers) {
-            server.close(kernel).await;
+            server.close().await;
         }
     }
 
@@ -177,17 +165,13 @@ impl Serving {
         desired.endpoints.values().filter_map(file).collect()
     }
 
-    async fn close_what_goes(
-        &mut self,
-        desired: &Desired,
-        views: &BTreeMap<String, View>,
-        kernel: &mut Kernel,
-    ) {
+    async fn close_what_goes(&mut self, desired: &Desired, views: &BTreeMap<String, View>, at: At) {
         let stays = |name: &String, server: &Server| {
             let endpoint = desired.endpoints.get(name).filter(|_| views.contains_key(name));
             endpoint.is_some_and(|endpoint| {
                 let namespace = netns::identity(endpoint.namespace.path());
                 endpoint.id == server.endpoint
+                    && server.led.is_some() == (at == At::FreePort)
                     && namespace.is_ok_and(|namespace| namespace == server.namespace)
             })
         };
@@ -197,25 +181,16 @@ impl Serving {
         self.servers = stay;
         let go: BTreeMap<String, Server> = go;
         for server in go.into_values() {
-            server.close(kernel).await;
+            server.close().await;
         }
     }
 
-    fn open(
-        &mut self,
-        endpoint: &Endpoint,
-        view: View,
-        kernel: &mut Kernel,
-    ) -> Result<Server, OpenError> {
+    fn open(&mut self, endpoint: &Endpoint, view: View, at: At) -> Result<Server, SocketError> {
         let path = endpoint.namespace.path();
-        let namespace = netns::identity(path).map_err(SocketError::from)?;
+        let namespace = netns::identity(path)?;
         let thread = self.threads.next().map_err(SocketError::Thread)?;
-        let at = if kernel.leads_calls() { At::FreePort } else { At::Port53 };
         let Sockets { udp, tcp, namespace: cookie, ports } = sockets::open(path, at, &thread)?;
-        let led = (at == At::FreePort).then_some(cookie);
-        if led.is_some() {
-            kernel.set_resolver(cookie, Some(ports))?;
-        }
+        let led = (at == At::FreePort).then_some((cookie, ports));
         let asker = Asker::new(
             view,
             Arc::clone(&self.upstreams),

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use netebpf_common::abi::{
     self, Address, INTERFACE_TABLE_SIZE, Interface, NetworkRange, Prefix, ResolverPorts, map,
 };
-use std::{os::fd::AsFd, path::Path};
+use std::{collections::BTreeMap, os::fd::AsFd, path::Path};
 
 impl Kernel {
     /// Writes an interface's entry, or removes it.
@@ -90,28 +90,26 @@ impl Kernel {
         self.bpf.leads_calls()
     }
 
-    /// Says where the resolver of a namespace is, by its cookie, or that there is none any more.
-    pub(crate) fn set_resolver(
+    /// Says where the resolvers of namespaces are, by their cookies, and that there are no others: whatever else stands in
+    /// the table, of a process before this one or of anybody, is put right.
+    pub(crate) fn set_resolvers(
         &mut self,
-        namespace: u64,
-        ports: Option<ResolverPorts>,
+        wanted: &BTreeMap<u64, ResolverPorts>,
     ) -> Result<(), KernelError> {
         // With the programs went their tables.
         let Ok(maps) = self.bpf.maps_mut() else { return Ok(()) };
-        let written = match ports {
-            Some(ports) => maps.resolvers.insert(namespace, Shared(ports), 0),
-            None => gone(maps.resolvers.remove(&namespace)),
-        };
+        let found = maps.read_resolvers().map_err(BpfError::map("read", map::RESOLVERS))?;
+        let stale = found.keys().filter(|namespace| !wanted.contains_key(namespace));
+        let mut new =
+            wanted.iter().filter(|&(namespace, ports)| found.get(namespace) != Some(ports));
+        let resolvers = &mut maps.resolvers;
+        let written = stale
+            .map(|namespace| gone(resolvers.remove(namespace)))
+            .collect::<Result<(), _>>()
+            .and_then(|()| {
+                new.try_for_each(|(key, ports)| resolvers.insert(key, Shared(*ports), 0))
+            });
         Ok(written.map_err(BpfError::map("write", map::RESOLVERS))?)
-    }
-
-    /// Forgets the resolvers of a process before this one.
-    pub(crate) fn forget_resolvers(&mut self) -> Result<(), KernelError> {
-        let Ok(maps) = self.bpf.maps_mut() else { return Ok(()) };
-        let error = BpfError::map("clear", map::RESOLVERS);
-        let all: Result<Vec<u64>, _> = maps.resolvers.keys().collect();
-        let removed = |namespace: &u64| gone(maps.resolvers.remove(namespace));
-        Ok(all.and_then(|all| all.iter().try_for_each(removed)).map_err(error)?)
     }
 
     /// Publishes ports and takes others back. The bitmap says "maybe": a bit is set after the entry that it announces,

@@ -207,6 +207,17 @@ impl Maps {
         Ok(unsafe { sys::each_entry(self.flow_index.map().fd().as_fd(), each) }?)
     }
 
+    /// Where the resolvers are, by their namespaces' cookies.
+    pub(crate) fn read_resolvers(&self) -> Result<BTreeMap<u64, abi::ResolverPorts>, MapError> {
+        let mut found = BTreeMap::new();
+        let each = |namespace, ports| {
+            found.insert(namespace, ports);
+        };
+        // SAFETY: a number and a layout (see `Layout`), and the map was checked to have their sizes.
+        unsafe { sys::each_entry(self.resolvers.map().fd().as_fd(), each) }?;
+        Ok(found)
+    }
+
     /// The counters of a slot, summed over the CPUs.
     pub(crate) fn counters(&self, slot: u32) -> Result<Counters, MapError> {
         let mut sum = [0; COUNTER_COUNT];
