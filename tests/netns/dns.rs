@@ -21,6 +21,7 @@ netebpf_tests::tests![
     others_are_asked,
     a_slow_resolver_delays_nobody,
     the_next_resolver_is_asked,
+    memory_of_those_who_wait,
     resolvers_are_followed,
     resolvers_of_ones_own,
     resolvers_of_a_shared_namespace,
@@ -198,6 +199,8 @@ fn others_are_asked() {
             let big = c1.resolve_by(way, "big.example", "TXT");
             let (count, truncated) = if way == Way::Tcp { (100, false) } else { (0, true) };
             assert_eq!((big.data.len(), big.truncated), (count, truncated), "{way:?}");
+            let long = c1.resolve_by(way, "long.example", "TXT");
+            assert_eq!((long.data.len(), long.truncated), (count, truncated), "{way:?}");
         }
         let asked = outside.asked();
         assert!(asked.iter().all(|asked| asked.from.ip() == HOST.of(family)), "{asked:?}");
@@ -269,6 +272,42 @@ fn the_next_resolver_is_asked() {
         (first.names(), outside.names().contains("fail.example")),
         (set(&["fail.example"]), true)
     );
+    // Three, as a C library does.
+    resolv_conf_of_the_host(&lab, &[dead, LAN.of(Family::V6), dead, SERVER.of(Family::V6)]);
+    assert_eq!(c1.resolve("www.example", "A").code, ResponseCode::ServFail);
+    assert_eq!(outside.names(), BTreeSet::new());
+}
+
+/// Who waits for an answer takes next to nothing of the daemon's memory.
+fn memory_of_those_who_wait() {
+    const WAITING: usize = 900;
+    let lab =
+        lab_with_resolv_conf(&[SERVER.of(Family::V4), SERVER.of(Family::V6), LAN.of(Family::V4)]);
+    let _others =
+        [SERVER.of(Family::V4), SERVER.of(Family::V6)].map(|at| upstream(&lab.server, at));
+    let last = upstream(&lab.lan, LAN.of(Family::V4));
+    lab.up_again(&topology(), &[]).ok();
+    let c1 = lab.endpoint("c1");
+    c1.resolve("www.example", "A").ok();
+    let pid = lab.daemon_pid().expect("a daemon runs");
+    let data = || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmData:")).expect("a line");
+        line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number")
+    };
+    let before = data();
+    let mut waiting = Vec::new();
+    let (mut asked, mut most) = (0, 0);
+    for n in 0..WAITING {
+        waiting.push(c1.ask_later(&question(Way::Udp, &format!("silent{n}.example"), "A")));
+    }
+    eventually("all resolvers to be asked", || {
+        asked += last.asked().len();
+        most = most.max(data());
+        asked >= WAITING
+    });
+    assert!(most < before + 16 * 1024, "{before} kB before, {most} kB with {WAITING} who wait");
+    assert_eq!(c1.resolve("c2", "A").ok(), ["10.10.0.12"]);
 }
 
 fn resolvers_are_followed() {

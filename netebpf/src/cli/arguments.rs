@@ -64,7 +64,7 @@ pub(super) struct EndpointArguments {
     /// A label
     #[arg(short, long = "label", value_name = "KEY[=VALUE]", value_parser = pair)]
     labels: Vec<(String, String)>,
-    /// Who it asks for names that are nobody's here; the host's resolvers when absent
+    /// Who it asks for names that are nobody's here, the first three of them; the host's resolvers when absent
     #[arg(long = "dns", value_name = "ADDRESS")]
     dns: Vec<IpAddr>,
     /// A search domain instead of the host's; "." for none

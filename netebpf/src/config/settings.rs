@@ -34,7 +34,8 @@ pub struct Settings {
     pub flow_quota: u32,
     /// How many of those can be unconfirmed.
     pub embryonic_quota: u32,
-    /// Who is asked for names that are not ours; the resolvers of the host's resolv.conf when empty.
+    /// Who is asked for names that are not ours, the first three of them; the resolvers of the host's resolv.conf when
+    /// empty.
     pub upstreams: Vec<SocketAddr>,
 }
 

@@ -1,12 +1,13 @@
 //! One endpoint that asks: what it sees, and how much it may ask for.
 //!
-//! **Invariant**: what an endpoint may have under way is counted here and nowhere else; what is above that is
-//! answered with a failure at once.
+//! **Invariant**: what an endpoint may have under way, and what that may take of memory, is counted here and
+//! nowhere else; what is above that is answered with a failure at once.
 
 use super::{
-    Upstreams,
+    MOST_SERVERS, Upstreams,
     answer::{self, Outcome, Transport},
     forward::forward,
+    memory::{Answer, Memory, Share},
     names::View,
     question,
 };
@@ -31,6 +32,7 @@ pub(super) struct Asker {
     forwards: Arc<Semaphore>,
     /// Of all endpoints together.
     all_forwards: Arc<Semaphore>,
+    memory: Memory,
     pub(super) connections: Arc<Semaphore>,
     turn: AtomicU32,
 }
@@ -39,6 +41,7 @@ pub(super) struct Asker {
 pub(super) struct Leave {
     query: Vec<u8>,
     _permits: [OwnedSemaphorePermit; 2],
+    _share: Share,
 }
 
 impl Asker {
@@ -47,12 +50,14 @@ impl Asker {
         upstreams: Arc<Upstreams>,
         forwards: usize,
         all_forwards: Arc<Semaphore>,
+        memory: Memory,
     ) -> Self {
         Self {
             view: RwLock::new(Arc::new(view)),
             upstreams,
             forwards: Arc::new(Semaphore::new(forwards)),
             all_forwards,
+            memory,
             connections: Arc::new(Semaphore::new(CONNECTIONS)),
             turn: AtomicU32::new(0),
         }
@@ -83,8 +88,11 @@ impl Asker {
                 let leave = |of: &Arc<Semaphore>| Arc::clone(of).try_acquire_owned().ok();
                 if let Some(own) = leave(&self.forwards)
                     && let Some(common) = leave(&self.all_forwards)
+                    // One for us, and two for each resolver, which may be asked by a connection, too.
+                    && let Some(share) = self.memory.take(query.len() * (1 + 2 * MOST_SERVERS))
                 {
-                    return Some(Leave { query: query.to_vec(), _permits: [own, common] });
+                    let _permits = [own, common];
+                    return Some(Leave { query: query.to_vec(), _permits, _share: share });
                 }
                 if let Ok(question) = question::read(query) {
                     answer::failure(&question, transport, ResponseCode::ServFail, out);
@@ -95,8 +103,8 @@ impl Asker {
     }
 
     /// Asks others.
-    pub(super) async fn ask_others(&self, leave: Leave, transport: Transport) -> Option<Vec<u8>> {
+    pub(super) async fn ask_others(&self, leave: Leave, transport: Transport) -> Option<Answer> {
         let view = self.view();
-        forward(&leave.query, &view.forward, &self.upstreams, transport).await
+        forward(&leave.query, &view.forward, &self.upstreams, transport, &self.memory).await
     }
 }

@@ -1,8 +1,8 @@
 //! Names: DNS at 127.0.0.11 in every endpoint on a network that somebody made.
 //!
 //! [`names`] derives from what is desired who knows which name, [`question`] reads a query, [`answer`]
-//! turns a query into its answer, or says that others have to be asked; [`forward`] asks them. [`udp`] and
-//! [`tcp`] serve the sockets that [`sockets`] makes inside an endpoint's namespace, [`serving`] holds them
+//! turns a query into its answer, or says that others have to be asked; [`forward`] asks them, within what
+//! [`memory`] allows. [`udp`] and [`tcp`] serve the sockets that [`sockets`] makes inside an endpoint's namespace, [`serving`] holds them
 //! all, on [`threads`] of their own. [`upstreams`] follows the host's resolvers, [`resolv_conf`] reads and
 //! writes what programs read, and [`files`] puts it where they look.
 //!
@@ -17,6 +17,7 @@ mod answer;
 mod asker;
 mod files;
 mod forward;
+mod memory;
 mod names;
 mod question;
 mod resolv_conf;
@@ -40,6 +41,9 @@ pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 
 /// The same with the port of DNS.
 const RESOLVER_SOCKET: SocketAddrV4 = SocketAddrV4::new(RESOLVER, 53);
+
+/// How many resolvers are asked at most, as C libraries do (MAXNS of resolv.conf(5)) and Docker does.
+const MOST_SERVERS: usize = 3;
 
 /// For how long an answer about a name of ours may be remembered, in seconds, as with Docker.
 const TTL: u32 = 600;

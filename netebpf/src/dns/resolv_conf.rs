@@ -3,16 +3,13 @@
 //! **Invariant**: pure. What is written is one file that every resolver library reads alike, and its first
 //! line says whose it is.
 
-use super::RESOLVER;
+use super::{MOST_SERVERS, RESOLVER};
 use crate::model::DnsChoice;
 use std::{
     ffi::CString,
     fmt::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
 };
-
-/// How many resolvers of a file are asked; C libraries ask three.
-const MOST_SERVERS: usize = 8;
 
 /// What a file says.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -9,6 +9,7 @@ use super::{
     Upstreams,
     asker::{Asker, FORWARDS},
     files::{self, Files},
+    memory::{self, Memory},
     names,
     names::View,
     resolv_conf::ResolvConf,
@@ -42,6 +43,7 @@ pub(crate) struct Serving {
     told: BTreeSet<String>,
     forwards: usize,
     all_forwards: Arc<Semaphore>,
+    memory: Arc<Semaphore>,
 }
 
 /// The resolver of one endpoint.
@@ -81,6 +83,7 @@ impl Serving {
             told: BTreeSet::new(),
             forwards: FORWARDS.min(all / 2),
             all_forwards: Arc::new(Semaphore::new(all)),
+            memory: memory::of_all(),
         }
     }
 
@@ -196,6 +199,7 @@ impl Serving {
             Arc::clone(&self.upstreams),
             self.forwards,
             Arc::clone(&self.all_forwards),
+            Memory::new(Arc::clone(&self.memory)),
         );
         let asker = Arc::new(asker);
         let tasks = [

@@ -3,7 +3,7 @@
 //! **Invariant**: a connection is a task of its own, and there are at most so many; one that says nothing,
 //! or does not read its answers, ends. Several questions on one connection do not wait for one another.
 
-use super::{answer::Transport, asker::Asker, question};
+use super::{answer::Transport, asker::Asker, memory::Answer, question};
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -44,7 +44,7 @@ pub(super) async fn serve(listener: TcpListener, asker: Arc<Asker>) {
 async fn converse(mut stream: TcpStream, asker: &Arc<Asker>) -> io::Result<()> {
     let mut read = Vec::new();
     let mut out = Vec::new();
-    let mut forwards: JoinSet<Option<Vec<u8>>> = JoinSet::new();
+    let mut forwards: JoinSet<Option<Answer>> = JoinSet::new();
     let mut open = true;
     while open || !forwards.is_empty() {
         tokio::select! {
@@ -56,7 +56,7 @@ async fn converse(mut stream: TcpStream, asker: &Arc<Asker>) -> io::Result<()> {
             },
             Some(done) = forwards.join_next() => {
                 if let Ok(Some(answer)) = done {
-                    send(&mut stream, &answer).await?;
+                    send(&mut stream, &answer.bytes).await?;
                 }
                 continue;
             }

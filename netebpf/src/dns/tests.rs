@@ -331,6 +331,12 @@ fn resolv_conf_is_the_hosts_through_us() {
         loopback.of_the_host("# mark", &none, true).as_deref(),
         Some("# mark\nnameserver 127.0.0.53\n")
     );
+    let many: String = (1..=5).map(|n| format!("nameserver 192.0.2.{n}\n")).collect();
+    let asked = ResolvConf::parse(&many).servers;
+    assert_eq!(
+        asked.iter().map(|server| server.ip().to_string()).collect::<Vec<_>>(),
+        ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+    );
     let empty = ResolvConf::parse("");
     assert_eq!(empty.servers, ["127.0.0.1:53".parse().expect("an address")]);
 }

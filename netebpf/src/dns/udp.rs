@@ -7,6 +7,7 @@
 use super::{
     answer::{LARGEST_DATAGRAM, Transport},
     asker::Asker,
+    memory::Answer,
 };
 use std::{io::ErrorKind, net::SocketAddr, sync::Arc};
 use tokio::{
@@ -17,7 +18,7 @@ use tokio::{
 /// After how many queries others have a turn.
 const BATCH: usize = 64;
 
-type Forwards = JoinSet<(Option<Vec<u8>>, SocketAddr)>;
+type Forwards = JoinSet<(Option<Answer>, SocketAddr)>;
 
 /// Serves a socket for ever.
 pub(super) async fn serve(socket: UdpSocket, asker: Arc<Asker>) {
@@ -33,7 +34,7 @@ pub(super) async fn serve(socket: UdpSocket, asker: Arc<Asker>) {
             },
             Some(done) = forwards.join_next() => {
                 if let Ok((Some(answer), from)) = done {
-                    send(&socket, &answer, from);
+                    send(&socket, &answer.bytes, from);
                 }
                 continue;
             }

@@ -187,7 +187,8 @@ pub struct Asked {
 }
 
 /// A resolver of the outside, at port 53 of a namespace. `nx…` does not exist, `fail…` fails, `silent…` is never
-/// answered, `forged…` is answered wrongly at first, `big…` does not fit a datagram; every other name has the addresses that it was started with.
+/// answered, `forged…` is answered wrongly at first, `big…` does not fit a datagram, `long…` is sent in one that is
+/// longer than anybody asks for; every other name has the addresses that it was started with.
 #[derive(Debug)]
 pub struct Upstream {
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -287,9 +288,10 @@ fn answers(
         answer.metadata.response_code = ResponseCode::NXDomain;
     } else if name.starts_with("fail") {
         answer.metadata.response_code = ResponseCode::ServFail;
-    } else if name.starts_with("big") {
-        answer.metadata.truncation = !tcp;
-        let words = (0..if tcp { 100 } else { 0 }).map(|n| format!("{n:0100}"));
+    } else if name.starts_with("big") || name.starts_with("long") {
+        let whole = tcp || name.starts_with("long");
+        answer.metadata.truncation = !whole;
+        let words = (0..if whole { 100 } else { 0 }).map(|n| format!("{n:0100}"));
         words.for_each(|word| add(&mut answer, RData::TXT(TXT::new(vec![word]))));
     } else if kind == RecordType::A {
         add(&mut answer, RData::A(A(v4)));
