@@ -29,6 +29,9 @@ netebpf_tests::tests![
     the_default_network,
     resolv_conf,
     resolv_conf_of_others_stays,
+    resolv_conf_of_a_running_command,
+    resolv_conf_that_is_no_file,
+    resolv_conf_half_written,
     a_daemon_that_is_killed,
     nonsense,
     too_many_connections,
@@ -485,6 +488,116 @@ fn resolv_conf_of_others_stays() {
     assert_eq!(lab.endpoint("c1").resolve("c2", "A").ok(), ["10.10.0.12"]);
     lab.run("down").ok();
     assert_eq!(lab.read_etc_file(&file).as_deref(), Some(text));
+}
+
+/// The host's file is replaced while commands run, as systemd-resolved and NetworkManager do: theirs stays what it is.
+fn resolv_conf_of_a_running_command() {
+    let lab = lab_with_resolv_conf(&[SERVER.of(Family::V4)]);
+    let seen = ["service", "run", "exec"].map(|name| lab.file(name, ""));
+    let show = seen.each_ref().map(|path| {
+        let path = path.to_str().expect("plain");
+        format!(
+            "while sleep 0.05; do cat /etc/resolv.conf > {path}.new; mv {path}.new {path}; done"
+        )
+    });
+    lab.up_again(&topology().command("c2", &["sh", "-c", &show[0]]), &[]).ok();
+    let _run = lab.start(&["run", "--rm", "--network", "front", "--", "sh", "-c", &show[1]]);
+    let _exec = lab.start(&["exec", "c1", "--", "sh", "-c", &show[2]]);
+    let all_see = |domain: &str| {
+        let expected = [
+            "nameserver 127.0.0.11".to_owned(),
+            format!("search {domain}"),
+            "options ndots:0".to_owned(),
+        ];
+        for path in &seen {
+            eventually(&format!("{} to see {domain}", path.display()), || {
+                let text = std::fs::read_to_string(path).unwrap_or_default();
+                text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>() == expected
+            });
+        }
+    };
+    let text = |domain: &str| format!("nameserver 198.51.100.9\nsearch {domain}\n");
+    lab.etc_file("resolv.conf", &text("first.example"));
+    all_see("first.example");
+    let replace = |with: &str| lab.tool_with_etc("mv", &["-T", with, "/etc/resolv.conf"]).ok();
+    for domain in ["second.example", "third.example"] {
+        lab.etc_file("resolv.conf.new", &text(domain));
+        replace("/etc/resolv.conf.new");
+        all_see(domain);
+    }
+    // A link to a file in its place, which is replaced; and then a file again.
+    lab.etc_file("run/stub", &text("link.example"));
+    lab.tool_with_etc("ln", &["-s", "run/stub", "/etc/link"]).ok();
+    replace("/etc/link");
+    all_see("link.example");
+    lab.etc_file("run/new", &text("linked.example"));
+    lab.tool_with_etc("mv", &["/etc/run/new", "/etc/run/stub"]).ok();
+    all_see("linked.example");
+    lab.etc_file("resolv.conf.new", &text("file.example"));
+    replace("/etc/resolv.conf.new");
+    all_see("file.example");
+    // While nobody keeps the service's.
+    lab.kill_daemon();
+    lab.etc_file("resolv.conf.new", &text("last.example"));
+    replace("/etc/resolv.conf.new");
+    lab.run("ps").ok();
+    all_see("last.example");
+}
+
+/// A link, a pipe or a directory in the place of a file: named, left alone, and nobody waits for it.
+fn resolv_conf_that_is_no_file() {
+    let lab = lab_with_resolv_conf(&[SERVER.of(Family::V4)]);
+    let ours = format!("# netebpf:{}:\n", lab.instance());
+    lab.etc_file("elsewhere", &ours);
+    let place = |name: &str| format!("/etc/netns/{}.{name}/resolv.conf", lab.instance());
+    for name in ["c1", "c2"] {
+        lab.etc_file(&format!("netns/{}.{name}/hosts", lab.instance()), "");
+    }
+    lab.tool_with_etc("ln", &["-s", "/etc/elsewhere", &place("c1")]).ok();
+    lab.tool_with_etc("mkfifo", &[&place("c2")]).ok();
+    lab.tool_with_etc("mkdir", &["-p", &place("d1")]).ok();
+    let said = lab.up_again(&topology(), &[]).ok();
+    for name in ["c1", "c2", "d1"] {
+        let line = said.lines().find(|line| line.contains(&place(name)));
+        assert!(line.is_some_and(|line| line.contains("no regular file")), "{name}: {said}");
+    }
+    assert_eq!(lab.read_etc_file("elsewhere"), Some(ours));
+    assert_eq!(lab.endpoint("c1").resolve("c2", "A").ok(), ["10.10.0.12"]);
+    lab.run("down").ok();
+    // What was there stays, and what was made for us is gone.
+    let left = lab.tool_with_etc("sh", &["-c", "cd /etc/netns; find . -type d | sort"]).ok();
+    let of = |name: &str| format!("./{}.{name}\n", lab.instance());
+    let d1 = format!("{}{}resolv.conf\n", of("d1"), of("d1").trim_end().to_owned() + "/");
+    assert_eq!(left, format!(".\n{}{}{d1}", of("c1"), of("c2")));
+}
+
+/// What was begun is ended; a directory that somebody made stays, one that was made for us goes.
+fn resolv_conf_half_written() {
+    let lab = lab_with_resolv_conf(&[SERVER.of(Family::V4)]);
+    let file = |name: &str| format!("netns/{}.{name}/resolv.conf", lab.instance());
+    lab.etc_file(&file("c1"), "");
+    lab.etc_file(&file("c2"), "# netebpf:");
+    // Of a daemon that was killed while it made one.
+    lab.etc_file(&format!("netns/.netebpf.{}./resolv.conf", lab.instance()), "# net");
+    lab.up_again(&topology(), &[]).ok();
+    for name in ["c1", "c2", "d1"] {
+        let text = lab.read_etc_file(&file(name)).expect("a file");
+        assert!(
+            text.contains("nameserver 127.0.0.11\n") && text.starts_with("# netebpf:"),
+            "{text}"
+        );
+    }
+    lab.run("down").ok();
+    let left = lab.tool_with_etc("sh", &["-c", "cd /etc/netns; find . | sort"]).ok();
+    let of = |name: &str| format!("./{}.{name}\n", lab.instance());
+    assert_eq!(left, format!(".\n{}{}", of("c1"), of("c2")), "the directories of others");
+    // Where there was none, none stays.
+    lab.tool_with_etc("sh", &["-c", "rmdir /etc/netns/*; rmdir /etc/netns"]).ok();
+    lab.up_again(&topology(), &[]).ok();
+    assert!(lab.read_etc_file(&file("c1")).is_some());
+    lab.run("down").ok();
+    let left = lab.tool_with_etc("ls", &["-A", "/etc"]).ok();
+    assert!(!left.contains("netns"), "{left}");
 }
 
 fn a_daemon_that_is_killed() {

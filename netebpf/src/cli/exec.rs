@@ -45,6 +45,6 @@ impl Exec {
         };
         let signals = Signals::catch()?;
         let child = foreground::start(&launch, self.interactive || self.tty)?;
-        foreground::wait(child, signals).await
+        foreground::wait(child, signals, &view.etc).await
     }
 }

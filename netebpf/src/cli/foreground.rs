@@ -2,9 +2,9 @@
 //! exit code are ours.
 
 use super::CliError;
-use crate::daemon::Launch;
+use crate::daemon::{Launch, keep};
 use rustix::process::{Pid, Signal, kill_process};
-use std::{io, os::unix::process::ExitStatusExt as _, process::ExitStatus};
+use std::{io, os::unix::process::ExitStatusExt as _, path::PathBuf, process::ExitStatus};
 use tokio::{
     process::{Child, Command},
     signal::unix::{SignalKind, signal},
@@ -55,9 +55,15 @@ pub(super) fn start(launch: &Launch<'_>, stdin: bool) -> Result<Child, CliError>
     command.spawn().map_err(|error| launch.explain(error).into())
 }
 
-/// Waits for its end, and passes signals on. Answers with its exit code, 128 and the number for a
-/// signal.
-pub(super) async fn wait(mut child: Child, mut signals: Signals) -> Result<u8, CliError> {
+/// Waits for its end, passes signals on, and keeps what it sees in /etc. Answers with its exit code, 128 and the
+/// number for a signal.
+pub(super) async fn wait(
+    mut child: Child,
+    mut signals: Signals,
+    etc: &[PathBuf],
+) -> Result<u8, CliError> {
+    let kept = keep(child.id().unwrap_or_default(), etc);
+    tokio::pin!(kept);
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
     loop {
         tokio::select! {
@@ -68,6 +74,7 @@ pub(super) async fn wait(mut child: Child, mut signals: Signals) -> Result<u8, C
                     let _ = kill_process(pid, signal);
                 }
             }
+            () = &mut kept => {}
         }
     }
 }

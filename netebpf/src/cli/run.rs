@@ -90,7 +90,7 @@ impl Run {
         if let Err(error) = context.client.post::<Changes>(path::ENDPOINTS_PROCESS, &report).await {
             eprintln!("netebpf: {error}");
         }
-        let code = foreground::wait(child, signals).await?;
+        let code = foreground::wait(child, signals, &view.etc).await?;
         report.exit = Some(code.into());
         tell_end(context, &report).await;
         Ok(code)

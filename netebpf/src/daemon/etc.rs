@@ -1,17 +1,38 @@
 //! Files of `/etc` that a command of an endpoint sees instead of the host's, as with `ip netns exec`.
 //!
 //! **Invariant**: they are mounted in a mount namespace that is the command's alone; what is mounted there
-//! later is seen nowhere else, and what the host mounts later is seen there.
+//! later is seen nowhere else, and what the host mounts later is seen there. A file of the host's that is replaced
+//! by renaming another one takes every mount on it along (Linux does so since 3.18, 8ed936b5671b), and a link that
+//! leads elsewhere leaves it behind: so whoever waits for the command to end keeps its files in their places, see
+//! [`keep`].
 
 use rustix::{
-    mount::{MountPropagationFlags, mount_bind, mount_change},
-    thread::{UnshareFlags, unshare_unsafe},
+    fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, openat2, statx},
+    mount::{
+        MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_bind, mount_change, move_mount,
+        open_tree,
+    },
+    thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
 };
 use std::{
     ffi::CString,
     fs, io,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
     path::{Path, PathBuf},
+    time::Duration,
 };
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::sleep,
+};
+
+/// How often it is looked whether a path leads elsewhere: mounts that go are told.
+const LOOK: Duration = Duration::from_secs(2);
+/// The same while there is nothing to mount on.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What is mounted over what.
 #[derive(Debug, Default)]
@@ -22,9 +43,8 @@ impl Etc {
     /// have is left out, as nothing can be mounted over it.
     pub(super) fn of(directories: &[PathBuf]) -> Self {
         let mut mounts = Vec::new();
-        for entry in directories.iter().flat_map(fs::read_dir).flatten().flatten() {
-            let target = Path::new("/etc").join(entry.file_name());
-            let paths = [entry.path(), target.clone()];
+        for (from, target) in files(directories) {
+            let paths = [from, target.clone()];
             let [Ok(from), Ok(to)] =
                 paths.map(|p| CString::new(p.into_os_string().into_encoded_bytes()))
             else {
@@ -53,5 +73,115 @@ impl Etc {
             let _ = mount_bind(from, to);
         }
         Ok(())
+    }
+}
+
+/// What belongs over what: of two files of one name the later one.
+fn files(directories: &[PathBuf]) -> Vec<(PathBuf, PathBuf)> {
+    let entries = directories.iter().flat_map(fs::read_dir).flatten().flatten();
+    let mut files: Vec<(PathBuf, PathBuf)> = Vec::new();
+    for entry in entries {
+        let target = Path::new("/etc").join(entry.file_name());
+        files.retain(|(_, earlier)| *earlier != target);
+        files.push((entry.path(), target));
+    }
+    files
+}
+
+/// Keeps the files of some directories where a command that runs has them, for as long as this is polled. What it
+/// mounted there itself stays.
+pub(crate) async fn keep(pid: u32, directories: &[PathBuf]) {
+    let Some(command) = Mounts::of(pid) else { return std::future::pending().await };
+    loop {
+        let wait = if command.restore(directories) { LOOK } else { LOOK_AGAIN };
+        tokio::select! {
+            () = command.changed() => {}
+            () = sleep(wait) => {}
+        }
+    }
+}
+
+/// The mounts of a command.
+struct Mounts {
+    namespace: OwnedFd,
+    root: OwnedFd,
+    /// It is ready when they change.
+    list: Option<AsyncFd<fs::File>>,
+}
+
+impl Mounts {
+    /// None where they are nobody's but ours, or of a tree of files that is another one: a container's.
+    fn of(pid: u32) -> Option<Self> {
+        let of_process = |what: &str| PathBuf::from(format!("/proc/{pid}/{what}"));
+        let same = |one: &Path, other: &Path| {
+            let [one, other] = [one, other].map(|path| fs::metadata(path).ok());
+            Some((one.as_ref()?.dev(), one?.ino()) == (other.as_ref()?.dev(), other?.ino()))
+        };
+        let namespace = of_process("ns/mnt");
+        if same(&namespace, Path::new("/proc/self/ns/mnt"))?
+            || !same(&of_process("root"), Path::new("/"))?
+        {
+            return None;
+        }
+        let open =
+            |path: &Path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
+        let list = fs::File::open(of_process("mountinfo")).ok()?;
+        Some(Self {
+            namespace: open(&namespace, OFlags::RDONLY).ok()?,
+            root: open(&of_process("root"), OFlags::PATH | OFlags::DIRECTORY).ok()?,
+            // SAFETY: an owned descriptor is the same one as long as it lives.
+            list: unsafe { AsyncFd::register_with_interest(list, Interest::PRIORITY) }.ok(),
+        })
+    }
+
+    async fn changed(&self) {
+        let Some(list) = &self.list else { return std::future::pending().await };
+        match list.ready(Interest::PRIORITY).await {
+            Ok(mut ready) => ready.clear_ready(),
+            // The runtime is going down.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Whether all is in its place now.
+    fn restore(&self, directories: &[PathBuf]) -> bool {
+        let lost = files(directories).into_iter().filter(|(from, to)| self.lacks(from, to));
+        let restored = lost.map(|(from, to)| match self.mount(&from, &to) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!("{}: {error}", to.display());
+                false
+            }
+        });
+        restored.fold(true, |all, one| all && one)
+    }
+
+    /// Whether a file is not in its place, and nothing else that was mounted.
+    fn lacks(&self, from: &Path, to: &Path) -> bool {
+        let Ok(wanted) = fs::metadata(from) else { return false };
+        let (flags, resolve) = (OFlags::PATH | OFlags::CLOEXEC, ResolveFlags::IN_ROOT);
+        let Ok(there) = openat2(&self.root, to, flags, Mode::empty(), resolve) else { return true };
+        let mask = StatxFlags::INO;
+        let Ok(there) = statx(&there, "", AtFlags::EMPTY_PATH, mask) else { return true };
+        let device = rustix::fs::makedev(there.stx_dev_major, there.stx_dev_minor);
+        (device, there.stx_ino) != (wanted.dev(), wanted.ino())
+            && !there.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+    }
+
+    /// Mounts a file of ours over what is in its place there.
+    fn mount(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let file = open_tree(CWD, from, flags)?;
+        let mount = || {
+            // SAFETY: this thread ends here; what it shares with others but its directory stays shared.
+            unsafe { unshare_unsafe(UnshareFlags::FS) }?;
+            move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
+            let flags =
+                MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
+            Ok(move_mount(&file, "", CWD, to, flags)?)
+        };
+        // No thread of the runtime ever leaves its namespaces.
+        std::thread::scope(|scope| scope.spawn(mount).join())
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that mounts panicked")))
     }
 }

@@ -23,6 +23,7 @@ mod sockets;
 
 pub use background::{Announcer, StartError, Started, log_file, start};
 pub use error::Error;
+pub(crate) use etc::keep;
 pub(crate) use logs::beginning as log_beginning;
 pub use lookup::{Kind, LookupError, find};
 pub use ports::PortError;

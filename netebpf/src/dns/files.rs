@@ -1,29 +1,26 @@
 //! `/etc/netns/NAME/resolv.conf`, which `ip netns exec` shows a program as /etc/resolv.conf, and so do `run`,
 //! `exec` and `command:`.
 //!
-//! **Invariant**: only a file whose first line says that this instance made it is ever changed or removed.
-//! It is changed in place, so that whoever has it mounted sees the change.
+//! **Invariant**: what is desired is compared with what was written, and only what differs is written, by
+//! [`place`]; nothing is removed but what this instance wrote.
 
+use super::place;
 use crate::{
     model::{Desired, Endpoint, Namespace},
     state::Instance,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
 /// Where iproute2 looks.
-const ETC_NETNS: &str = "/etc/netns";
+pub(super) const ETC_NETNS: &str = "/etc/netns";
 /// Where namespaces have the names that it looks for.
 const RUN_NETNS: [&str; 2] = ["/run/netns", "/var/run/netns"];
-/// How often a file is tried to be made.
-const ATTEMPTS: u32 = 10;
 /// The file.
-const NAME: &str = "resolv.conf";
+pub(super) const NAME: &str = "resolv.conf";
 
 /// The directories whose files a command of an endpoint sees in /etc; of two of one name the later one's.
 /// In a namespace that is not ours nobody but its owner writes to /etc/netns.
@@ -61,7 +58,7 @@ fn owner<'a>(desired: &'a Desired, endpoint: &'a Endpoint) -> Option<&'a Endpoin
 }
 
 /// Where the files for namespaces of others are.
-fn own_directory(instance: &Instance) -> PathBuf {
+pub(super) fn own_directory(instance: &Instance) -> PathBuf {
     instance.run_dir().join("etc")
 }
 
@@ -87,8 +84,8 @@ pub(super) fn mark(instance: &Instance, endpoint: &Endpoint) -> String {
 #[derive(Debug)]
 pub(super) struct Files {
     instance: Instance,
-    /// Those that are there; nothing before it was looked for them.
-    written: Option<BTreeSet<PathBuf>>,
+    /// Those that are there, and what they were given; nothing before it was looked for them.
+    written: Option<BTreeMap<PathBuf, Option<String>>>,
 }
 
 impl Files {
@@ -96,30 +93,38 @@ impl Files {
         Self { instance, written: None }
     }
 
-    /// Writes what is wanted, and removes what is not. Answers with what could not be done, by file.
+    /// Writes what is wanted, and removes what is not; what was written before is not looked at again. Answers with
+    /// what could not be done, by file.
     pub(super) fn sync(&mut self, wanted: &BTreeMap<PathBuf, String>) -> Vec<(PathBuf, String)> {
         let mut problems = Vec::new();
-        let written = self.written.take().unwrap_or_else(|| found(&self.instance));
-        let mut now = BTreeSet::new();
-        for path in written {
-            if wanted.contains_key(&path) {
-                now.insert(path);
-            } else if let Err(error) = remove(&self.instance, &path) {
-                problems.push((path.clone(), format!("cannot be removed: {error}")));
-                now.insert(path);
+        let mut written = self.written.take().unwrap_or_else(|| {
+            found(&self.instance).into_iter().map(|path| (path, None)).collect()
+        });
+        written.retain(|path, _| {
+            let stays = wanted.contains_key(path);
+            match (stays, (!stays).then(|| place::remove(&self.instance, path))) {
+                (_, Some(Err(error))) => {
+                    problems.push((path.clone(), format!("cannot be removed: {error}")));
+                    true
+                }
+                _ => stays,
             }
-        }
+        });
         for (path, text) in wanted {
-            match write(&self.instance, path, text) {
-                Ok(true) => drop(now.insert(path.clone())),
+            if written.get(path).is_some_and(|written| written.as_ref() == Some(text)) {
+                continue;
+            }
+            match place::write(&self.instance, path, text) {
+                Ok(true) => drop(written.insert(path.clone(), Some(text.clone()))),
                 Ok(false) => {
                     let why = "is there already and not ours: it stays as it is";
                     problems.push((path.clone(), why.to_owned()));
+                    written.remove(path);
                 }
                 Err(error) => problems.push((path.clone(), format!("cannot be written: {error}"))),
             }
         }
-        self.written = Some(now);
+        self.written = Some(written);
         problems
     }
 
@@ -133,7 +138,7 @@ impl Files {
         if let Some(written) = &mut self.written {
             written.remove(path);
         }
-        remove(&self.instance, path)
+        place::remove(&self.instance, path)
     }
 }
 
@@ -141,62 +146,8 @@ impl Files {
 fn found(instance: &Instance) -> BTreeSet<PathBuf> {
     let directories = [PathBuf::from(ETC_NETNS), own_directory(instance)];
     let entries = directories.iter().flat_map(fs::read_dir).flatten().flatten();
+    // By a link one file would be found twice.
+    let entries = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     let files = entries.map(|entry| entry.path().join(NAME));
-    files.filter(|path| matches!(is_ours(instance, path), Ok(Some(true)))).collect()
-}
-
-/// Whether a file begins with our mark; none where there is no file.
-fn is_ours(instance: &Instance, path: &Path) -> io::Result<Option<bool>> {
-    let mark = format!("# {}", instance.mark());
-    let mut beginning = Vec::new();
-    match fs::File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?.take(mark.len() as u64).read_to_end(&mut beginning)?,
-    };
-    Ok(Some(beginning == mark.as_bytes()))
-}
-
-/// Writes a file; `false` where somebody else's is in its place.
-fn write(instance: &Instance, path: &Path, text: &str) -> io::Result<bool> {
-    match is_ours(instance, path)? {
-        Some(false) => return Ok(false),
-        Some(true) if fs::read(path)? == text.as_bytes() => return Ok(true),
-        Some(true) => {}
-        None => {}
-    }
-    let mut file = open(path)?;
-    // Everybody's programs read it, whatever the daemon was started with.
-    file.set_permissions(fs::Permissions::from_mode(0o644))?;
-    file.write_all(text.as_bytes())?;
-    file.set_len(text.len() as u64)?;
-    Ok(true)
-}
-
-/// Opens a file, and makes it and its directories where they are not there. Another instance may just
-/// remove a directory that has become empty.
-fn open(path: &Path) -> io::Result<fs::File> {
-    let mut options = fs::File::options();
-    options.write(true).create(true).truncate(false).mode(0o644);
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    for _ in 0..ATTEMPTS {
-        match fs::create_dir_all(directory).and_then(|()| options.open(path)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            opened => return opened,
-        }
-    }
-    options.open(path)
-}
-
-/// Removes a file of ours, and its directories where nothing else is in them.
-fn remove(instance: &Instance, path: &Path) -> io::Result<()> {
-    if is_ours(instance, path)? != Some(true) {
-        return Ok(());
-    }
-    fs::remove_file(path)?;
-    for directory in path.ancestors().skip(1).take(2) {
-        if fs::remove_dir(directory).is_err() {
-            break;
-        }
-    }
-    Ok(())
+    files.filter(|path| place::is_ours(instance, path)).collect()
 }

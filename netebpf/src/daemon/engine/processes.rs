@@ -4,19 +4,20 @@ use super::Engine;
 use crate::{
     daemon::{
         Error,
+        etc::keep,
         process::{self, Launch, Watched, boot_id, describe, now},
     },
     dns,
     kernel::netns,
     model::{Desired, Endpoint, Namespace, Origin},
     observe::Event,
-    state::{Exit, Process, save_runtime},
+    state::{Exit, Instance, Process, save_runtime},
 };
 use futures_util::future::join_all;
 use std::{
     collections::{BTreeMap, BTreeSet},
     os::unix::fs::MetadataExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 use tokio::sync::mpsc;
@@ -40,13 +41,16 @@ impl Watches {
         Self { live: BTreeMap::new(), exited }
     }
 
-    /// Watches a process; `false` when it has ended already.
-    fn watch(&mut self, endpoint: &str, process: &Process) -> bool {
+    /// Watches a process that sees the files of `etc` in its /etc; `false` when it has ended already.
+    fn watch(&mut self, endpoint: &str, process: &Process, etc: Vec<PathBuf>) -> bool {
         let Some(watched) = Watched::find(process).map(Arc::new) else { return false };
         self.live.insert(endpoint.to_owned(), Arc::clone(&watched));
         let (exited, endpoint, pid) = (self.exited.clone(), endpoint.to_owned(), process.pid);
         tokio::spawn(async move {
-            let exit = watched.wait().await;
+            let exit = tokio::select! {
+                exit = watched.wait() => exit,
+                () = keep(pid, &etc) => return,
+            };
             // Nobody listens when the daemon is going down.
             let _ = exited.send(Exited { endpoint, pid, exit });
         });
@@ -115,8 +119,10 @@ impl Engine {
     /// Takes over what an earlier daemon started, and starts what a reboot ended. Answers with what
     /// does not start.
     pub(super) async fn adopt(&mut self) -> Result<Vec<String>, Error> {
+        let desired = &self.state.desired;
         for (name, process) in &mut self.state.runtime.processes {
-            if process.exit.is_none() && !self.watches.watch(name, process) {
+            let etc = etc_of(&self.instance, desired, name, process);
+            if process.exit.is_none() && !self.watches.watch(name, process, etc) {
                 process.exit = Some(Exit { code: None, at: now() });
                 tracing::info!("endpoint {name:?}: its process {} is gone", process.pid);
             }
@@ -211,7 +217,8 @@ impl Engine {
         {
             self.events.tell(Event::of_endpoint(endpoint, "start", &[]));
         }
-        if !self.watches.watch(name, &process) {
+        let etc = etc_of(&self.instance, &self.state.desired, name, &process);
+        if !self.watches.watch(name, &process, etc) {
             self.watches.tell_end(name, process.pid, Exit { code: None, at: now() });
         }
         self.state.runtime.processes.insert(name.to_owned(), process);
@@ -341,13 +348,21 @@ impl Engine {
             .map_err(|source| Error::Service { endpoint: name.clone(), source })?;
         let process = describe(pid, endpoint);
         changes.push(format!("endpoint {name}: {} started (process {pid})", service.command[0]));
-        self.watches.watch(name, &process);
+        let etc = etc_of(&self.instance, &self.state.desired, name, &process);
+        self.watches.watch(name, &process, etc);
         self.events.tell(Event::of_endpoint(endpoint, "start", &[]));
         self.state.runtime.processes.insert(name.clone(), process);
         // At once: what no record speaks of would be started a second time.
         save_runtime(&self.instance, &self.state)?;
         Ok(changes)
     }
+}
+
+/// What an endpoint's process sees in its /etc, where that is for us to keep: a foreground `run` keeps it itself.
+fn etc_of(instance: &Instance, desired: &Desired, name: &str, process: &Process) -> Vec<PathBuf> {
+    let endpoint = desired.endpoints.get(name);
+    let ours = endpoint.filter(|endpoint| endpoint.service.is_some() && !process.caller);
+    ours.map_or_else(Vec::new, |endpoint| dns::etc_directories(instance, desired, endpoint))
 }
 
 /// Whether another intent has the endpoint with the same process in the same namespace.
