@@ -146,14 +146,14 @@ impl Mounts {
     /// Whether all is in its place now.
     fn restore(&self, directories: &[PathBuf]) -> bool {
         let lost = files(directories).into_iter().filter(|(from, to)| self.lacks(from, to));
-        let restored = lost.map(|(from, to)| match self.mount(&from, &to) {
-            Ok(()) => true,
-            Err(error) => {
+        let mut all = true;
+        for (from, to) in lost {
+            if let Err(error) = self.mount(&from, &to) {
                 tracing::debug!("{}: {error}", to.display());
-                false
+                all = false;
             }
-        });
-        restored.fold(true, |all, one| all && one)
+        }
+        all
     }
 
     /// Whether a file is not in its place, and nothing else that was mounted.

@@ -6,7 +6,7 @@
 use super::{
     TTL,
     names::{Forward, View},
-    question::{self, HEADER, Question, Refusal},
+    question::{self, HEADER, LONGEST_NAME, Question, Refusal},
 };
 use hickory_proto::{
     op::ResponseCode,
@@ -68,26 +68,25 @@ pub fn answer(
         writer.finish(ResponseCode::NotImp, false);
         return Outcome::Answer;
     }
-    let key = question::key(&question.name);
-    let found = view.find(&key);
-    if !found.is_empty() {
-        let (v4, v6) = (question.wants(RecordType::A), question.wants(RecordType::AAAA));
-        let v4 = found.iter().flat_map(|piece| &piece.v4).filter(|_| v4).copied();
-        let v6 = found.iter().flat_map(|piece| &piece.v6).filter(|_| v6).copied();
-        writer.addresses(v4.map(IpAddr::from).chain(v6.map(IpAddr::from)), turn);
+    let mut space = [0; LONGEST_NAME];
+    let key = question.key(&mut space);
+    let (v4, v6) = (question.wants(RecordType::A), question.wants(RecordType::AAAA));
+    if let Some(found) = view.find(key, v4, v6) {
+        writer.addresses(&found, turn);
         writer.finish(ResponseCode::NoError, true);
         return Outcome::Answer;
     }
-    match reversed(&question, &key) {
-        Some(address) if view.name_of(address).is_some() => {
-            if let Some(name) = view.name_of(address).filter(|_| question.wants(RecordType::PTR)) {
-                writer.record(RecordType::PTR, name);
+    let reversed = reversed(&question, key);
+    match reversed.map(|address| (address, view.name_of(address))) {
+        Some((_, Some(name))) => {
+            if question.wants(RecordType::PTR) {
+                writer.record(RecordType::PTR, &name);
             }
             writer.finish(ResponseCode::NoError, true);
             Outcome::Answer
         }
         // Nobody outside could know, and nobody outside has to know that somebody asks.
-        Some(address) if view.is_ours(address) => {
+        Some((address, None)) if view.is_ours(address) => {
             writer.finish(ResponseCode::NXDomain, true);
             Outcome::Answer
         }
@@ -163,10 +162,10 @@ impl<'q, 'o> Writer<'q, 'o> {
     }
 
     /// Records of addresses, beginning with another one each turn.
-    fn addresses(&mut self, all: impl Iterator<Item = IpAddr> + Clone, turn: u32) {
-        let count = all.clone().count();
-        let first = usize::try_from(turn).unwrap_or_default().checked_rem(count).unwrap_or(0);
-        for address in all.cycle().skip(first).take(count) {
+    fn addresses(&mut self, all: &[IpAddr], turn: u32) {
+        let first = usize::try_from(turn).unwrap_or_default().checked_rem(all.len()).unwrap_or(0);
+        let (later, sooner) = all.split_at(first);
+        for address in sooner.iter().chain(later) {
             match address {
                 IpAddr::V4(v4) => self.record(RecordType::A, &v4.octets()),
                 IpAddr::V6(v6) => self.record(RecordType::AAAA, &v6.octets()),

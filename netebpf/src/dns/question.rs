@@ -13,6 +13,9 @@ use hickory_proto::{
 /// A name as it stands in a message, without compression, in lower case.
 pub(super) type Key = Box<[u8]>;
 
+/// The length of the longest name (RFC 1035 §2.3.4).
+pub(super) const LONGEST_NAME: usize = 255;
+
 /// The header's length.
 pub(super) const HEADER: usize = 12;
 
@@ -67,7 +70,8 @@ pub(super) fn read(message: &[u8]) -> Result<Question<'_>, Refusal> {
     let query = Query::read(&mut decoder).map_err(|_| malformed())?;
     let raw = &message[HEADER..decoder.index()];
     // A name that points elsewhere would mean something else in an answer.
-    if wire(&query.name).count() + 4 != raw.len() {
+    let length = query.name.iter().map(|label| 1 + label.len()).sum::<usize>() + 1;
+    if length + 4 != raw.len() || length > LONGEST_NAME {
         return Err(malformed());
     }
     let mut edns = None;
@@ -81,6 +85,18 @@ pub(super) fn read(message: &[u8]) -> Result<Question<'_>, Refusal> {
     }
     let Query { name, query_type: kind, query_class: class, .. } = query;
     Ok(Question { header, name, kind, class, raw, edns })
+}
+
+impl Question<'_> {
+    /// The name as the tables have it: it stands so in the question, but for the case.
+    pub(super) fn key<'k>(&self, space: &'k mut [u8; LONGEST_NAME]) -> &'k [u8] {
+        // The type and the class are behind it; reading has checked its length.
+        let name = self.raw.get(..self.raw.len().saturating_sub(4)).unwrap_or_default();
+        let key = space.get_mut(..name.len()).unwrap_or_default();
+        key.copy_from_slice(name);
+        key.make_ascii_lowercase();
+        key
+    }
 }
 
 /// Whether a message is the answer to a question that was sent with this identifier.

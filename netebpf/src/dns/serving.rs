@@ -3,23 +3,24 @@
 //! **Invariant**: when [`Serving::serve`] returns, each endpoint sees what is desired, every resolver of an
 //! endpoint or a namespace that is gone is closed, and each is where calls arrive: at a port to which they are
 //! led, or at port 53 while nothing leads them. An endpoint whose resolver cannot be has all else, and the reason
-//! is told once.
+//! is told once. Who did not change is not looked at, but for where its resolver is: the time that a change takes
+//! is its own.
 
 use super::{
     Upstreams,
     asker::{Asker, FORWARDS},
     files::{self, Files},
     memory::{self, Memory},
-    names,
-    names::View,
+    names::{self, Names, View},
     resolv_conf::ResolvConf,
+    served::{Changes, Served},
     sockets::{self, At, SocketError, Sockets},
     tcp,
     threads::Threads,
     udp,
 };
 use crate::{
-    kernel::{Kernel, netns},
+    kernel::{Kernel, NetnsError},
     model::{Desired, Endpoint, Id},
     state::Instance,
 };
@@ -27,7 +28,8 @@ use netebpf_common::abi::ResolverPorts;
 use rustix::process::{Resource, getrlimit};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 use tokio::{sync::Semaphore, task::JoinHandle};
@@ -40,18 +42,30 @@ pub(crate) struct Serving {
     servers: BTreeMap<String, Server>,
     threads: Threads,
     files: Files,
+    names: Names,
+    served: Served,
+    /// Endpoints that should have a resolver, and have none.
+    waiting: BTreeSet<String>,
+    /// The files that there should be, and whose they are.
+    wanted: BTreeMap<PathBuf, String>,
+    paths: BTreeMap<String, PathBuf>,
     told: BTreeSet<String>,
     forwards: usize,
     all_forwards: Arc<Semaphore>,
     memory: Arc<Semaphore>,
 }
 
+/// What tells the namespace at a path from one that is made there later.
+fn place_of(namespace: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(namespace).ok().map(|there| (there.dev(), there.ino()))
+}
+
 /// The resolver of one endpoint.
 #[derive(Debug)]
 struct Server {
     endpoint: Id,
-    /// Which namespace it is in, see [`netns::identity`].
-    namespace: u64,
+    /// Which namespace it is in, see [`place_of`].
+    namespace: (u64, u64),
     /// Its cookie and the resolver's ports there, where calls are led to them.
     led: Option<(u64, ResolverPorts)>,
     asker: Arc<Asker>,
@@ -80,6 +94,11 @@ impl Serving {
             instance,
             upstreams,
             servers: BTreeMap::new(),
+            names: Names::default(),
+            served: Served::default(),
+            waiting: BTreeSet::new(),
+            wanted: BTreeMap::new(),
+            paths: BTreeMap::new(),
             told: BTreeSet::new(),
             forwards: FORWARDS.min(all / 2),
             all_forwards: Arc::new(Semaphore::new(all)),
@@ -91,20 +110,33 @@ impl Serving {
     pub(crate) async fn serve(&mut self, desired: &Desired, kernel: &mut Kernel) -> Vec<String> {
         let at = if kernel.leads_calls() { At::FreePort } else { At::Port53 };
         let host = self.upstreams.current();
-        let mut views = names::views(desired, host.is_only_for_the_host());
-        let wanted = self.wanted(desired, &views, &host);
-        self.close_what_goes(desired, &views, at).await;
-        self.servers.iter().for_each(|(name, server)| {
-            if let Some(view) = views.remove(name) {
-                server.asker.see(view);
-            }
-        });
+        let Changes { endpoints: mut look, all } = self.served.changes(desired, &host);
+        self.names.follow(desired, &look);
+        look.append(&mut self.waiting);
+        self.close_what_moved(desired, at, &mut look).await;
+        look.extend(desired.endpoints.keys().filter(|_| all).cloned());
         let mut problems = Vec::new();
-        for (name, view) in views {
-            let Some(endpoint) = desired.endpoints.get(&name) else { continue };
+        for name in look {
+            let endpoint = desired.endpoints.get(&name);
+            let for_all = host.is_only_for_the_host();
+            let view = endpoint.and_then(|endpoint| self.names.view(desired, endpoint, for_all));
+            self.want_file(&name, endpoint, view.is_some(), desired, &host);
+            let Some((endpoint, view)) = endpoint.zip(view) else {
+                if let Some(server) = self.servers.remove(&name) {
+                    server.close().await;
+                }
+                continue;
+            };
+            if let Some(server) = self.servers.get(&name) {
+                server.asker.see(view);
+                continue;
+            }
             match self.open(endpoint, view, at) {
                 Ok(server) => drop(self.servers.insert(name, server)),
-                Err(error) => problems.push(format!("endpoint {name}: no names: {error}")),
+                Err(error) => {
+                    problems.push(format!("endpoint {name}: no names: {error}"));
+                    self.waiting.insert(name);
+                }
             }
         }
         let led = self.servers.values().filter_map(|server| server.led).collect();
@@ -112,7 +144,7 @@ impl Serving {
             problems.push(format!("names: calls are not led to resolvers: {error}"));
         }
         let waiting = !problems.is_empty();
-        let files = self.files.sync(&wanted);
+        let files = self.files.sync(&self.wanted);
         problems.extend(files.into_iter().map(|(path, why)| format!("{} {why}", path.display())));
         self.upstreams.set_served(host, waiting);
         let problems: BTreeSet<String> = problems.into_iter().collect();
@@ -140,57 +172,63 @@ impl Serving {
     }
 
     /// Removes one of them.
-    pub(crate) fn remove(&mut self, orphan: &std::path::Path) -> std::io::Result<()> {
+    pub(crate) fn remove(&mut self, orphan: &Path) -> std::io::Result<()> {
         self.files.remove(orphan)
     }
 
-    /// The files that endpoints should have.
-    fn wanted(
-        &self,
+    /// Notes the file that an endpoint should have.
+    fn want_file(
+        &mut self,
+        name: &str,
+        endpoint: Option<&Endpoint>,
+        through_us: bool,
         desired: &Desired,
-        views: &BTreeMap<String, View>,
         host: &ResolvConf,
-    ) -> BTreeMap<PathBuf, String> {
-        let text = |endpoint: &Endpoint| {
-            let mark = files::mark(&self.instance, endpoint);
-            if views.contains_key(&endpoint.name) {
-                Some(host.through_us(&mark, &endpoint.dns))
-            } else if names::has_a_bridge(desired, endpoint) {
-                host.of_the_host(&mark, &endpoint.dns, false)
-            } else if !endpoint.dns.is_empty() {
-                host.of_the_host(&mark, &endpoint.dns, true)
-            } else {
-                None
-            }
+    ) {
+        if let Some(path) = self.paths.remove(name) {
+            self.wanted.remove(&path);
+        }
+        let Some(endpoint) = endpoint else { return };
+        let mark = files::mark(&self.instance, endpoint);
+        let text = if through_us {
+            Some(host.through_us(&mark, &endpoint.dns))
+        } else if names::has_a_bridge(desired, endpoint) {
+            host.of_the_host(&mark, &endpoint.dns, false)
+        } else if !endpoint.dns.is_empty() {
+            host.of_the_host(&mark, &endpoint.dns, true)
+        } else {
+            None
         };
-        let file =
-            |endpoint| Some((files::path(&self.instance, desired, endpoint)?, text(endpoint)?));
-        desired.endpoints.values().filter_map(file).collect()
+        if let Some((text, path)) = text.zip(files::path(&self.instance, desired, endpoint)) {
+            self.paths.insert(name.to_owned(), path.clone());
+            self.wanted.insert(path, text);
+        }
     }
 
-    async fn close_what_goes(&mut self, desired: &Desired, views: &BTreeMap<String, View>, at: At) {
+    /// Closes those that are not where they should be; their endpoints need another one.
+    async fn close_what_moved(&mut self, desired: &Desired, at: At, look: &mut BTreeSet<String>) {
         let stays = |name: &String, server: &Server| {
-            let endpoint = desired.endpoints.get(name).filter(|_| views.contains_key(name));
+            let endpoint = desired.endpoints.get(name);
             endpoint.is_some_and(|endpoint| {
-                let namespace = netns::identity(endpoint.namespace.path());
                 endpoint.id == server.endpoint
                     && server.led.is_some() == (at == At::FreePort)
-                    && namespace.is_ok_and(|namespace| namespace == server.namespace)
+                    && place_of(endpoint.namespace.path()) == Some(server.namespace)
             })
         };
-        let (stay, go) = std::mem::take(&mut self.servers)
-            .into_iter()
-            .partition(|(name, server)| stays(name, server));
-        self.servers = stay;
-        let go: BTreeMap<String, Server> = go;
-        for server in go.into_values() {
-            server.close().await;
+        let go = self.servers.iter().filter(|(name, server)| !stays(name, server));
+        let go: Vec<String> = go.map(|(name, _)| name.clone()).collect();
+        for name in go {
+            if let Some(server) = self.servers.remove(&name) {
+                server.close().await;
+            }
+            look.insert(name);
         }
     }
 
     fn open(&mut self, endpoint: &Endpoint, view: View, at: At) -> Result<Server, SocketError> {
         let path = endpoint.namespace.path();
-        let namespace = netns::identity(path)?;
+        // Before the sockets: where it is made again meanwhile, they are not taken for those of the new one.
+        let namespace = place_of(path).ok_or_else(|| NetnsError::Missing(path.to_owned()))?;
         let thread = self.threads.next().map_err(SocketError::Thread)?;
         let Sockets { udp, tcp, namespace: cookie, ports } = sockets::open(path, at, &thread)?;
         let led = (at == At::FreePort).then_some((cookie, ports));

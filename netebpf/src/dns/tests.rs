@@ -1,9 +1,10 @@
 //! Answers, from a topology file to the bytes.
 
 use super::{
-    names::{Forward, View, views},
+    names::{Forward, Names, View, views},
     question,
     resolv_conf::ResolvConf,
+    served::{Changes, Served},
     *,
 };
 use crate::{
@@ -19,7 +20,12 @@ use hickory_proto::{
     rr::{DNSClass, Name, RData, RecordType},
 };
 use proptest::prelude::*;
-use std::{net::IpAddr, str::FromStr as _, sync::LazyLock};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    str::FromStr as _,
+    sync::{Arc, LazyLock},
+};
 
 const FILE: &str = r#"
 name: lab
@@ -191,10 +197,65 @@ fn the_default_network_has_no_names() {
     }
     assert!(!views(&desired, false).contains_key("app"));
     let all = views(&desired, true);
-    assert!(all["app"].find(b"\x03app\0").is_empty());
+    assert_eq!(all["app"].find(b"\x03app\0", true, true), None);
     assert_eq!(all["app"].forward, Forward::Host);
     assert!(!all.contains_key("own"), "it asks the resolvers that its user named");
-    assert!(!all["web"].find(b"\x02db\0").is_empty(), "its other network has");
+    assert!(all["web"].find(b"\x02db\0", true, true).is_some(), "its other network has");
+}
+
+/// With a thousand others there, a change is one endpoint's, and who was there before knows it without being told.
+#[test]
+fn a_change_costs_what_it_changes() {
+    let file = |count: usize| {
+        let services: String =
+            (0..count).map(|n| format!("  s{n}: {{networks: [front]}}\n")).collect();
+        let network = "networks: {front: {ipam: {config: [{subnet: 10.10.0.0/16}]}}}";
+        desired(&format!("name: lab\n{network}\nservices:\n{services}"))
+    };
+    let mut now = file(1000);
+    let host = Arc::new(ResolvConf::parse(""));
+    let (mut served, mut names) = (Served::default(), Names::default());
+    let first = served.changes(&now, &host);
+    assert_eq!((first.endpoints.len(), first.all), (1000, true));
+    names.follow(&now, &first.endpoints);
+    assert_eq!(served.changes(&now, &host), Changes { endpoints: BTreeSet::new(), all: false });
+    let key = |name: &str| question::key(&Name::from_ascii(name).expect("a name"));
+    let view = names.view(&now, &now.endpoints["s1"], false).expect("on a network");
+    let find = |view: &View, name: &str| view.find(&key(name), true, true);
+    assert_eq!(find(&view, "new"), None);
+    // One comes, two have an alias from now on, one goes.
+    let mut new = now.endpoints["s7"].clone();
+    new.name = "new".to_owned();
+    new.attachments[0].v4 = Some([10, 10, 200, 1].into());
+    now.endpoints.insert("new".to_owned(), new);
+    for name in ["s7", "s8"] {
+        let endpoint = now.endpoints.get_mut(name).expect("there");
+        endpoint.attachments[0].aliases.push("both".to_owned());
+    }
+    now.endpoints.remove("s9");
+    let changes = served.changes(&now, &host);
+    let expected = ["new", "s7", "s8", "s9"].map(str::to_owned);
+    assert_eq!(changes, Changes { endpoints: expected.into(), all: false });
+    names.follow(&now, &changes.endpoints);
+    let address = IpAddr::from([10, 10, 200, 1]);
+    assert_eq!(find(&view, "new"), Some(vec![address]));
+    assert_eq!(view.name_of(address), Some(key("new.front")));
+    assert_eq!(find(&view, "s9"), None);
+    assert_eq!(find(&view, "both").map(|all| all.len()), Some(2));
+    // What one leaves another takes, in one change.
+    let of_seven = now.endpoints["s7"].attachments[0].v4;
+    now.endpoints.get_mut("new").expect("there").attachments[0].v4 = of_seven;
+    now.endpoints.remove("s7");
+    names.follow(&now, &served.changes(&now, &host).endpoints);
+    assert_eq!((find(&view, "s7"), view.name_of(address)), (None, None));
+    assert_eq!(view.name_of(of_seven.expect("one").into()), Some(key("new.front")));
+    // As if all had been made at once.
+    let whole = views(&now, false);
+    for name in ["s1", "new", "both", "s8.front", "s7", "s9"] {
+        assert_eq!(find(&view, name), find(&whole["s1"], name), "{name}");
+    }
+    let other = Arc::new(ResolvConf::parse(""));
+    assert!(served.changes(&now, &other).all, "the host's file is another one");
 }
 
 #[test]
@@ -397,7 +458,7 @@ fn holds(bytes: &[u8]) {
                 Outcome::Forward => {
                     let question = question::read(bytes).expect("only a good one is forwarded");
                     assert_ne!(view.forward, Forward::Never);
-                    assert!(view.find(&question::key(&question.name)).is_empty());
+                    assert_eq!(view.find(&question::key(&question.name), true, true), None);
                 }
                 Outcome::Silence => assert!(bytes.len() < 2 || bytes[2] & 0x80 != 0),
             }

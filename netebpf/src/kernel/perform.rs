@@ -99,14 +99,12 @@ impl Kernel {
         // With the programs went their tables.
         let Ok(maps) = self.bpf.maps_mut() else { return Ok(()) };
         let found = maps.read_resolvers().map_err(BpfError::map("read", map::RESOLVERS))?;
-        let stale = found.keys().filter(|namespace| !wanted.contains_key(namespace));
+        let mut stale = found.keys().filter(|namespace| !wanted.contains_key(namespace));
         let mut new =
             wanted.iter().filter(|&(namespace, ports)| found.get(namespace) != Some(ports));
         let resolvers = &mut maps.resolvers;
-        let written = stale
-            .map(|namespace| gone(resolvers.remove(namespace)))
-            .collect::<Result<(), _>>()
-            .and_then(|()| {
+        let written =
+            stale.try_for_each(|namespace| gone(resolvers.remove(namespace))).and_then(|()| {
                 new.try_for_each(|(key, ports)| resolvers.insert(key, Shared(*ports), 0))
             });
         Ok(written.map_err(BpfError::map("write", map::RESOLVERS))?)
