@@ -4,6 +4,7 @@
 //! touches the machine only where its help says so. Everything that needs root goes through `sudo` when
 //! the caller is not root; building never does.
 
+mod apt;
 mod bench;
 mod build;
 mod namespace;

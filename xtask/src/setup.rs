@@ -2,8 +2,9 @@
 //!
 //! **Invariant**: what is there is left alone, and nothing is installed without a line that says so.
 
-use crate::run;
+use crate::{apt::Apt, run};
 use anyhow::{Context as _, Result, ensure};
+use std::fs;
 
 /// `bpf-linker`'s version: the newest that links against the LLVM of rustc 1.95 itself.
 const BPF_LINKER: &str = "0.10.3";
@@ -21,7 +22,10 @@ const TEST_PACKAGES: &[&str] = &[
     "debian-archive-keyring",
     "iperf3",
     "iptables",
+    "hostname",
     "kmod",
+    "libdevmapper1.02.1",
+    "libseccomp2",
     "procps",
     "qemu-system-x86",
     "util-linux",
@@ -40,7 +44,8 @@ impl Setup {
     pub(crate) fn run(self) -> Result<()> {
         packages(self.tests)?;
         rust(self.tests)?;
-        bpf_linker()
+        bpf_linker()?;
+        if self.tests { docker() } else { Ok(()) }
     }
 }
 
@@ -67,6 +72,29 @@ fn packages(tests: bool) -> Result<()> {
     run::step("Updating the package lists", &mut apt(&["update"]))?;
     let mut install = apt(&["install", "--yes", "--no-install-recommends"]);
     run::step("Installing Debian packages", install.args(missing))
+}
+
+/// Debian 12's Docker, 20.10, which netebpf is compared with. Unpacked and not installed: its daemon must not run on the
+/// machine, now or after the next boot, and another Docker that is installed stays.
+fn docker() -> Result<()> {
+    if !cfg!(target_arch = "x86_64") {
+        eprintln!("Docker 20.10: not for this processor; what needs it is skipped");
+        return Ok(());
+    }
+    let directory = run::target_dir().join("docker");
+    if directory.exists() {
+        eprintln!("Docker 20.10: there");
+        return Ok(());
+    }
+    let made = directory.with_extension("part");
+    if made.exists() {
+        fs::remove_dir_all(&made)?;
+    }
+    fs::create_dir_all(&made)?;
+    let packages = ["docker.io", "containerd", "runc"];
+    let label = "Downloading Docker 20.10 (about 70 MB)";
+    Apt::new(&made, "bookworm")?.unpack(label, &packages, &made)?;
+    Ok(fs::rename(made, directory)?)
 }
 
 fn is_installed(package: &str) -> bool {
