@@ -16,13 +16,13 @@ pub(super) struct Create {
     /// Its name
     name: String,
     /// A subnet; at most one of each family
-    #[arg(long = "subnet", value_name = "SUBNET")]
+    #[arg(long = "subnet", value_name = "SUBNET", value_parser = cidr)]
     subnets: Vec<IpNet>,
     /// The gateway of the subnet that it is in
     #[arg(long = "gateway", value_name = "ADDRESS")]
     gateways: Vec<IpAddr>,
     /// Where addresses come from, in the subnet that it is in
-    #[arg(long = "ip-range", value_name = "SUBNET")]
+    #[arg(long = "ip-range", value_name = "SUBNET", value_parser = cidr)]
     ranges: Vec<IpNet>,
     /// An address that no endpoint is given
     #[arg(long = "aux-address", value_name = "NAME=ADDRESS", value_parser = reserved)]
@@ -86,6 +86,11 @@ impl Create {
         output::print(&text).map_err(CliError::io("standard output"))?;
         Ok(0)
     }
+}
+
+/// `ADDRESS/LENGTH`, refused in Docker's words.
+fn cidr(text: &str) -> Result<IpNet, String> {
+    text.parse().map_err(|_| format!("invalid CIDR address: {text}; 10.10.0.0/24 would be right"))
 }
 
 /// `KEY=VALUE`, a driver's option.
