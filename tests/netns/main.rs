@@ -7,6 +7,7 @@ mod bulk;
 mod commands;
 mod daemon;
 mod dns;
+mod docker;
 mod drivers;
 mod events;
 mod flows;
@@ -51,6 +52,7 @@ fn main() -> std::process::ExitCode {
         commands::TESTS,
         networks::TESTS,
         drivers::TESTS,
+        docker::TESTS,
         bad_input::TESTS,
         xdp::TESTS,
     ];

@@ -37,7 +37,7 @@ mod wire;
 
 pub use dns::{Asked, Reply, Upstream, Way, question, record};
 pub use family::{Family, both};
-pub use netebpf::{Ran, Running, binary};
+pub use netebpf::{Ran, Running, binary, finish};
 pub use ns::Ns;
 pub use sweep::{sweep, sweep_of};
 pub use tidy::Snapshot;
@@ -278,6 +278,11 @@ impl Lab {
     /// that may quote them.
     pub fn outsiders_know_private_addresses(&self) {
         self.private_quotes.set(true);
+    }
+
+    /// Says that somebody else's engine runs here, for comparison: what it lets out is for the test to tell.
+    pub fn is_of_another_engine(&self) {
+        self.reference.set(true);
     }
 
     /// Says that this test itself sends wrong checksums.

@@ -211,7 +211,7 @@ impl Ns {
 }
 
 /// Runs a command to its end, with some standard input.
-pub(super) fn finish(mut command: Command, input: &str) -> Ran {
+pub fn finish(mut command: Command, input: &str) -> Ran {
     let name = format!("{command:?}");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));

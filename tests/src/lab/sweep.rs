@@ -4,7 +4,12 @@
 
 use super::{Ns, ns};
 use rustix::process::{Pid, Signal, kill_process};
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 /// Where an instance leaves things.
 pub(super) const PLACES: [&str; 3] = ["/run/netebpf", "/var/lib/netebpf", "/sys/fs/bpf/netebpf"];
@@ -50,6 +55,37 @@ pub(super) fn remove(prefix: &str) {
                 println!("{}: {error}", path.display());
             }
         }
+    }
+    control_groups(prefix).iter().for_each(|group| remove_control_group(group));
+}
+
+/// The control groups whose names begin so, in each hierarchy: other engines make them.
+fn control_groups(prefix: &str) -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let hierarchies =
+        entries("/sys/fs/cgroup").map(|name| root.join(name)).chain([root.to_owned()]);
+    let below = |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten();
+    let ours = hierarchies.flat_map(below).filter(|entry| {
+        entry.file_type().is_ok_and(|kind| kind.is_dir())
+            && entry.file_name().to_string_lossy().starts_with(prefix)
+    });
+    ours.map(|entry| entry.path()).collect()
+}
+
+/// Its processes were killed; the last of them may need a moment to be gone.
+fn remove_control_group(group: &Path) {
+    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_control_group(&entry.path());
+        }
+    }
+    let mut tries = 0..200;
+    while let Err(error) = fs::remove_dir(group) {
+        if tries.next().is_none() {
+            println!("{}: {error}", group.display());
+            break;
+        }
+        thread::sleep(Duration::from_millis(10));
     }
 }
 

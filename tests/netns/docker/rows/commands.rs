@@ -1,0 +1,410 @@
+//! `network` and its commands: what they print, how they end, what they say.
+
+use super::super::{
+    Group, Otherwise, Row, Same,
+    engine::Side,
+    see::{ended, lines, split},
+};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+pub(in super::super) const GROUP: Group = Group { about: "Commands", set_up, rows: ROWS };
+
+fn set_up(side: &Side) {
+    side.run("network create --subnet 10.10.0.0/24 --label tier=web front").ok();
+    side.run("network create --subnet 10.20.0.0/24 --label tier=db --internal back").ok();
+    side.start("c1", "--network front");
+    side.start("c2", "--network back");
+}
+
+/// A row about one command, and which of the words it says.
+macro_rules! says {
+    ($name:literal, [$($word:expr),* $(,)?], $seen:expr) => {
+        says!($name, $name, [$($word),*], $seen)
+    };
+    ($name:literal, $command:expr, [$($word:expr),* $(,)?], $seen:expr) => {
+        Row { name: concat!("`", $name, "`"), look: |side| ended(side.run($command), &[$($word),*]), seen: $seen }
+    };
+}
+
+/// A row about what a command prints.
+macro_rules! prints {
+    ($name:literal, $seen:expr) => {
+        Row {
+            name: concat!("`", $name, "`"),
+            look: |side| {
+                let words = split($name);
+                lines(side, &words.iter().map(String::as_str).collect::<Vec<_>>())
+            },
+            seen: $seen,
+        }
+    };
+}
+
+const USAGE: &str = "wrong usage ends with 2";
+const WORDS: &str = "other words";
+
+const ROWS: &[Row] = &[
+    prints!(
+        "network ls --format {{.Name}}/{{.Driver}}/{{.Scope}}",
+        Same(
+            "back/bridge/local, bridge/bridge/local, front/bridge/local, host/host/local, none/null/local"
+        )
+    ),
+    Row {
+        name: "`network ls`: its columns",
+        look: columns,
+        seen: Same("NETWORK ID, NAME, DRIVER, SCOPE"),
+    },
+    Row {
+        name: "`network ls -q`: characters of an ID",
+        look: |side| id_length(side, "network ls -q"),
+        seen: Same("12"),
+    },
+    Row {
+        name: "… with `--no-trunc`",
+        look: |side| id_length(side, "network ls -q --no-trunc"),
+        seen: Same("64"),
+    },
+    prints!("network ls --filter name=ron --format {{.Name}}", Same("front")),
+    prints!("network ls --filter driver=bridge --format {{.Name}}", Same("back, bridge, front")),
+    prints!(
+        "network ls --filter driver=host --filter driver=null --format {{.Name}}",
+        Same("host, none")
+    ),
+    prints!("network ls --filter label=tier --format {{.Name}}", Same("back, front")),
+    prints!("network ls --filter label=tier=db --format {{.Name}}", Same("back")),
+    prints!("network ls --filter type=custom --format {{.Name}}", Same("back, front")),
+    prints!("network ls --filter type=builtin --format {{.Name}}", Same("bridge, host, none")),
+    prints!("network ls --filter scope=local --filter name=host --format {{.Name}}", Same("host")),
+    prints!(
+        "network ls --filter dangling=true --format {{.Name}}",
+        Otherwise { netebpf: "", docker: "back, front", why: "somebody is on them" }
+    ),
+    prints!(
+        "network ls --filter name=back --format {{.Internal}}/{{.IPv6}}/{{.Labels}}",
+        Same("true/false/tier=db")
+    ),
+    Row {
+        name: "`network ls --format '{{json .}}'`: keys of Docker's that are missing",
+        look: list_keys,
+        seen: Same(""),
+    },
+    Row {
+        name: "`network inspect front`: keys of Docker's that are missing",
+        look: inspect_keys,
+        seen: Otherwise {
+            netebpf: "Containers.*.EndpointID",
+            docker: "",
+            why: "nothing has such an ID",
+        },
+    },
+    prints!(
+        "network inspect --format {{.Name}}/{{.Driver}}/{{.Internal}} front back",
+        Same("front/bridge/false, back/bridge/true")
+    ),
+    prints!(
+        "network inspect --format {{json .IPAM.Config}} front",
+        Otherwise {
+            netebpf: r#"[{"Subnet":"10.10.0.0/24","Gateway":"10.10.0.1"}]"#,
+            docker: r#"[{"Subnet":"10.10.0.0/24"}]"#,
+            why: "a gateway is a gateway, whoever chose it"
+        }
+    ),
+    prints!("network inspect --format {{.Labels.tier}} front", Same("web")),
+    Row {
+        name: "`network inspect` by the beginning of an ID",
+        look: by_prefix,
+        seen: Same("front"),
+    },
+    says!(
+        "network inspect nosuch",
+        ["[]", "there is none of that name or identifier", "No such network: nosuch"],
+        Otherwise {
+            netebpf: "1: [], there is none of that name or identifier",
+            docker: "1: [], No such network: nosuch",
+            why: WORDS
+        }
+    ),
+    says!("network inspect --format {{.Nosuch}} front", ["Nosuch"], Same("1: Nosuch")),
+    says!(
+        "network create front",
+        ["network name \"front\" is already taken", "network with name front already exists"],
+        Otherwise {
+            netebpf: "1: network name \"front\" is already taken",
+            docker: "1: network with name front already exists",
+            why: WORDS
+        }
+    ),
+    says!(
+        "network create bridge",
+        ["operation is not permitted on predefined bridge network"],
+        Same("1: operation is not permitted on predefined bridge network")
+    ),
+    says!(
+        "network create --subnet 10.10.0.0/25 over",
+        [
+            "overlaps 10.10.0.0/24 of network \"front\"",
+            "overlaps with other one on this address space"
+        ],
+        Otherwise {
+            netebpf: "1: overlaps 10.10.0.0/24 of network \"front\"",
+            docker: "1: overlaps with other one on this address space",
+            why: WORDS
+        }
+    ),
+    says!(
+        "network create --subnet 10.50.0.0/24 --gateway 10.51.0.1 out",
+        ["gateway 10.51.0.1 is outside 10.50.0.0/24", "no matching subnet for gateway 10.51.0.1"],
+        Otherwise {
+            netebpf: "1: gateway 10.51.0.1 is outside 10.50.0.0/24",
+            docker: "1: no matching subnet for gateway 10.51.0.1",
+            why: WORDS
+        }
+    ),
+    says!(
+        "network create --subnet 10.50.0.0/24 --ip-range 10.51.0.0/25 out",
+        ["--ip-range 10.51.0.0: no --subnet has it", "no matching subnet for range 10.51.0.0/25"],
+        Otherwise {
+            netebpf: "1: --ip-range 10.51.0.0: no --subnet has it",
+            docker: "1: no matching subnet for range 10.51.0.0/25",
+            why: WORDS
+        }
+    ),
+    says!(
+        "network create --subnet 10.50.0.0/24 --aux-address a=10.51.0.1 out",
+        [
+            "--aux-address 10.51.0.1: no --subnet has it",
+            "no matching subnet for aux-address 10.51.0.1"
+        ],
+        Otherwise {
+            netebpf: "1: --aux-address 10.51.0.1: no --subnet has it",
+            docker: "1: no matching subnet for aux-address 10.51.0.1",
+            why: WORDS
+        }
+    ),
+    says!(
+        "network create --gateway 10.50.0.1 out",
+        [
+            "there is no subnet of its family",
+            "every ip-range or gateway must have a corresponding subnet"
+        ],
+        Otherwise {
+            netebpf: "1: there is no subnet of its family",
+            docker: "1: every ip-range or gateway must have a corresponding subnet",
+            why: WORDS
+        }
+    ),
+    says!(
+        "network create --subnet 10.50.0.0/99 wrong",
+        ["invalid CIDR address: 10.50.0.0/99"],
+        Otherwise {
+            netebpf: "2: invalid CIDR address: 10.50.0.0/99",
+            docker: "1: invalid CIDR address: 10.50.0.0/99",
+            why: USAGE
+        }
+    ),
+    says!(
+        "network create --subnet nonsense wrong",
+        ["invalid CIDR address: nonsense"],
+        Otherwise {
+            netebpf: "2: invalid CIDR address: nonsense",
+            docker: "1: invalid CIDR address: nonsense",
+            why: USAGE
+        }
+    ),
+    says!(
+        "network create -d nosuch wrong",
+        ["nosuch"],
+        Otherwise { netebpf: "2: nosuch", docker: "1: nosuch", why: USAGE }
+    ),
+    says!(
+        "network create",
+        ["Usage"],
+        Otherwise { netebpf: "2: Usage", docker: "1: Usage", why: USAGE }
+    ),
+    says!(
+        "network create --nosuch wrong",
+        ["--nosuch"],
+        Otherwise { netebpf: "2: --nosuch", docker: "125: --nosuch", why: USAGE }
+    ),
+    says!(
+        "network nosuch",
+        ["Usage"],
+        Otherwise { netebpf: "2: Usage", docker: "1: Usage", why: USAGE }
+    ),
+    says!(
+        "network ls --filter nosuch=1",
+        ["nosuch"],
+        Otherwise { netebpf: "2: nosuch", docker: "1: nosuch", why: USAGE }
+    ),
+    says!(
+        "network rm bridge",
+        ["bridge is a pre-defined network and cannot be removed"],
+        Same("1: bridge is a pre-defined network and cannot be removed")
+    ),
+    says!(
+        "network rm front",
+        ["network \"front\" is in use by endpoint \"c1\"", "has active endpoints"],
+        Otherwise {
+            netebpf: "1: network \"front\" is in use by endpoint \"c1\"",
+            docker: "1: has active endpoints",
+            why: WORDS
+        }
+    ),
+    says!(
+        "network rm nosuch",
+        ["there is none of that name or identifier", "No such network: nosuch"],
+        Otherwise {
+            netebpf: "1: there is none of that name or identifier",
+            docker: "1: No such network: nosuch",
+            why: WORDS
+        }
+    ),
+    says!(
+        "network connect nosuch c1",
+        ["there is none of that name or identifier", "network nosuch not found"],
+        Otherwise {
+            netebpf: "1: there is none of that name or identifier",
+            docker: "1: network nosuch not found",
+            why: WORDS
+        }
+    ),
+    says!(
+        "network connect front nosuch",
+        ["there is none of that name or identifier", "No such container: nosuch"],
+        Otherwise {
+            netebpf: "1: there is none of that name or identifier",
+            docker: "1: No such container: nosuch",
+            why: WORDS
+        }
+    ),
+    says!(
+        "network connect front c1",
+        ["already exists in network front"],
+        Same("1: already exists in network front")
+    ),
+    says!("network connect --ip 10.99.0.9 back c1", [], Same("1")),
+    says!(
+        "network connect host c1",
+        ["cannot be disconnected from host network or connected to host network"],
+        Same("1: cannot be disconnected from host network or connected to host network")
+    ),
+    says!("network connect none c1", ["private (none) mode"], Same("1: private (none) mode")),
+    says!(
+        "network disconnect bridge c1",
+        ["is not connected to network bridge"],
+        Same("1: is not connected to network bridge")
+    ),
+    says!(
+        "network disconnect front nosuch",
+        ["there is none of that name or identifier", "No such container: nosuch"],
+        Otherwise {
+            netebpf: "1: there is none of that name or identifier",
+            docker: "1: No such container: nosuch",
+            why: WORDS
+        }
+    ),
+    says!("network create --subnet 10.60.0.0/24 idle", [], Same("0")),
+    prints!("network prune -f", Same("Deleted Networks:, idle")),
+    prints!("network prune -f --filter label=nosuch", Same("")),
+    says!("rm -f c1", ["c1"], Same("0: c1")),
+    says!("network rm front (nobody is on it)", "network rm front", ["front"], Same("0: front")),
+];
+
+fn columns(side: &Side) -> String {
+    let out = side.run("network ls").ok();
+    let head = out.lines().next().unwrap_or_default();
+    let words = head.split("  ").map(str::trim).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn id_length(side: &Side, command: &str) -> String {
+    let lengths: BTreeSet<_> =
+        side.run(command).ok().lines().map(|id| id.len().to_string()).collect();
+    lengths.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// What `network ls` has in Docker 20.10.
+const LIST: &[&str] = &["CreatedAt", "Driver", "ID", "IPv6", "Internal", "Labels", "Name", "Scope"];
+
+/// What `network inspect` has in Docker 20.10, with what a container has.
+const INSPECT: &[&str] = &[
+    "Attachable",
+    "ConfigFrom",
+    "ConfigFrom.Network",
+    "ConfigOnly",
+    "Containers",
+    "Containers.*",
+    "Containers.*.EndpointID",
+    "Containers.*.IPv4Address",
+    "Containers.*.IPv6Address",
+    "Containers.*.MacAddress",
+    "Containers.*.Name",
+    "Created",
+    "Driver",
+    "EnableIPv6",
+    "IPAM",
+    "IPAM.Config",
+    "IPAM.Config.Subnet",
+    "IPAM.Driver",
+    "IPAM.Options",
+    "Id",
+    "Ingress",
+    "Internal",
+    "Labels",
+    "Labels.tier",
+    "Name",
+    "Options",
+    "Scope",
+];
+
+fn list_keys(side: &Side) -> String {
+    let words = ["network", "ls", "--filter", "name=front", "--format", "{{json .}}"];
+    let line = side.words(&words).ok();
+    missing(side, &serde_json::from_str(&line).expect("JSON"), LIST)
+}
+
+fn inspect_keys(side: &Side) -> String {
+    let text = side.run("network inspect front").ok();
+    let all: Value = serde_json::from_str(&text).expect("JSON");
+    missing(side, &all[0], INSPECT)
+}
+
+/// The paths that are expected and not there; of Docker, those that are there and not expected, too.
+fn missing(side: &Side, object: &Value, expected: &[&str]) -> String {
+    let mut there = BTreeSet::new();
+    paths("", object, &mut there);
+    let mut lines: Vec<_> =
+        expected.iter().filter(|path| !there.contains(**path)).map(ToString::to_string).collect();
+    if side.is_docker() {
+        lines.extend(
+            there
+                .iter()
+                .filter(|path| !expected.contains(&path.as_str()))
+                .map(|path| format!("+{path}")),
+        );
+    }
+    lines.join(", ")
+}
+
+/// The paths to all that an object has; identifiers are `*`.
+fn paths(begin: &str, value: &Value, all: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                let key = if key.len() == 64 { "*" } else { key };
+                let path = if begin.is_empty() { key.to_owned() } else { format!("{begin}.{key}") };
+                paths(&path, value, all);
+                all.insert(path);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| paths(begin, item, all)),
+        _ => {}
+    }
+}
+
+fn by_prefix(side: &Side) -> String {
+    let id = side.words(&["network", "inspect", "--format", "{{.Id}}", "front"]).ok();
+    lines(side, &["network", "inspect", "--format", "{{.Name}}", &id[..8]])
+}
