@@ -21,7 +21,7 @@ pub(super) struct File {
 }
 
 impl Keys for File {
-    const WITHOUT_EFFECT: &'static [&'static str] = &["version", "volumes"];
+    const WITHOUT_EFFECT: &'static [&'static str] = &["configs", "secrets", "version", "volumes"];
 }
 
 /// A network: a bridge with one subnet of each family.
@@ -153,16 +153,65 @@ impl Service {
 
 impl Keys for Service {
     const WITHOUT_EFFECT: &'static [&'static str] = &[
+        "annotations",
+        "attach",
+        "blkio_config",
         "build",
+        "cap_add",
+        "cap_drop",
+        "cgroup",
+        "cgroup_parent",
+        "configs",
+        "cpu_count",
+        "cpu_percent",
+        "cpu_period",
+        "cpu_quota",
+        "cpu_rt_period",
+        "cpu_rt_runtime",
+        "cpu_shares",
+        "cpus",
+        "cpuset",
         "depends_on",
+        "deploy",
+        "develop",
+        "device_cgroup_rules",
+        "devices",
+        "env_file",
         "expose",
+        "gpus",
+        "group_add",
+        "healthcheck",
         "hostname",
         "image",
         "init",
+        "ipc",
+        "logging",
+        "mem_limit",
+        "mem_reservation",
+        "mem_swappiness",
+        "memswap_limit",
+        "oom_kill_disable",
+        "oom_score_adj",
+        "pid",
+        "pids_limit",
+        "platform",
+        "privileged",
         "pull_policy",
+        "read_only",
         "restart",
+        "runtime",
+        "secrets",
+        "security_opt",
+        "shm_size",
         "stdin_open",
+        "stop_grace_period",
+        "stop_signal",
+        "storage_opt",
+        "tmpfs",
         "tty",
+        "ulimits",
+        "user",
+        "userns_mode",
         "volumes",
     ];
 }

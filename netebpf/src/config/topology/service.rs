@@ -45,7 +45,16 @@ impl Reader {
         let (mode, networks) = match (&raw.network_mode, joined) {
             (Some(text), None) => network_mode(of, text, services)?,
             (Some(text), Some(_)) => return Err(of.error(text, Fault::NetworksAndMode)),
-            (None, joined) => (None, networks(of, key, joined, names)?),
+            (None, joined) => {
+                let mut networks = networks(of, key, joined, names)?;
+                // As in Compose: others know it by its key, whatever the container's name is.
+                if plain != key.value && check_name(&key.value).is_ok() {
+                    let named =
+                        networks.iter_mut().filter(|network| network.network != DEFAULT_NETWORK);
+                    named.for_each(|network| network.aliases.push(key.value.clone()));
+                }
+                (None, networks)
+            }
         };
         let service = service(of, raw.command, raw.environment, raw.working_dir)?;
         Ok(EndpointRequest {

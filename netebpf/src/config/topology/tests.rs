@@ -372,6 +372,7 @@ fn compose_shapes_mean_what_they_mean_there() {
     assert_eq!(service.environment["YES"], "yes");
     assert_eq!(service.environment["EMPTY"], "");
     assert_eq!(w.networks[0].network, "shared");
+    assert_eq!(w.networks[0].aliases, ["w"]);
     assert_eq!(w.networks[0].interface.as_ref().map(InterfaceName::as_str), Some("lan0"));
     assert_eq!((w.networks[0].gateway_priority, w.networks[0].priority), (5, -1));
     assert_eq!(w.publish.len(), 3);
