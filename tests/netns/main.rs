@@ -5,6 +5,7 @@ use netebpf_tests::runner;
 mod bad_input;
 mod bulk;
 mod commands;
+mod compose;
 mod daemon;
 mod dns;
 mod docker;
@@ -53,6 +54,7 @@ fn main() -> std::process::ExitCode {
         networks::TESTS,
         drivers::TESTS,
         docker::TESTS,
+        compose::TESTS,
         bad_input::TESTS,
         xdp::TESTS,
     ];
