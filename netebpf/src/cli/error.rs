@@ -48,7 +48,7 @@ pub(super) enum CliError {
     #[error("{option} {net}: it has host bits: {} would be right", net.trunc())]
     HostBits { option: &'static str, net: ipnet::IpNet },
     /// Which subnet would it be in?
-    #[error("{option} {address}: no --subnet has it: one of its range would be right")]
+    #[error("no matching subnet for {option} {address}; a --subnet that has it would be right")]
     OutsideSubnets { option: &'static str, address: std::net::IpAddr },
     #[error("--filter: {0}")]
     Filter(String),
@@ -71,7 +71,9 @@ pub(super) enum CliError {
     #[error("--driver-opt: {0}")]
     DriverOption(String),
     /// Which subnet would it be in?
-    #[error("--gateway {0}: there is no subnet of its family: --subnet gives one")]
+    #[error(
+        "every ip-range or gateway must have a corresponding subnet: --gateway {0} has none; --subnet gives one"
+    )]
     GatewayWithoutSubnet(std::net::IpAddr),
     /// Nothing to show.
     #[error("endpoint {0:?}: it has no log: nothing of its own runs, or ran, in it")]

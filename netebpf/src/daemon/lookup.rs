@@ -6,7 +6,7 @@ use crate::model::Id;
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LookupError {
     /// Nothing has it.
-    #[error("{kind} {query:?}: there is none of that name or identifier: \"{list}\" lists them")]
+    #[error("No such {kind}: {query}; \"{list}\" lists what there is")]
     NotFound {
         /// `endpoint` or `network`.
         kind: &'static str,
