@@ -42,19 +42,21 @@ struct Docker {
 }
 
 impl Side {
-    /// netebpf, then Docker; without Docker the test is skipped.
-    pub(super) fn both() -> [Self; 2] {
-        // Whether it can be is known before anything else is made.
-        let docker = Self::with(true);
-        [Self::with(false), docker]
+    /// netebpf's.
+    pub(super) fn netebpf() -> Self {
+        Self::with(None)
     }
 
-    fn with(docker: bool) -> Self {
-        let programs = docker.then(programs);
+    /// Docker's; without Docker the test is skipped.
+    pub(super) fn docker() -> Self {
+        Self::with(Some(programs()))
+    }
+
+    fn with(docker: Option<PathBuf>) -> Self {
         let lab = Lab::bare();
         lab.etc_file("resolv.conf", &format!("nameserver {}\n", SERVER.0));
         let upstream = Upstream::start(&lab.server, SERVER.0.into(), OUTSIDE.0, OUTSIDE.1);
-        let docker = programs.map(|programs| Docker::start(&lab, programs));
+        let docker = docker.map(|programs| Docker::start(&lab, programs));
         Self { docker, lab, upstream }
     }
 

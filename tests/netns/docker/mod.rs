@@ -12,6 +12,10 @@ mod rows;
 mod see;
 
 use engine::Side;
+use std::{
+    panic::resume_unwind,
+    thread::{self, ScopedJoinHandle},
+};
 
 /// What is seen of both.
 enum Seen {
@@ -50,21 +54,30 @@ impl Seen {
 }
 
 impl Group {
+    /// Both at the same time: most of it is waiting. Where Docker cannot be, netebpf is looked at nevertheless.
     fn compare(&self) {
-        let mut wrong = Vec::new();
-        for side in Side::both() {
-            println!("— {} —", side.name());
-            (self.set_up)(&side);
-            for row in self.rows {
-                println!("· {}", row.name);
-                let (seen, expected) = ((row.look)(&side), row.seen.of(&side));
-                if seen != expected {
-                    let (who, what) = (side.name(), row.name);
-                    wrong.push(format!("{who}, {what}:\n  seen     {seen}\n  expected {expected}"));
-                }
-            }
+        let [netebpf, docker] = thread::scope(|scope| {
+            let sides = [Side::netebpf as fn() -> Side, Side::docker];
+            sides.map(|side| scope.spawn(move || self.look(&side()))).map(ScopedJoinHandle::join)
+        });
+        for seen in [netebpf, docker] {
+            let wrong = seen.unwrap_or_else(|why| resume_unwind(why));
+            assert!(wrong.is_empty(), "{}", wrong.join("\n"));
         }
-        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    /// What was not seen as it is expected.
+    fn look(&self, side: &Side) -> Vec<String> {
+        (self.set_up)(side);
+        let rows = self.rows.iter().filter_map(|row| {
+            let who = side.name();
+            println!("· {who}: {}", row.name);
+            let (seen, expected) = ((row.look)(side), row.seen.of(side));
+            let wrong =
+                || format!("{who}, {}:\n  seen     {seen}\n  expected {expected}", row.name);
+            (seen != expected).then(wrong)
+        });
+        rows.collect()
     }
 }
 
