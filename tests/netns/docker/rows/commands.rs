@@ -1,11 +1,13 @@
 //! `network` and its commands: what they print, how they end, what they say.
 
-use super::super::{
-    Group, Otherwise, Row, Same,
-    engine::Side,
-    see::{ended, lines, split},
+use super::{
+    super::{
+        Group, Otherwise, Row, Same,
+        engine::Side,
+        see::{ended, lines, split},
+    },
+    keys,
 };
-use serde_json::Value;
 use std::collections::BTreeSet;
 
 pub(in super::super) const GROUP: Group = Group { about: "Commands", set_up, rows: ROWS };
@@ -15,6 +17,7 @@ fn set_up(side: &Side) {
     side.run("network create --subnet 10.20.0.0/24 --label tier=db --internal back").ok();
     side.start("c1", "--network front");
     side.start("c2", "--network back");
+    side.start("b1", "");
 }
 
 /// A row about one command, and which of the words it says.
@@ -87,18 +90,47 @@ const ROWS: &[Row] = &[
     ),
     Row {
         name: "`network ls --format '{{json .}}'`: keys of Docker's that are missing",
-        look: list_keys,
+        look: keys::of_ls,
         seen: Same(""),
     },
     Row {
         name: "`network inspect front`: keys of Docker's that are missing",
-        look: inspect_keys,
+        look: keys::of_a_network,
         seen: Otherwise {
             netebpf: "Containers.*.EndpointID",
             docker: "",
             why: "nothing has such an ID",
         },
     },
+    Row {
+        name: "`inspect c1`: keys of Docker's NetworkSettings that are missing",
+        look: keys::of_an_endpoint,
+        seen: Otherwise {
+            netebpf: "Bridge, EndpointID, Gateway, GlobalIPv6Address, GlobalIPv6PrefixLen, HairpinMode, IPAddress, \
+                      IPPrefixLen, IPv6Gateway, LinkLocalIPv6Address, LinkLocalIPv6PrefixLen, MacAddress, \
+                      Networks.front.DriverOpts, Networks.front.EndpointID, Networks.front.IPAMConfig, \
+                      Networks.front.Links, SandboxID, SecondaryIPAddresses, SecondaryIPv6Addresses",
+            docker: "",
+            why: "of bridge a second time, or of parts that are not there",
+        },
+    },
+    Row {
+        name: "`inspect --format {{.NetworkSettings.IPAddress}}` of one on bridge",
+        look: |side| {
+            let template = "{{.NetworkSettings.IPAddress}}";
+            ended(side.words(&["inspect", "--format", template, "b1"]), &["172.17.0.2"])
+        },
+        seen: Otherwise {
+            netebpf: "1",
+            docker: "0: 172.17.0.2",
+            why: "it is told with its network: .NetworkSettings.Networks.bridge.IPAddress",
+        },
+    },
+    prints!(
+        "inspect --format {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}} b1",
+        Same("172.17.0.2")
+    ),
+    prints!("network inspect --format {{range .Containers}}{{.Name}}{{end}} front", Same("c1")),
     prints!(
         "network inspect --format {{.Name}}/{{.Driver}}/{{.Internal}} front back",
         Same("front/bridge/false, back/bridge/true")
@@ -293,85 +325,6 @@ fn id_length(side: &Side, command: &str) -> String {
     let lengths: BTreeSet<_> =
         side.run(command).ok().lines().map(|id| id.len().to_string()).collect();
     lengths.into_iter().collect::<Vec<_>>().join(", ")
-}
-
-/// What `network ls` has in Docker 20.10.
-const LIST: &[&str] = &["CreatedAt", "Driver", "ID", "IPv6", "Internal", "Labels", "Name", "Scope"];
-
-/// What `network inspect` has in Docker 20.10, with what a container has.
-const INSPECT: &[&str] = &[
-    "Attachable",
-    "ConfigFrom",
-    "ConfigFrom.Network",
-    "ConfigOnly",
-    "Containers",
-    "Containers.*",
-    "Containers.*.EndpointID",
-    "Containers.*.IPv4Address",
-    "Containers.*.IPv6Address",
-    "Containers.*.MacAddress",
-    "Containers.*.Name",
-    "Created",
-    "Driver",
-    "EnableIPv6",
-    "IPAM",
-    "IPAM.Config",
-    "IPAM.Config.Subnet",
-    "IPAM.Driver",
-    "IPAM.Options",
-    "Id",
-    "Ingress",
-    "Internal",
-    "Labels",
-    "Labels.tier",
-    "Name",
-    "Options",
-    "Scope",
-];
-
-fn list_keys(side: &Side) -> String {
-    let words = ["network", "ls", "--filter", "name=front", "--format", "{{json .}}"];
-    let line = side.words(&words).ok();
-    missing(side, &serde_json::from_str(&line).expect("JSON"), LIST)
-}
-
-fn inspect_keys(side: &Side) -> String {
-    let text = side.run("network inspect front").ok();
-    let all: Value = serde_json::from_str(&text).expect("JSON");
-    missing(side, &all[0], INSPECT)
-}
-
-/// The paths that are expected and not there; of Docker, those that are there and not expected, too.
-fn missing(side: &Side, object: &Value, expected: &[&str]) -> String {
-    let mut there = BTreeSet::new();
-    paths("", object, &mut there);
-    let mut lines: Vec<_> =
-        expected.iter().filter(|path| !there.contains(**path)).map(ToString::to_string).collect();
-    if side.is_docker() {
-        lines.extend(
-            there
-                .iter()
-                .filter(|path| !expected.contains(&path.as_str()))
-                .map(|path| format!("+{path}")),
-        );
-    }
-    lines.join(", ")
-}
-
-/// The paths to all that an object has; identifiers are `*`.
-fn paths(begin: &str, value: &Value, all: &mut BTreeSet<String>) {
-    match value {
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                let key = if key.len() == 64 { "*" } else { key };
-                let path = if begin.is_empty() { key.to_owned() } else { format!("{begin}.{key}") };
-                paths(&path, value, all);
-                all.insert(path);
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| paths(begin, item, all)),
-        _ => {}
-    }
 }
 
 fn by_prefix(side: &Side) -> String {

@@ -2,6 +2,7 @@
 
 pub(super) mod commands;
 pub(super) mod joining;
+mod keys;
 pub(super) mod naming;
 pub(super) mod publishing;
 pub(super) mod reaching;
