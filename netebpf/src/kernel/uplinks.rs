@@ -9,9 +9,19 @@ use crate::{
     plan::{Link, Uplink},
 };
 use ipnet::IpNet;
+use rustix::{
+    io::Errno,
+    net::{
+        AddressFamily, SocketFlags, SocketType,
+        netdevice::{index_to_name, name_to_index},
+        socket_with,
+    },
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     net::IpAddr,
+    os::fd::OwnedFd,
 };
 
 /// Kinds of devices that carry an Ethernet header and yet lead to nobody outside: bridges, whose other
@@ -166,10 +176,20 @@ impl Kernel {
         Ok(outside)
     }
 
-    /// The host's interfaces, by their indices.
-    pub async fn names(&self) -> Result<BTreeMap<u32, String>, KernelError> {
-        let links = self.netlink.links().await?;
-        Ok(links.into_iter().map(|link| (link.index, link.name)).collect())
+    /// The host's interfaces of these indices or names, as far as they are there, by their indices.
+    pub fn names<'a>(
+        &self,
+        indices: impl IntoIterator<Item = u32>,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<BTreeMap<u32, String>, KernelError> {
+        let socket = ioctl_socket()?;
+        let by_index = indices.into_iter().map(|index| Ok((index, name_of(&socket, index)?)));
+        let by_name = names.into_iter().map(|name| {
+            let index = there(name_to_index(&socket, name)).map_err(KernelError::Socket)?;
+            Ok((index.unwrap_or_default(), index.map(|_| name.to_owned())))
+        });
+        let found: Result<Vec<_>, KernelError> = by_index.chain(by_name).collect();
+        Ok(found?.into_iter().filter_map(|(index, name)| Some((index, name?))).collect())
     }
 
     /// The host's routes: address pools keep clear of them.
@@ -188,16 +208,33 @@ pub async fn host_routes() -> Result<Vec<HostRoute>, KernelError> {
 }
 
 async fn routes_of(netlink: &Netlink) -> Result<Vec<HostRoute>, KernelError> {
-    let facts = netlink.facts().await?;
-    let name = |index: u32| {
-        facts.links.values().find(|link| link.index == index).map(|link| link.name.clone())
+    let socket = ioctl_socket()?;
+    let routes = netlink.routes().await?;
+    let routes = routes.into_iter().filter(|route| !is_special(&route.destination));
+    let host_route = |route: RouteFact| {
+        let interface = route.index.map(|index| name_of(&socket, index)).transpose()?.flatten();
+        Ok(HostRoute { net: route.destination, interface })
     };
-    let routes = facts.routes.iter().filter(|route| !is_special(&route.destination));
-    let host_route = |route: &RouteFact| HostRoute {
-        net: route.destination,
-        interface: route.index.and_then(name),
-    };
-    Ok(routes.map(host_route).collect())
+    routes.map(host_route).collect()
+}
+
+/// Any socket of the host's namespace: its interfaces are asked for by it.
+fn ioctl_socket() -> Result<OwnedFd, KernelError> {
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+    socket.map_err(|errno| KernelError::Socket(errno.into()))
+}
+
+fn name_of(socket: &OwnedFd, index: u32) -> Result<Option<String>, KernelError> {
+    there(index_to_name(socket, index)).map_err(KernelError::Socket)
+}
+
+/// Without what is not there.
+fn there<T>(found: rustix::io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(Errno::NODEV | Errno::NXIO) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Multicast and link-local ranges, which every host has.

@@ -17,7 +17,7 @@ use crate::{
     plan::Uplink,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything about an instance that is not in the kernel.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -46,8 +46,14 @@ pub struct Runtime {
 }
 
 impl Runtime {
+    /// The names of the interfaces that something is written down of.
+    pub fn interface_names(&self) -> BTreeSet<&str> {
+        self.sysctls.keys().filter_map(|path| interface_of(path)).collect()
+    }
+
     /// An interface that was renamed took its sysctls with it: what is written down of them gets its new name.
-    /// `links` are the host's interfaces, with their names now. Answers whether anything is another than before.
+    /// `links` are the host's interfaces that something is written down of, with their names now. Answers whether anything
+    /// is another than before.
     pub fn follow_names(&mut self, links: &BTreeMap<u32, String>) -> bool {
         let before = self.clone();
         let new_name = |old: &str| {

@@ -1,13 +1,13 @@
 //! Sockets inside namespaces: echo servers, their clients, and bulk transfers that compare every byte.
 
-use super::{Family, Ns, patience, wire::set_option};
+use super::{Family, Ns, moment, patience, wire::set_option};
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::{AsRawFd, OwnedFd},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Answers on a port, TCP and UDP, IPv4 and IPv6: what comes goes back. Remembers who asked.
@@ -23,8 +23,8 @@ impl Echo {
     /// Starts one.
     pub fn start(ns: &Ns, port: u16) -> Self {
         let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-        let (tcp, udp) = ns.run(|| (TcpListener::bind(any), UdpSocket::bind(any)));
-        let (tcp, udp) = (tcp.expect("a free TCP port"), udp.expect("a free UDP port"));
+        let tcp = ns.run(|| bound(|| TcpListener::bind(any))).expect("a free TCP port");
+        let udp = ns.run(|| bound(|| UdpSocket::bind(any))).expect("a free UDP port");
         let seen = Arc::new(Mutex::new(Vec::new()));
         let note = |seen: &Mutex<Vec<SocketAddr>>, who: SocketAddr| {
             let who = SocketAddr::new(who.ip().to_canonical(), who.port());
@@ -93,6 +93,20 @@ impl Drop for Echo {
     }
 }
 
+/// Binds a socket. What we closed is still there for a moment where another thread starts a program just then: its child
+/// has all our sockets until it becomes that program.
+fn bound<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let deadline = Instant::now() + moment();
+    loop {
+        match bind() {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            done => return done,
+        }
+    }
+}
+
 impl Ns {
     /// A server that answers on a port.
     pub fn echo(&self, port: u16) -> Echo {
@@ -136,7 +150,7 @@ impl Ns {
 
     /// A UDP socket of a family, on a port (0 for any).
     pub fn udp(&self, family: Family, port: u16) -> UdpSocket {
-        let bind = || UdpSocket::bind(SocketAddr::new(family.any(), port));
+        let bind = || bound(|| UdpSocket::bind(SocketAddr::new(family.any(), port)));
         let socket = self.run(bind).expect("a free UDP port");
         socket.set_read_timeout(Some(patience())).expect("a time limit");
         socket

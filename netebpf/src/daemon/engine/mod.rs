@@ -297,12 +297,12 @@ impl Engine {
     }
 
     async fn reconcile(&mut self) -> Result<Vec<String>, Error> {
-        self.follow_names().await?;
+        self.follow_names()?;
         let desired = self.state.desired.clone();
         let mut journal = StateJournal { instance: &self.instance, state: &mut self.state };
         let report =
             apply::reconcile(&mut self.kernel, &desired, &mut journal, Mode::Apply).await?;
-        self.follow_names().await?;
+        self.follow_names()?;
         self.kernel.remember_uplinks();
         let mut changes = summary(report);
         changes.extend(self.serve_names().await);
@@ -322,8 +322,10 @@ impl Engine {
 
     /// What is written down of interfaces goes by their names: those that it is of are known by their indices from
     /// here on.
-    async fn follow_names(&mut self) -> Result<(), Error> {
-        let names = self.kernel.names().await?;
+    fn follow_names(&mut self) -> Result<(), Error> {
+        let runtime = &self.state.runtime;
+        let indices = runtime.interfaces.keys().copied();
+        let names = self.kernel.names(indices, runtime.interface_names())?;
         if self.state.runtime.follow_names(&names) {
             state::save_runtime(&self.instance, &self.state)?;
         }

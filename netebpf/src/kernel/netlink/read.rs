@@ -142,13 +142,7 @@ impl Netlink {
         let messages: Vec<_> =
             self.handle.address().get().execute().try_collect().await.map_err(read("addresses"))?;
         let addresses: Vec<_> = messages.iter().filter_map(AddressFact::of).collect();
-        let v4 = self.handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build());
-        let v6 = self.handle.route().get(RouteMessageBuilder::<Ipv6Addr>::new().build());
-        // One after the other: `execute` sends at once, and the kernel answers a second dump on a socket
-        // whose first is not read to its end with EBUSY.
-        let mut messages: Vec<_> = v4.execute().try_collect().await.map_err(read("routes"))?;
-        messages.extend(v6.execute().try_collect::<Vec<_>>().await.map_err(read("routes"))?);
-        let routes: Vec<_> = messages.iter().filter_map(RouteFact::of).collect();
+        let routes = self.routes().await?;
         let links = self.links().await?;
         let mut by_index: BTreeMap<u32, Link> =
             links.into_iter().map(|link| (link.index, link)).collect();
@@ -170,6 +164,18 @@ impl Netlink {
         }
         let links = by_index.into_values().map(|link| (link.name.clone(), link)).collect();
         Ok(Facts { links, addresses, routes })
+    }
+
+    /// Routes alone.
+    pub(crate) async fn routes(&self) -> Result<Vec<RouteFact>, NetlinkError> {
+        let read = |error| NetlinkError::new("read", "routes", error);
+        let v4 = self.handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build());
+        let v6 = self.handle.route().get(RouteMessageBuilder::<Ipv6Addr>::new().build());
+        // One after the other: `execute` sends at once, and the kernel answers a second dump on a socket
+        // whose first is not read to its end with EBUSY.
+        let mut messages: Vec<_> = v4.execute().try_collect().await.map_err(read)?;
+        messages.extend(v6.execute().try_collect::<Vec<_>>().await.map_err(read)?);
+        Ok(messages.iter().filter_map(RouteFact::of).collect())
     }
 
     /// Links alone, without addresses and gateways. Their counters, most of what the kernel would tell, are left out.
