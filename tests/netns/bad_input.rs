@@ -109,24 +109,26 @@ fn while_something_runs() {
     let before = (lab.pins(), lab.now(), lab.run("ps --format {{.ID}}{{.Ports}}").ok());
     let other = |services: &str| format!("name: other\n{services}");
     let file = |text: &str| lab.up_text(&other(text));
-    file("services:\n  c1: {}\n").fails_saying(1, &["c1", "already taken", "lab"]);
-    file("networks:\n  front: {}\n").fails_saying(1, &["front", "already taken", "lab"]);
+    file("services:\n  c1: {}\n").fails_saying(1, &["c1", "already in use", "lab"]);
+    file("networks:\n  front: {}\n")
+        .fails_saying(1, &["network with name front already exists", "lab"]);
     file("services:\n  x: {ports: [\"8080:80\"]}\n")
         .fails_saying(1, &["8080", "already allocated", "c1"]);
     file("networks:\n  x: {ipam: {config: [{subnet: 10.10.0.0/25}]}}\n")
         .fails_saying(1, &["10.10.0.0/25", "overlaps", "front"]);
-    lab.run("create --name c1").fails_saying(1, &["c1", "already taken"]);
+    lab.run("create --name c1").fails_saying(1, &["c1", "already in use"]);
     lab.run("create --name x --network front --ip 10.10.0.11")
         .fails_saying(1, &["10.10.0.11", "c1"]);
     lab.run("create --name x --network front --ip 10.10.0.1")
         .fails_saying(1, &["10.10.0.1", "gateway"]);
     lab.run("create --name x --network front -p 8080:80")
         .fails_saying(1, &["8080", "already allocated"]);
-    lab.run("network create front").fails_saying(1, &["front", "already taken"]);
-    lab.run("network rm front").fails_saying(1, &["front", "in use", "c1"]);
+    lab.run("network create front")
+        .fails_saying(1, &["network with name front already exists", "lab"]);
+    lab.run("network rm front").fails_saying(1, &["front", "has active endpoints", "c1"]);
     lab.run("network create x --subnet 10.10.0.0/16")
         .fails_saying(1, &["10.10.0.0/16", "overlaps"]);
-    lab.run("run --name c1 -- true").fails_saying(125, &["c1", "already taken"]);
+    lab.run("run --name c1 -- true").fails_saying(125, &["c1", "already in use"]);
     assert_eq!((lab.pins(), lab.now(), lab.run("ps --format {{.ID}}{{.Ports}}").ok()), before);
     lab.lan.ask_tcp(netebpf_tests::lab::family::HOST.port(netebpf_tests::lab::Family::V4, 8080));
 }

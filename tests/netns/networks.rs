@@ -214,7 +214,7 @@ const WRONG: &[(&str, i32, &[&str])] = &[
     ("network disconnect back c1", 1, &["endpoint c1 is not connected to network back"]),
     ("network disconnect nowhere c1", 1, &["network", "nowhere"]),
     ("network disconnect front nobody", 1, &["endpoint", "nobody"]),
-    ("network rm front", 1, &["front", "in use", "c1"]),
+    ("network rm front", 1, &["front", "has active endpoints", "c1"]),
 ];
 
 fn wrong_connections() {

@@ -44,7 +44,7 @@ pub enum AddressError {
         name: String,
     },
     /// Another endpoint's.
-    #[error("{address} is taken by endpoint {endpoint:?}")]
+    #[error("Address already in use: {address} is taken by endpoint {endpoint:?}")]
     Taken {
         /// The address.
         address: IpAddr,

@@ -89,7 +89,7 @@ fn a_chosen_address_is_checked() {
         ),
         ("10.0.0.1", Err("10.0.0.1 is the gateway's")),
         ("10.0.0.9", Err("10.0.0.9 is reserved as \"router\"")),
-        ("10.0.0.8", Err("10.0.0.8 is taken by endpoint \"web\"")),
+        ("10.0.0.8", Err("Address already in use: 10.0.0.8 is taken by endpoint \"web\"")),
     ];
     for (address, expected) in cases {
         let said = check_address(&subnet, &taken(&["10.0.0.8"]), ip(address));

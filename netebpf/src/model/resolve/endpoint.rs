@@ -109,8 +109,8 @@ impl<'a> Resolver<'a> {
     }
 
     fn name_taken(&self, draft: &Draft<'_>, owner: &Origin) -> ResolveError {
-        let (kind, name, owner) = ("endpoint", draft.name.clone(), owner.clone());
-        let problem = ResolveProblem::NameTaken { kind, name, owner };
+        let (name, owner) = (draft.name.clone(), owner.clone());
+        let problem = ResolveProblem::NameInUse { name, owner };
         ResolveError::new(draft.request.place.as_ref(), problem)
     }
 

@@ -1,4 +1,7 @@
 //! What cannot be, given what there is.
+//!
+//! **Invariant**: where Docker has words for it, they are in the message, for scripts look for them; whose it is and what
+//! would be right stands beside them.
 
 use super::facts::HostRoute;
 use crate::{
@@ -43,11 +46,17 @@ pub enum ResolveProblem {
     /// Not a name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// Another one has the name.
-    #[error("{kind} name {name:?} is already taken: {owner} made it; choose another name")]
-    NameTaken {
-        /// Network or endpoint.
-        kind: &'static str,
+    /// Another network has the name.
+    #[error("network with name {name} already exists: {owner} made it; choose another name")]
+    NetworkExists {
+        /// The name.
+        name: String,
+        /// Who has it.
+        owner: Origin,
+    },
+    /// Another endpoint has the name.
+    #[error("endpoint name {name:?} is already in use: {owner} made it; choose another name")]
+    NameInUse {
         /// The name.
         name: String,
         /// Who has it.
@@ -59,7 +68,7 @@ pub enum ResolveProblem {
     )]
     NoExternalNetwork(String),
     /// A network that is not there.
-    #[error("network {0:?} is not there; see netebpf network ls")]
+    #[error("network {0} not found; see netebpf network ls")]
     NoNetwork(String),
     /// An endpoint that is not there.
     #[error("endpoint {0:?} is not there; see netebpf ps")]
@@ -109,7 +118,7 @@ pub enum ResolveProblem {
     },
     /// Somebody still uses a network that would go or change.
     #[error(
-        "network {network:?} is in use by endpoint {endpoint:?} of {owner}; remove that endpoint first"
+        "network {network:?} has active endpoints: it is in use by {endpoint:?} of {owner}; remove that endpoint first"
     )]
     NetworkInUse {
         /// The network.
@@ -160,7 +169,10 @@ pub enum NetworkProblem {
         reason: Unusable,
     },
     /// Overlaps another network's.
-    #[error("subnet {net} overlaps {other} of network {network:?}; choose another range")]
+    #[error(
+        "Pool overlaps with other one on this address space: subnet {net} overlaps {other} of network \
+         {network:?}; choose another range"
+    )]
     OverlapsNetwork {
         /// The subnet.
         net: IpNet,
@@ -187,7 +199,7 @@ pub enum NetworkProblem {
         family: &'static str,
     },
     /// A gateway that cannot be.
-    #[error("gateway {0}")]
+    #[error("gateway {0}{no_subnet}", no_subnet = NoSubnetFor(.0))]
     Gateway(AddressError),
     /// A range outside the subnet.
     #[error("ip_range {range} is outside {net}")]
@@ -230,7 +242,7 @@ pub enum NetworkProblem {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum EndpointProblem {
     /// A network that is not there.
-    #[error("network {0:?} is not there; see netebpf network ls")]
+    #[error("network {0} not found; see netebpf network ls")]
     NoNetwork(String),
     /// One network twice.
     #[error("network {0:?} is joined twice")]
@@ -372,6 +384,20 @@ pub enum EndpointProblem {
         /// The host's address.
         address: IpAddr,
     },
+}
+
+/// Docker's words for a gateway that is in no subnet.
+struct NoSubnetFor<'a>(&'a AddressError);
+
+impl std::fmt::Display for NoSubnetFor<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            AddressError::Outside { address, .. } => {
+                write!(f, "; no matching subnet for gateway {address}")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The host's side of a mapping, as people write it.

@@ -127,8 +127,8 @@ impl<'a> Resolver<'a> {
         let place = request.place.as_ref();
         check_name(name).map_err(|error| ResolveError::new(place, error.into()))?;
         if let Some(other) = self.desired.networks.get(name) {
-            let (kind, name, owner) = ("network", name.clone(), other.origin.clone());
-            let problem = ResolveProblem::NameTaken { kind, name, owner };
+            let (name, owner) = (name.clone(), other.origin.clone());
+            let problem = ResolveProblem::NetworkExists { name, owner };
             return Err(ResolveError::new(place, problem));
         }
         let previous =

@@ -263,7 +263,8 @@ fn every_conflict_of_a_file_has_its_message() {
     let cases: Vec<(String, &str)> = vec![
         (
             net("{subnet: 10.1.0.0/24, gateway: 10.2.0.1}"),
-            "2:41: network \"a\": gateway 10.2.0.1 is outside 10.1.0.0/24",
+            "2:41: network \"a\": gateway 10.2.0.1 is outside 10.1.0.0/24; no matching subnet for \
+             gateway 10.2.0.1",
         ),
         (
             net("{subnet: 10.1.0.0/24, gateway: 10.1.0.255}"),
@@ -293,7 +294,7 @@ fn every_conflict_of_a_file_has_its_message() {
         ),
         (
             net("{subnet: 172.17.9.0/24}"),
-            "2:41: network \"a\": subnet 172.17.9.0/24 overlaps 172.17.0.0/16 of network \"bridge\"; \
+            "2:41: network \"a\": Pool overlaps with other one on this address space: subnet 172.17.9.0/24 overlaps 172.17.0.0/16 of network \"bridge\"; \
              choose another range",
         ),
         (
@@ -303,12 +304,12 @@ fn every_conflict_of_a_file_has_its_message() {
         ),
         (
             "services: {mine: }\n".to_owned(),
-            "2:12: endpoint name \"mine\" is already taken: the command line made it; choose another \
+            "2:12: endpoint name \"mine\" is already in use: the command line made it; choose another \
              name",
         ),
         (
             "services: {a: {container_name: w}, w: }\n".to_owned(),
-            "2:36: endpoint name \"w\" is already taken: the topology \"t\" made it; choose another name",
+            "2:36: endpoint name \"w\" is already in use: the topology \"t\" made it; choose another name",
         ),
         (
             "networks: {a: {external: true}}\n".to_owned(),
@@ -338,7 +339,7 @@ fn every_conflict_of_a_file_has_its_message() {
                 "  v: {networks: {a: {ipv4_address: 10.1.0.5}}}\n  w: {networks: {a: {ipv4_address: \
                  10.1.0.5}}}\n",
             ),
-            "5:36: endpoint \"w\": network \"a\": 10.1.0.5 is taken by endpoint \"v\"",
+            "5:36: endpoint \"w\": network \"a\": Address already in use: 10.1.0.5 is taken by endpoint \"v\"",
         ),
         (
             in_head("  w: {networks: {a: {ipv6_address: \"fd00::5\"}}}\n"),
@@ -434,7 +435,7 @@ fn what_is_in_use_stays() {
     let up = world.up(&Desired::default(), "name: t\nnetworks: {n: }\n").unwrap();
     let request = EndpointRequest { networks: vec![AttachmentRequest::new("n")], ..named("mine") };
     let used = run(&world, &up, request).unwrap();
-    let in_use = "network \"n\" is in use by endpoint \"mine\" of the command line; remove that endpoint \
+    let in_use = "network \"n\" has active endpoints: it is in use by \"mine\" of the command line; remove that endpoint \
                   first";
     let text = |error: ResolveError| error.to_string();
     assert_eq!(remove_network(&used, "n").map_err(text), Err(in_use.to_owned()));
@@ -447,7 +448,7 @@ fn what_is_in_use_stays() {
     assert_eq!(remove_network(&free, "n").unwrap(), Desired::default());
     assert_eq!(
         remove_network(&used, "x").map_err(text),
-        Err("network \"x\" is not there; see netebpf network ls".to_owned())
+        Err("network x not found; see netebpf network ls".to_owned())
     );
     assert_eq!(
         remove_endpoints(&used, &["x"]).map_err(text),
@@ -496,7 +497,7 @@ fn requests_over_the_api_are_checked() {
         (on(alias), format!("endpoint \"a\": network \"bridge\": alias \"-\" {name_rule}")),
         (
             on(AttachmentRequest::new("x")),
-            "endpoint \"a\": network \"x\" is not there; see netebpf network ls".to_owned(),
+            "endpoint \"a\": network x not found; see netebpf network ls".to_owned(),
         ),
         (
             EndpointRequest { networks: twice, ..named("a") },

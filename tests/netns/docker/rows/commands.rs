@@ -45,7 +45,6 @@ macro_rules! prints {
 }
 
 const USAGE: &str = "wrong usage ends with 2";
-const WORDS: &str = "other words";
 
 const ROWS: &[Row] = &[
     prints!(
@@ -157,12 +156,8 @@ const ROWS: &[Row] = &[
     says!("network inspect --format {{.Nosuch}} front", ["Nosuch"], Same("1: Nosuch")),
     says!(
         "network create front",
-        ["network name \"front\" is already taken", "network with name front already exists"],
-        Otherwise {
-            netebpf: "1: network name \"front\" is already taken",
-            docker: "1: network with name front already exists",
-            why: WORDS
-        }
+        ["network with name front already exists"],
+        Same("1: network with name front already exists")
     ),
     says!(
         "network create bridge",
@@ -171,24 +166,13 @@ const ROWS: &[Row] = &[
     ),
     says!(
         "network create --subnet 10.10.0.0/25 over",
-        [
-            "overlaps 10.10.0.0/24 of network \"front\"",
-            "overlaps with other one on this address space"
-        ],
-        Otherwise {
-            netebpf: "1: overlaps 10.10.0.0/24 of network \"front\"",
-            docker: "1: overlaps with other one on this address space",
-            why: WORDS
-        }
+        ["Pool overlaps with other one on this address space"],
+        Same("1: Pool overlaps with other one on this address space")
     ),
     says!(
         "network create --subnet 10.50.0.0/24 --gateway 10.51.0.1 out",
-        ["gateway 10.51.0.1 is outside 10.50.0.0/24", "no matching subnet for gateway 10.51.0.1"],
-        Otherwise {
-            netebpf: "1: gateway 10.51.0.1 is outside 10.50.0.0/24",
-            docker: "1: no matching subnet for gateway 10.51.0.1",
-            why: WORDS
-        }
+        ["no matching subnet for gateway 10.51.0.1"],
+        Same("1: no matching subnet for gateway 10.51.0.1")
     ),
     says!(
         "network create --subnet 10.50.0.0/24 --ip-range 10.51.0.0/25 out",
@@ -253,15 +237,7 @@ const ROWS: &[Row] = &[
         ["bridge is a pre-defined network and cannot be removed"],
         Same("1: bridge is a pre-defined network and cannot be removed")
     ),
-    says!(
-        "network rm front",
-        ["network \"front\" is in use by endpoint \"c1\"", "has active endpoints"],
-        Otherwise {
-            netebpf: "1: network \"front\" is in use by endpoint \"c1\"",
-            docker: "1: has active endpoints",
-            why: WORDS
-        }
-    ),
+    says!("network rm front", ["has active endpoints"], Same("1: has active endpoints")),
     says!("network rm nosuch", ["No such network: nosuch"], Same("1: No such network: nosuch")),
     says!(
         "network connect nosuch c1",

@@ -47,7 +47,7 @@ fn networks_come_and_go() {
         (at([10, 99, 0, 1]), "10.99.0.1 is outside"),
         (at(web.octets()), "lone"),
         (AttachmentRequest::new("front"), "endpoint with name app already exists in network front"),
-        (AttachmentRequest::new("nowhere"), "network \"nowhere\" is not there"),
+        (AttachmentRequest::new("nowhere"), "network nowhere not found"),
         (
             AttachmentRequest { aliases: vec!["-".into()], ..AttachmentRequest::new("back") },
             "alias",
