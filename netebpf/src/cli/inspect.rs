@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     daemon::{LookupError, api::EndpointView},
-    model::Namespace,
+    model::{Namespace, requests::DEFAULT_NETWORK},
 };
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -93,12 +93,30 @@ fn shape(view: &EndpointView) -> Value {
             "NetworkMode": network_mode(view),
         },
         "LogPath": view.log,
-        "NetworkSettings": {
-            "SandboxKey": endpoint.namespace.path(),
-            "Networks": networks(view),
-            "Ports": ports(view),
-        },
+        "NetworkSettings": settings(view),
     })
+}
+
+/// What is true of its networks, and of `bridge` a second time, as Docker told it before there were others; empty for who
+/// is not on it.
+fn settings(view: &EndpointView) -> Map<String, Value> {
+    let networks = networks(view);
+    let mut settings = networks.get(DEFAULT_NETWORK).map_or_else(no_addresses, |bridge| {
+        let told = no_addresses().into_iter();
+        told.map(|(field, _)| (field.clone(), bridge[&field].clone())).collect()
+    });
+    settings.insert("SandboxKey".to_owned(), json!(view.endpoint.namespace.path()));
+    settings.insert("Networks".to_owned(), networks.into());
+    settings.insert("Ports".to_owned(), ports(view).into());
+    settings
+}
+
+/// Where there is none.
+fn no_addresses() -> Map<String, Value> {
+    let texts = ["IPAddress", "Gateway", "GlobalIPv6Address", "IPv6Gateway", "MacAddress"];
+    let lengths = ["IPPrefixLen", "GlobalIPv6PrefixLen"];
+    let texts = texts.into_iter().map(|field| (field.to_owned(), json!("")));
+    texts.chain(lengths.into_iter().map(|field| (field.to_owned(), json!(0)))).collect()
 }
 
 /// Docker's: the first network, or what stands in its place.
@@ -113,18 +131,10 @@ fn networks(view: &EndpointView) -> Map<String, Value> {
     let attachments = view.endpoint.attachments.iter();
     let predefined = view.endpoint.predefined().map(|name| {
         let id = view.networks.get(name).map(|network| network.id.as_str());
-        let value = json!({
-            "NetworkID": id,
-            "IPAddress": "",
-            "IPPrefixLen": 0,
-            "Gateway": "",
-            "GlobalIPv6Address": "",
-            "GlobalIPv6PrefixLen": 0,
-            "IPv6Gateway": "",
-            "MacAddress": "",
-            "Aliases": [],
-        });
-        (name.to_owned(), value)
+        let mut value = no_addresses();
+        value.insert("NetworkID".to_owned(), json!(id));
+        value.insert("Aliases".to_owned(), json!([]));
+        (name.to_owned(), value.into())
     });
     attachments
         .map(|attachment| {
