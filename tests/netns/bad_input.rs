@@ -92,6 +92,7 @@ const COMMANDS: &[(&str, i32, &[&str])] = &[
     ("up -f netebpf.yaml --uplink much-too-long-a-name", 2, &["much-too-long-a-name", "15"]),
     ("up -f netebpf.yaml --xdp sometimes", 2, &["auto", "generic"]),
     ("ps --format {{.Nonsense", 2, &["{{"]),
+    ("ps --filter colour=red", 2, &["colour=red", "id=, label=, name=, network=, publish= and status="]),
 ];
 
 fn commands() {

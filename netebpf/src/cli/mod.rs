@@ -16,6 +16,7 @@ mod down;
 mod error;
 mod events;
 mod exec;
+mod filter;
 mod foreground;
 mod gc;
 mod inspect;

@@ -1,8 +1,10 @@
-//! `--filter` of networks, with Docker's matching: several values of one key are alternatives, several keys and
-//! several labels all have to fit.
+//! `--filter` of networks.
 
 use crate::{
-    cli::output::moment,
+    cli::{
+        filter::{Condition, fits, split, unknown, wrong},
+        output::moment,
+    },
     daemon::{
         api::{LabelFilter, NetworkView, PruneRequest},
         now,
@@ -30,9 +32,8 @@ pub(super) enum Filter {
 /// `KEY=VALUE`.
 pub(super) fn filter(text: &str) -> Result<Filter, String> {
     const KNOWN: &str = "dangling=, driver=, id=, label=, name=, scope= and type=";
-    let (key, value) = text.split_once('=').unwrap_or((text, ""));
-    let wrong = |right: &str| format!("invalid filter {text:?}: {right} would be right");
-    match (key, value) {
+    let wrong = |right| wrong(text, right);
+    match split(text) {
         ("driver" | "id" | "name" | "scope" | "label", "") => Err(wrong("a value")),
         ("driver", value) => Ok(Filter::Driver(value.to_owned())),
         ("id", value) => Ok(Filter::Id(value.to_owned())),
@@ -47,47 +48,29 @@ pub(super) fn filter(text: &str) -> Result<Filter, String> {
             "false" | "0" => Ok(Filter::Dangling(false)),
             _ => Err(wrong("true or false")),
         },
-        _ => Err(format!("invalid filter {text:?}: {KNOWN} are understood")),
+        _ => Err(unknown(text, KNOWN)),
     }
 }
 
-/// Whether a network meets all of them.
-pub(super) fn takes(filters: &[Filter], view: &NetworkView) -> bool {
-    let network = &view.network;
-    let custom = !is_predefined(&network.name);
-    let meets = |filter: &Filter| match filter {
-        Filter::Driver(driver) => drivers::of(network.driver).name() == driver,
-        Filter::Id(part) => fits(part, network.id.as_str()),
-        Filter::Name(part) => fits(part, &network.name),
-        Filter::Label(label) => label.takes(&network.labels),
-        Filter::Scope(scope) => scope == "local",
-        Filter::Custom(wanted) => *wanted == custom,
-        Filter::Dangling(wanted) => *wanted == (custom && view.endpoints.is_empty()),
-    };
-    filters.iter().all(|filter| match filter {
-        Filter::Label(_) => meets(filter),
-        other => {
-            let same =
-                |one: &&Filter| std::mem::discriminant(*one) == std::mem::discriminant(other);
-            filters.iter().filter(same).any(meets)
-        }
-    })
-}
+impl Condition for Filter {
+    type View = NetworkView;
 
-fn fits(pattern: &str, text: &str) -> bool {
-    let (begins, pattern) = match pattern.strip_prefix('^') {
-        Some(rest) => (true, rest),
-        None => (false, pattern),
-    };
-    let (ends, pattern) = match pattern.strip_suffix('$') {
-        Some(rest) => (true, rest),
-        None => (false, pattern),
-    };
-    match (begins, ends) {
-        (true, true) => text == pattern,
-        (true, false) => text.starts_with(pattern),
-        (false, true) => text.ends_with(pattern),
-        (false, false) => text.contains(pattern),
+    fn is_label(&self) -> bool {
+        matches!(self, Self::Label(_))
+    }
+
+    fn meets(&self, view: &NetworkView) -> bool {
+        let network = &view.network;
+        let custom = !is_predefined(&network.name);
+        match self {
+            Self::Driver(driver) => drivers::of(network.driver).name() == driver,
+            Self::Id(part) => fits(part, network.id.as_str()),
+            Self::Name(part) => fits(part, &network.name),
+            Self::Label(label) => label.takes(&network.labels),
+            Self::Scope(scope) => scope == "local",
+            Self::Custom(wanted) => *wanted == custom,
+            Self::Dangling(wanted) => *wanted == (custom && view.endpoints.is_empty()),
+        }
     }
 }
 
@@ -95,7 +78,7 @@ fn fits(pattern: &str, text: &str) -> bool {
 pub(super) fn prune(filters: &[String]) -> Result<PruneRequest, String> {
     let mut request = PruneRequest::default();
     for text in filters {
-        let wrong = |right: &str| format!("invalid filter {text:?}: {right} would be right");
+        let wrong = |right| wrong(text, right);
         match text.split_once('=') {
             Some(("until", value)) => {
                 let right = "10m, 24h, 2026-11-20T23:41:21Z or seconds since 1970";
@@ -149,10 +132,10 @@ mod tests {
             (&["id=0000000000000000"], false),
         ] {
             let read: Vec<_> = filters.iter().map(|text| filter(text).unwrap()).collect();
-            assert_eq!(super::takes(&read, &front), takes, "{filters:?}");
+            assert_eq!(Filter::all(&read, &front), takes, "{filters:?}");
         }
-        assert!(super::takes(&[filter("type=builtin").unwrap()], &view("host", &[])));
-        assert!(!super::takes(&[filter("dangling=true").unwrap()], &view("host", &[])));
+        assert!(Filter::all(&[filter("type=builtin").unwrap()], &view("host", &[])));
+        assert!(!Filter::all(&[filter("dangling=true").unwrap()], &view("host", &[])));
         for wrong in ["colour=red", "type=own", "dangling=maybe", "name", "label=", ""] {
             assert!(filter(wrong).unwrap_err().contains("invalid filter"), "{wrong}");
         }

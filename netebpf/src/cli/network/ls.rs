@@ -1,9 +1,10 @@
 //! `netebpf network ls`.
 
-use super::filter::{self, Filter, filter};
+use super::filter::{Filter, filter};
 use crate::{
     cli::{
         CliError, Context,
+        filter::Condition as _,
         output::{self, Format, Listing, rfc3339},
     },
     daemon::api::NetworkView,
@@ -32,7 +33,7 @@ pub(super) struct Ls {
 impl Ls {
     pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
         let mut views = context.networks().await?;
-        views.retain(|view| filter::takes(&self.filters, view));
+        views.retain(|view| Filter::all(&self.filters, view));
         let listing = Listing {
             columns: &[
                 ("NETWORK ID", "ID"),

@@ -17,7 +17,7 @@ fn set_up(side: &Side) {
     side.run("network create --subnet 10.20.0.0/24 --label tier=db --internal back").ok();
     side.start("c1", "--network front");
     side.start("c2", "--network back");
-    side.start("b1", "");
+    side.start("b1", "-p 8088:80 -p 5353:53/udp --label tier=web --label old");
 }
 
 /// A row about one command, and which of the words it says.
@@ -47,6 +47,29 @@ macro_rules! prints {
 const USAGE: &str = "wrong usage ends with 2";
 
 const ROWS: &[Row] = &[
+    prints!("ps --filter name=b --format {{.Names}}", Same("b1")),
+    prints!("ps -f name=^/c1$ --format {{.Names}}", Same("c1")),
+    prints!("ps --filter network=front --format {{.Names}}", Same("c1")),
+    prints!("ps -a -f network=back -f name=1 --format {{.Names}}", Same("")),
+    prints!("ps --filter name=c1 --filter name=nosuch --format {{.Names}}", Same("c1")),
+    prints!("ps --filter label=tier=web --filter label=old --format {{.Names}}", Same("b1")),
+    prints!("ps --filter label=tier=db --format {{.Names}}", Same("")),
+    prints!("ps --filter publish=8088 --format {{.Names}}", Same("b1")),
+    prints!("ps --filter publish=5300-5400/udp --format {{.Names}}", Same("b1")),
+    prints!("ps --filter publish=5353 --format {{.Names}}", Same("")),
+    prints!("ps --filter status=running --filter name=c1 --format {{.Names}}", Same("c1")),
+    prints!("ps --filter status=exited --format {{.Names}}", Same("")),
+    Row { name: "`ps --filter id=`, a part of it", look: by_id, seen: Same("c1") },
+    says!(
+        "ps --filter nosuch=1",
+        ["nosuch"],
+        Otherwise { netebpf: "2: nosuch", docker: "1: nosuch", why: USAGE }
+    ),
+    says!(
+        "ps --filter status=asleep",
+        ["asleep"],
+        Otherwise { netebpf: "2: asleep", docker: "1: asleep", why: USAGE }
+    ),
     prints!(
         "network ls --format {{.Name}}/{{.Driver}}/{{.Scope}}",
         Same(
@@ -304,6 +327,11 @@ fn id_length(side: &Side, command: &str) -> String {
     let lengths: BTreeSet<_> =
         side.run(command).ok().lines().map(|id| id.len().to_string()).collect();
     lengths.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+fn by_id(side: &Side) -> String {
+    let id = side.field("c1", "{{.Id}}");
+    lines(side, &["ps", "--format", "{{.Names}}", "--filter", &format!("id={}", &id[..12])])
 }
 
 fn by_prefix(side: &Side) -> String {

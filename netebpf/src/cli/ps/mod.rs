@@ -1,7 +1,10 @@
 //! `netebpf ps`.
 
+mod filter;
+
 use super::{
     CliError, Context,
+    filter::Condition as _,
     output::{self, Format, Listing, duration, rfc3339},
 };
 use crate::{
@@ -9,6 +12,7 @@ use crate::{
     model::PortMapping,
 };
 use clap::Args;
+use filter::{Filter, filter};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -18,6 +22,12 @@ pub(super) struct Ps {
     /// Only identifiers
     #[arg(short, long)]
     quiet: bool,
+    /// As Docker; every endpoint is listed in any case
+    #[arg(short, long)]
+    all: bool,
+    /// Only those: id=, label=KEY[=VALUE], name=, network=, publish=PORT[/PROTOCOL], status=
+    #[arg(short, long = "filter", value_name = "KEY=VALUE", value_parser = filter)]
+    filters: Vec<Filter>,
     /// Whole identifiers
     #[arg(long)]
     no_trunc: bool,
@@ -28,7 +38,8 @@ pub(super) struct Ps {
 
 impl Ps {
     pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
-        let views = context.endpoints().await?;
+        let mut views = context.endpoints().await?;
+        views.retain(|view| Filter::all(&self.filters, view));
         let now = now();
         let rows = views.iter().map(|view| row(view, now, self.no_trunc)).collect();
         let listing = Listing {
