@@ -1,7 +1,7 @@
 //! The networks that are always there, and endpoints that are on none of their own.
 
 use netebpf_tests::lab::{
-    Family, Lab, Ns, both, eventually,
+    Family, Lab, Ns, binary, both, eventually,
     family::{C1, C2, HOST, SERVER},
     topology,
 };
@@ -151,6 +151,11 @@ fn host() {
     assert!(web[0]["NetworkSettings"]["Networks"]["host"].is_object());
     assert_eq!(lab.run("ps --format {{.Networks}}").ok(), "host\n");
     lab.run("network disconnect host web").fails_saying(1, &["host network"]);
+    // Whose host it is does not depend on who asks.
+    let mut elsewhere = lab.lan.command(binary());
+    elsewhere.args(["--instance", lab.instance(), "exec", "web", "ip", "-br", "link"]);
+    let told = elsewhere.output().expect("it runs").stdout;
+    assert!(String::from_utf8_lossy(&told).contains("up0"));
     lab.run("network connect bridge web").fails_saying(1, &["sharing network namespace"]);
     // A daemon that takes over finds it, and only its own process ends with it.
     lab.kill_daemon();

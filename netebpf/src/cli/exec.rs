@@ -40,7 +40,7 @@ impl Exec {
             command: &self.command,
             environment: &environment(self.environment),
             working_dir: self.workdir.as_deref(),
-            namespace: view.endpoint.namespace.path(),
+            namespace: &view.namespace,
             etc: &view.etc,
         };
         let signals = Signals::catch()?;

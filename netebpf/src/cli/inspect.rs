@@ -105,7 +105,7 @@ fn settings(view: &EndpointView) -> Map<String, Value> {
         let told = no_addresses().into_iter();
         told.map(|(field, _)| (field.clone(), bridge[&field].clone())).collect()
     });
-    settings.insert("SandboxKey".to_owned(), json!(view.endpoint.namespace.path()));
+    settings.insert("SandboxKey".to_owned(), json!(view.namespace));
     settings.insert("Networks".to_owned(), networks.into());
     settings.insert("Ports".to_owned(), ports(view).into());
     settings

@@ -69,7 +69,7 @@ impl Run {
             command: &service.command,
             environment: &service.environment,
             working_dir: service.working_dir.as_deref(),
-            namespace: view.endpoint.namespace.path(),
+            namespace: &view.namespace,
             etc: &view.etc,
         };
         let id = view.endpoint.id.to_string();

@@ -278,6 +278,8 @@ pub struct EndpointView {
     /// What runs, or ran, in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
+    /// Its namespace, also for who is in another one than the daemon.
+    pub namespace: PathBuf,
     /// The output of its service.
     pub log: PathBuf,
     /// Its networks, by name.

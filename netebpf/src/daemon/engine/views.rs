@@ -14,6 +14,7 @@ use crate::{
     },
     state::{Instance, State},
 };
+use std::path::{Path, PathBuf};
 
 /// A copy of the state, for those who only look: they never wait for a change to end.
 #[derive(Clone)]
@@ -87,9 +88,18 @@ fn endpoint_view(instance: &Instance, state: &State, endpoint: &Endpoint) -> End
     EndpointView {
         endpoint: endpoint.clone(),
         process: state.runtime.processes.get(&endpoint.name).cloned(),
+        namespace: for_others(endpoint.namespace.path()),
         log: instance.log_file(&endpoint.name),
         networks: networks.chain(predefined).collect(),
         etc: dns::etc_directories(instance, &state.desired, endpoint),
+    }
+}
+
+/// `/proc/self` is somebody else's for somebody else.
+fn for_others(path: &Path) -> PathBuf {
+    match path.strip_prefix("/proc/self") {
+        Ok(rest) => Path::new("/proc").join(std::process::id().to_string()).join(rest),
+        Err(_) => path.to_owned(),
     }
 }
 
