@@ -15,6 +15,7 @@ netebpf_tests::tests![
     none_at_all,
     put_back_by_up,
     connect_survives_a_dead_daemon,
+    what_stood_in_the_way,
     wrong_connections,
     lists_and_filters,
     pruned,
@@ -216,6 +217,19 @@ const WRONG: &[(&str, i32, &[&str])] = &[
     ("network disconnect front nobody", 1, &["endpoint", "nobody"]),
     ("network rm front", 1, &["front", "has active endpoints", "c1"]),
 ];
+
+/// Somebody's interface has the name that ours would have; when it is gone, nothing is.
+fn what_stood_in_the_way() {
+    let lab = Lab::up(&topology());
+    let c1 = lab.endpoint("c1");
+    c1.ip("link add eth1 type bridge");
+    lab.run("network connect back c1").fails_saying(1, &["interface eth1 already"]);
+    c1.ip("link del eth1");
+    lab.run("network connect back c1").ok();
+    both(|family| {
+        c1.reaches(D1.of(family));
+    });
+}
 
 fn wrong_connections() {
     let lab = Lab::up(&topology());

@@ -100,6 +100,13 @@ async fn make_plan(
 ) -> Result<Plan, ApplyError> {
     let observed =
         kernel.observe(desired, journal.saved_sysctls()).await.map_err(ApplyError::Observe)?;
+    if let Ok(plan) = plan::plan(desired, &observed) {
+        return Ok(plan);
+    }
+    // What stood in the way may be gone from where only a look tells.
+    kernel.look_again();
+    let observed =
+        kernel.observe(desired, journal.saved_sysctls()).await.map_err(ApplyError::Observe)?;
     Ok(plan::plan(desired, &observed)?)
 }
 

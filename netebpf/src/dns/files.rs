@@ -93,6 +93,11 @@ impl Files {
         Self { instance, written: None }
     }
 
+    /// Each file is looked at with the next change.
+    pub(super) fn look_again(&mut self) {
+        self.written = None;
+    }
+
     /// Writes what is wanted, and removes what is not; what was written before is not looked at again. Answers with
     /// what could not be done, by file.
     pub(super) fn sync(&mut self, wanted: &BTreeMap<PathBuf, String>) -> Vec<(PathBuf, String)> {
@@ -121,7 +126,11 @@ impl Files {
                     problems.push((path.clone(), why.to_owned()));
                     written.remove(path);
                 }
-                Err(error) => problems.push((path.clone(), format!("cannot be written: {error}"))),
+                Err(error) => {
+                    // It may have been written in part.
+                    written.entry(path.clone()).and_modify(|written| *written = None);
+                    problems.push((path.clone(), format!("cannot be written: {error}")));
+                }
             }
         }
         self.written = Some(written);

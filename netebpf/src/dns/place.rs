@@ -77,7 +77,7 @@ fn is_marked(instance: &Instance, there: &[u8]) -> bool {
 /// Whether it is the beginning of our own first line, as the loss of power leaves it, and nothing else.
 fn is_begun(there: &[u8], text: &str) -> bool {
     let line = text.lines().next().unwrap_or_default();
-    there.len() < line.len() && line.as_bytes().starts_with(there)
+    !there.is_empty() && there.len() < line.len() && line.as_bytes().starts_with(there)
 }
 
 /// What the first line says of the directory.
@@ -144,10 +144,18 @@ fn create(instance: &Instance, path: &Path, text: &str) -> io::Result<()> {
         fs::set_permissions(&beside, fs::Permissions::from_mode(0o755))?;
         let file = fs::File::create_new(&whole)?;
         change(&file, &first_line_with(text, WITH_DIRECTORY))?;
+        // Or the loss of power leaves one without a word in it.
+        file.sync_data()?;
         match renameat_with(CWD, &beside, CWD, directory, RenameFlags::NOREPLACE) {
             Err(rustix::io::Errno::EXIST) => {
                 change(&file, text)?;
                 // Nobody's file is replaced by this either.
+                fs::hard_link(&whole, path)
+            }
+            // Not every file system takes this (NFS, 9p).
+            Err(rustix::io::Errno::INVAL) => {
+                fs::create_dir(directory)?;
+                fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
                 fs::hard_link(&whole, path)
             }
             renamed => Ok(renamed?),

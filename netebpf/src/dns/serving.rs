@@ -163,6 +163,11 @@ impl Serving {
         }
     }
 
+    /// What others may have changed is looked at with the next change.
+    pub(crate) fn look_again(&mut self) {
+        self.files.look_again();
+    }
+
     /// Files that no endpoint accounts for.
     pub(crate) fn orphans(&self, desired: &Desired) -> Vec<PathBuf> {
         let paths = desired.endpoints.values();

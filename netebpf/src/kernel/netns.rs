@@ -94,10 +94,8 @@ pub fn open(path: &Path) -> Result<OwnedFd, NetnsError> {
 
 /// What tells one namespace from another that is made later at the same path: the inode of nsfs.
 pub fn identity(path: &Path) -> Result<u64, NetnsError> {
-    match open_namespace(path)? {
-        Some(_) => Ok(fs::metadata(path).map_err(system_io(path, "stat"))?.ino()),
-        None => Err(NetnsError::Missing(path.to_owned())),
-    }
+    let stamp = stamp(path)?.ok_or_else(|| NetnsError::Missing(path.to_owned()))?;
+    Ok(stamp.identity)
 }
 
 /// What tells a namespace from every other that is or was at its path, as long as it stays mounted there: the number

@@ -39,14 +39,14 @@ impl Kernel {
         self.known.follow(action);
     }
 
-    /// What stands in the maps; `None` where there are none.
+    /// What stands in the maps, as far as it is known; `None` where there are none.
     pub(super) fn tables(&self) -> Result<Option<Tables>, KernelError> {
         let Ok(maps) = self.bpf.maps() else { return Ok(None) };
         let known = self.known.tables.clone();
         Ok(Some(known.map_or_else(|| read_tables(maps), Ok)?))
     }
 
-    /// The same, with what is known given, which becomes what was read.
+    /// What [`Self::observe`] reads, with what is known given, which becomes what was read.
     pub(super) async fn read(
         &self,
         desired: &Desired,
@@ -118,7 +118,17 @@ impl Kernel {
         let own = known.own_namespaces.take();
         look_at(&mut stamps, wanted.chain(own.iter().flatten().map(PathBuf::as_path)))?;
         let own = match own {
-            Some(own) if !stamps.iter().any(|(path, now)| known.is_another(path, *now)) => own,
+            Some(own) if !stamps.iter().any(|(path, now)| known.is_another(path, *now)) => {
+                // One that came since may be somebody else's.
+                let came = |path: &PathBuf| !known.namespaces.contains_key(path);
+                let mut ours = BTreeSet::new();
+                for path in own {
+                    if !came(&path) || self.owns(&path)? {
+                        ours.insert(path);
+                    }
+                }
+                ours
+            }
             _ => self.own_namespaces()?,
         };
         look_at(&mut stamps, own.iter().map(PathBuf::as_path))?;

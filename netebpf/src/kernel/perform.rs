@@ -6,7 +6,7 @@ use super::{
     flows::Retired,
     netns, probe,
 };
-use crate::plan::{Mechanism, PortChanges, SourceRange};
+use crate::plan::{AnyAddress, Mechanism, PortChanges, SourceRange};
 use ipnet::IpNet;
 use netebpf_common::abi::{
     self, Address, INTERFACE_TABLE_SIZE, Interface, NetworkRange, Prefix, ResolverPorts, map,
@@ -40,7 +40,13 @@ impl Kernel {
                 maps.interfaces.set(place(&entry), Shared(entry), 0).map_err(error)?;
             }
             (None, Some(entry)) => {
-                maps.interfaces.set(place(&entry), Shared(Interface::FREE), 0).map_err(error)?;
+                let there = maps.interfaces.get(&place(&entry), 0).map_err(&error)?;
+                // Another interface may have the place by now.
+                if there.0.ifindex == entry.ifindex {
+                    maps.interfaces
+                        .set(place(&entry), Shared(Interface::FREE), 0)
+                        .map_err(error)?;
+                }
                 if let Some(usage) = maps.usage(entry.slot) {
                     let next = u64::from(entry.generation.wrapping_add(1));
                     usage.generation.store(next);
@@ -110,9 +116,10 @@ impl Kernel {
         Ok(written.map_err(BpfError::map("write", map::RESOLVERS))?)
     }
 
-    /// Publishes ports and takes others back. The bitmap says "maybe": a bit is set after the entry that it announces,
-    /// and cleared after the last one is gone.
+    /// Publishes ports and takes others back. The bitmap says "maybe": a bit is set before the entry that it announces,
+    /// and cleared after the last one is gone, so that wherever this ends an entry has its bit.
     pub(crate) fn publish(&mut self, changes: &PortChanges) -> Result<(), KernelError> {
+        self.announce(&changes.announced, true)?;
         let maps = self.bpf.maps_mut()?;
         let tables = [
             (&mut maps.published, map::PUBLISHED, &changes.outside),
@@ -128,14 +135,13 @@ impl Kernel {
                 written.map_err(BpfError::map("write", name))?;
             }
         }
-        let bits = [(&changes.announced, true), (&changes.silenced, false)];
-        for (ports, on) in bits {
-            for port in ports {
-                maps.set_port_bit(*port, on)
-                    .map_err(BpfError::map("write", map::PUBLISHED_PORTS))?;
-            }
-        }
-        Ok(())
+        self.announce(&changes.silenced, false)
+    }
+
+    fn announce(&mut self, ports: &[AnyAddress], on: bool) -> Result<(), KernelError> {
+        let maps = self.bpf.maps_mut()?;
+        let written = ports.iter().try_for_each(|port| maps.set_port_bit(*port, on));
+        Ok(written.map_err(BpfError::map("write", map::PUBLISHED_PORTS))?)
     }
 
     /// Makes addresses known as the host's, and others not.

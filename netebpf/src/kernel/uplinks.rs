@@ -186,7 +186,9 @@ impl Kernel {
         let by_index = indices.into_iter().map(|index| Ok((index, name_of(&socket, index)?)));
         let by_name = names.into_iter().map(|name| {
             let index = there(name_to_index(&socket, name)).map_err(KernelError::Socket)?;
-            Ok((index.unwrap_or_default(), index.map(|_| name.to_owned())))
+            let index = index.unwrap_or_default();
+            // It may be an alternative name of it.
+            Ok((index, name_of(&socket, index)?.filter(|found| found == name)))
         });
         let found: Result<Vec<_>, KernelError> = by_index.chain(by_name).collect();
         Ok(found?.into_iter().filter_map(|(index, name)| Some((index, name?))).collect())

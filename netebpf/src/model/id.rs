@@ -105,11 +105,11 @@ impl InterfaceName {
     /// # Errors
     /// As [`Self::new`], of the longest such name.
     pub fn check_prefix(prefix: &str) -> Result<(), InterfaceNameError> {
-        Self::new(format!("{prefix}{}", u8::MAX)).map(drop)
+        Self::new(format!("{prefix}{}", u16::MAX)).map(drop)
     }
 
     /// A name with a prefix that [`Self::check_prefix`] has let pass.
-    pub fn numbered(prefix: &str, number: u8) -> Self {
+    pub fn numbered(prefix: &str, number: u16) -> Self {
         Self(format!("{prefix}{number}"))
     }
 

@@ -40,6 +40,10 @@ impl Steps<'_> {
     }
 
     fn programs(&mut self) {
+        // Another link may be pinned in the same place.
+        for path in &self.observed.dead_pins {
+            self.push(Action::RemovePin { path: path.clone() });
+        }
         if let Some(reason) = &self.observed.foreign_pin {
             self.push(Action::DiscardPins { reason: reason.clone() });
         }
@@ -357,9 +361,6 @@ impl Steps<'_> {
                 let (index, hook, mechanism) = (*index, *hook, found.mechanism);
                 self.push(Action::Detach { index, name: self.name_of(index), hook, mechanism });
             }
-        }
-        for path in &observed.dead_pins {
-            self.push(Action::RemovePin { path: path.clone() });
         }
         for (index, entry) in &observed.tables.interfaces {
             if !target.tables.interfaces.contains_key(index) {

@@ -115,7 +115,7 @@ pub fn load(instance: &Instance) -> Result<Loaded, StateError> {
 /// Writes what is desired of an instance; when this returns it is on disk.
 ///
 /// # Errors
-/// When the system refuses: the earlier file is then still whole.
+/// When the system refuses: what is there then is whole, be it the earlier file or this one.
 pub fn save_desired(instance: &Instance, state: &State) -> Result<(), StateError> {
     save_to(&file(instance), &state.desired)
 }

@@ -383,12 +383,15 @@ impl Engine {
     /// Takes nothing for known: not what the kernel has, nor what is on disk.
     fn look_again(&mut self) {
         self.kernel.look_again();
+        self.names.look_again();
         self.written = None;
     }
 
     fn save(&mut self) -> Result<(), StateError> {
         state::save_runtime(&self.instance, &self.state)?;
         if self.written.as_ref() != Some(&self.state.desired) {
+            // An error may come after the file was replaced.
+            self.written = None;
             state::save_desired(&self.instance, &self.state)?;
             self.written = Some(self.state.desired.clone());
         }

@@ -131,8 +131,8 @@ impl Bpf {
         links.flatten().flatten().map(|entry| entry.path()).filter(|path| parse_pin(path).is_some())
     }
 
-    /// Our programs on interfaces, and the pins of links whose interface is gone. What is known already is looked at
-    /// only where its interface or its pin is gone.
+    /// Our programs on interfaces, and the pins of links whose interface is gone. Links that are known are looked
+    /// at only where their interface or their pin is gone.
     #[allow(clippy::type_complexity, reason = "two lists, used once")]
     pub(crate) async fn attached(
         &self,
@@ -172,14 +172,21 @@ impl Bpf {
                 }
             }
         }
-        if let Some(known) = known {
-            let filters = known.iter().filter(|((index, hook), attached)| {
-                attached.mechanism == Mechanism::Clsact && there(*index, *hook)
-            });
-            found.extend(filters.map(|(at, attached)| (*at, *attached)));
-            return Ok((found, dead));
-        }
+        // A filter has no pin, and others remove it with its queueing discipline: it is known on endpoints' interfaces
+        // alone, which are many and ours.
+        let of_endpoints = known
+            .into_iter()
+            .flatten()
+            .filter(|((index, hook), _)| *hook == Hook::EndpointIngress && there(*index, *hook));
+        let of_endpoints: BTreeMap<u32, Attached> =
+            of_endpoints.map(|((index, _), attached)| (*index, *attached)).collect();
         for index in interfaces.iter().copied() {
+            if let Some(attached) = of_endpoints.get(&index) {
+                if attached.mechanism == Mechanism::Clsact {
+                    found.insert((index, Hook::EndpointIngress), *attached);
+                }
+                continue;
+            }
             for hook in Hook::ALL.into_iter().filter(|hook| hook.is_tc()) {
                 if found.contains_key(&(index, hook)) {
                     continue;

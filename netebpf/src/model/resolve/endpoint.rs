@@ -60,7 +60,7 @@ impl Draft<'_> {
             Some(Publishing::Discarded(_) | Publishing::Refused(_)) => &[],
         };
         let bindings = self.attachments.iter().filter_map(|joined| joined.network.binding_v4);
-        let binding = bindings.map(IpAddr::from).next();
+        let binding = bindings.map(IpAddr::from).next().filter(|_| self.has(false));
         let bound = |spec: &PublishSpec| PublishSpec {
             host_address: spec.host_address.or(binding),
             ..spec.clone()

@@ -100,7 +100,7 @@ fn names(draft: &Draft<'_>, others: &[Attachment]) -> Result<Vec<InterfaceName>,
     }
     let mut free = |network: &Network| {
         let prefix = network.interface_prefix.as_deref().unwrap_or(InterfaceName::PREFIX);
-        let mut names = (0..=u8::MAX).map(|number| InterfaceName::numbered(prefix, number));
+        let mut names = (0..=u16::MAX).map(|number| InterfaceName::numbered(prefix, number));
         names.find(|name| used.insert(name.clone()))
     };
     let name = |attachment: &AttachmentDraft<'_>| {
