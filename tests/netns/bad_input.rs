@@ -55,7 +55,8 @@ const FILES: &[(&str, &str, &[&str])] = &[
     ("a namespace that is none", "name: lab\nservices:\n  x: {netns: /etc/hostname}\n", &["x", "/etc/hostname"]),
     ("a driver that is not there", "name: lab\nnetworks:\n  a: {driver: overlay}\n", &["overlay", "bridge"]),
     ("an Ethernet address that is none", "name: lab\nservices:\n  x: {networks: {default: {mac_address: \"01:00:5e:00:00:01\"}}}\n", &["01:00:5e:00:00:01"]),
-    ("a variable", "name: lab\nservices:\n  x: {command: \"echo ${HOME}\"}\n", &["HOME"]),
+    ("no variable", "name: lab\nservices:\n  x: {command: \"echo ${HOME\"}\n", &["netebpf.yaml:3:", "HOME", "$$"]),
+    ("a variable that has to be there", "name: lab\nservices:\n  x: {ports: [\"${NETEBPF_NOT_SET:?which port}:80\"]}\n", &["netebpf.yaml:3:", "NETEBPF_NOT_SET", "which port"]),
 ];
 
 fn files() {

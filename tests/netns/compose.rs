@@ -127,9 +127,13 @@ fn a_shop() {
             "healthcheck",
             "deploy",
             "expose",
+            "command",
+            "entrypoint",
         ],
     );
     let lab = &compose.lab;
+    // What their images would run does not run here.
+    assert_eq!(lab.run("ps --filter status=created --format {{.Name}}").ok().lines().count(), 5);
     let v4 = [Family::V4];
     compose.published((8080, "proxy", 80), &v4);
     compose.published((8443, "proxy", 443), &v4);

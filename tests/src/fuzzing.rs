@@ -113,8 +113,8 @@ impl Chance {
 /// Any text as a topology file: it is taken or refused, and the same twice.
 pub fn topology(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
-    let once = netebpf::config::topology::parse(&text, "fuzz/netebpf.yaml");
-    let twice = netebpf::config::topology::parse(&text, "fuzz/netebpf.yaml");
+    let once = netebpf::config::topology::parse(&text, "fuzz/netebpf.yaml", Default::default());
+    let twice = netebpf::config::topology::parse(&text, "fuzz/netebpf.yaml", Default::default());
     match (once, twice) {
         (Ok(once), Ok(twice)) => assert_eq!(format!("{once:?}"), format!("{twice:?}")),
         (Err(once), Err(twice)) => {
@@ -162,8 +162,8 @@ fn names() -> Desired {
           app: {networks: {front: {aliases: [both]}}}\n  \
           inner: {networks: [back]}\n  \
           plain: {network_mode: bridge}\n";
-    let (topology, _) =
-        netebpf::config::topology::parse(FILE, "netebpf.yaml").expect("a good file");
+    let (topology, _) = netebpf::config::topology::parse(FILE, "netebpf.yaml", Default::default())
+        .expect("a good file");
     let settings = Settings::new(b"fuzz");
     let (facts, instance) = (HostFacts::default(), "fuzz".parse().expect("a good name"));
     let context = Context { facts: &facts, settings: &settings, instance: &instance };

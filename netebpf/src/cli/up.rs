@@ -7,11 +7,13 @@ use super::{
     ps,
 };
 use crate::{
-    config::topology::{self, Problem, Topology},
+    config::topology::{self, Problem, Surroundings, Topology},
     daemon::api::{UpReply, UpRequest, path},
 };
 use clap::Args;
 use std::{
+    env,
+    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -61,6 +63,26 @@ impl Up {
     }
 }
 
+/// The caller's environment; what is not text cannot stand in a file.
+fn surroundings() -> Surroundings {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    Surroundings { variables: env::vars_os().filter_map(text).collect(), is_program }
+}
+
+/// Whether a command that begins so can be run: by its path, or found in PATH.
+fn is_program(name: &str) -> bool {
+    let executable = |path: &Path| {
+        path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+    };
+    match name.contains('/') {
+        true => executable(Path::new(name)),
+        false => env::var_os("PATH")
+            .is_some_and(|path| env::split_paths(&path).any(|at| executable(&at.join(name)))),
+    }
+}
+
 /// Reads a topology file; what in it has no effect is said.
 pub(super) fn read(file: Option<&Path>) -> Result<Topology, CliError> {
     let path = match file {
@@ -77,11 +99,11 @@ pub(super) fn read(file: Option<&Path>) -> Result<Topology, CliError> {
         _ => fs::read_to_string(&path),
     };
     let text = text.map_err(CliError::io(format!("topology file {name}")))?;
-    let parsed = match topology::parse(&text, &name) {
+    let parsed = match topology::parse(&text, &name, surroundings()) {
         // Its directory has a name that the file's own way of being named may not show.
         Err(error) if matches!(error.problem, Problem::NoName) => {
             let whole = std::path::absolute(&path).unwrap_or(path);
-            topology::parse(&text, &whole.display().to_string())
+            topology::parse(&text, &whole.display().to_string(), surroundings())
         }
         parsed => parsed,
     };

@@ -49,7 +49,8 @@ services:
 static DESIRED: LazyLock<Desired> = LazyLock::new(|| desired(FILE));
 
 fn desired(file: &str) -> Desired {
-    let (topology, _) = topology::parse(file, "netebpf.yaml").expect("a good file");
+    let (topology, _) =
+        topology::parse(file, "netebpf.yaml", Default::default()).expect("a good file");
     let (facts, settings) = (HostFacts::default(), Settings::new(b"test"));
     let instance = Instance::from_str("default").expect("a good name");
     let context = Context { facts: &facts, settings: &settings, instance: &instance };

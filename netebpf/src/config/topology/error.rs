@@ -39,11 +39,20 @@ pub enum Problem {
         /// All that it could have been.
         known: String,
     },
-    /// `${X}` or `$X`.
+    /// A dollar sign that begins no variable.
     #[error(
-        "{0:?}: variables are not replaced here; write the value itself, or $$ for a dollar sign"
+        "{0:?}: invalid interpolation format; ${{NAME}}, ${{NAME:-default}} or ${{NAME:?message}} is meant, or $$ for \
+         a dollar sign"
     )]
     Variable(String),
+    /// A variable that the file says has to be there.
+    #[error("required variable {name} is missing a value: {message}")]
+    RequiredVariable {
+        /// Its name.
+        name: String,
+        /// What the file says then.
+        message: String,
+    },
     /// A NUL, which no command, path or variable can hold.
     #[error("a NUL character stands here; take it out")]
     Nul,
@@ -182,9 +191,6 @@ pub enum Fault {
     /// A command that no shell would read.
     #[error("command: {0}")]
     Command(#[from] WordsError),
-    /// An environment entry without a value.
-    #[error("environment: {0:?} has no value, and none is taken from outside; write {0}=…")]
-    NoValue(String),
     /// A key twice in a list of `KEY=VALUE`.
     #[error("{key}: {name:?} stands there twice")]
     Twice {

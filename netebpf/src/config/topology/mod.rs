@@ -4,8 +4,8 @@
 //! the same requests that the command line sends.
 //!
 //! **Invariant**: a key that is not understood is an error, and one that is accepted without effect is a
-//! warning, each with its line and column. No variable is ever replaced: a file means the same
-//! everywhere.
+//! warning, each with its line and column. Nothing but the text and the [`Surroundings`] that are handed in says what
+//! a file means.
 
 mod error;
 mod network;
@@ -13,9 +13,11 @@ mod raw;
 mod section;
 mod service;
 mod text;
+mod variables;
 mod words;
 
 pub use error::{ConfigError, Problem};
+use variables::Variables;
 
 use crate::{
     drivers::{self, Publishing},
@@ -28,7 +30,7 @@ use network::NetworkNames;
 use raw::File;
 use section::Section;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, path::Path};
+use std::{cell::RefCell, collections::BTreeMap, fmt, path::Path};
 use text::Text;
 
 /// The longest file that is read, in bytes: far more than a host can hold endpoints for.
@@ -56,6 +58,23 @@ pub struct Topology {
     pub endpoints: Vec<EndpointRequest>,
 }
 
+/// What a file is read in.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The variables that its values may have.
+    pub variables: Variables,
+    /// Whether there is a program of this name or path: the `command` of a service with an image may be arguments to the
+    /// image's own.
+    pub is_program: fn(&str) -> bool,
+}
+
+impl Default for Surroundings {
+    /// No variables, and every program.
+    fn default() -> Self {
+        Self { variables: Variables::new(), is_program: |_| true }
+    }
+}
+
 /// Something in the file that has no effect.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Warning {
@@ -71,16 +90,21 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Reads a topology file. `file_name` stands in every message; where the file has no `name`, its
+/// Reads a topology file, whose values may have variables of its surroundings. `file_name` stands in every message; where the file has no `name`, its
 /// directory's is taken from it, as Compose does.
 ///
 /// # Errors
 ///
 /// The first thing that is wrong, with its line and column.
-pub fn parse(text: &str, file_name: &str) -> Result<(Topology, Vec<Warning>), ConfigError> {
-    let mut reader = Reader { file: file_name.to_owned(), warnings: Vec::new() };
+pub fn parse(
+    text: &str,
+    file_name: &str,
+    surroundings: Surroundings,
+) -> Result<(Topology, Vec<Warning>), ConfigError> {
+    let mut reader =
+        Reader { file: file_name.to_owned(), surroundings, warnings: RefCell::default() };
     let topology = reader.topology(text)?;
-    Ok((topology, reader.warnings))
+    Ok((topology, reader.warnings.into_inner()))
 }
 
 /// The JSON Schema of the file, for editors.
@@ -91,7 +115,8 @@ pub fn schema() -> serde_json::Value {
 /// The file being read and what was noticed so far.
 struct Reader {
     file: String,
-    warnings: Vec<Warning>,
+    surroundings: Surroundings,
+    warnings: RefCell<Vec<Warning>>,
 }
 
 impl Reader {
@@ -107,9 +132,17 @@ impl Reader {
         ConfigError { place: self.at(at).into(), problem: problem.into() }
     }
 
-    fn warn(&mut self, at: &Text, text: String) {
+    fn warn(&self, at: &Text, text: String) {
         let place = self.at(at);
-        self.warnings.push(Warning { place, text });
+        self.warnings.borrow_mut().push(Warning { place, text });
+    }
+
+    /// Compose's words, once for each variable.
+    fn warn_unset(&self, at: &Text, variable: &str) {
+        let text = format!("the {variable:?} variable is not set, defaulting to a blank string");
+        if !self.warnings.borrow().iter().any(|warning| warning.text == text) {
+            self.warn(at, text);
+        }
     }
 
     fn topology(&mut self, text: &str) -> Result<Topology, ConfigError> {

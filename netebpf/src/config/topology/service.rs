@@ -2,11 +2,12 @@
 
 use super::{
     ConfigError, Reader,
-    error::Fault,
+    error::{Fault, Problem},
     network::{DEFAULT, NetworkNames, Of},
     raw,
     section::Section,
     text::{At, Entries, NoMap, Shape, Text},
+    variables::{VariableError, replace},
     words,
 };
 use crate::{
@@ -24,6 +25,9 @@ use crate::{
 };
 use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
 
+/// What arguments to an image's program are, for which there is no program here.
+const OF_IMAGE: &str = "has no effect here: it is the image's";
+
 type Networks = At<Shape<raw::Attachments>>;
 type Environment = At<Shape<Entries<Option<Text>>>>;
 
@@ -36,7 +40,13 @@ impl Reader {
         services: &BTreeMap<String, String>,
     ) -> Result<EndpointRequest, ConfigError> {
         let owner = format!("service {:?}", key.value);
-        let raw = self.keys(raw.unwrap_or_default(), &owner)?;
+        let mut raw = raw.unwrap_or_default();
+        let image = raw.others.iter().any(|key| ["image", "build"].contains(&key.value.as_str()));
+        let entrypoint = raw.others.extract_if(.., |key| image && key.value == "entrypoint").next();
+        if let Some(key) = &entrypoint {
+            self.warn(key, format!("{owner}: \"{key}\" {OF_IMAGE}"));
+        }
+        let raw = self.keys(raw, &owner)?;
         let of = &mut Of { reader: self, owner };
         let joined = if raw.names_no_network() { None } else { raw.networks };
         let name = raw.container_name.as_ref().unwrap_or(key);
@@ -56,7 +66,16 @@ impl Reader {
                 (None, networks)
             }
         };
-        let service = service(of, raw.command, raw.environment, raw.working_dir)?;
+        let at = raw.command.as_ref().map(|command| command.with("command".to_owned()));
+        let mut service = service(of, raw.command, raw.environment, raw.working_dir)?;
+        let runs = |service: &Service| {
+            let is_program = || (of.reader.surroundings.is_program)(&service.command[0]);
+            !image || (entrypoint.is_none() && is_program())
+        };
+        if let Some(key) = at.filter(|_| service.as_ref().is_some_and(|service| !runs(service))) {
+            of.reader.warn(&key, format!("{}: \"{key}\" {OF_IMAGE}", of.owner));
+            service = None;
+        }
         Ok(EndpointRequest {
             name: Some(plain),
             netns: raw.netns.map(|text| absolute(of, "netns", &text)).transpose()?,
@@ -75,16 +94,24 @@ impl Reader {
         })
     }
 
-    /// A value as it is meant: `$$` is a dollar sign, and what Compose would replace is refused.
+    /// A value as it is meant.
     pub(super) fn plain(&self, text: &Text) -> Result<String, ConfigError> {
-        let parts: Vec<&str> = text.value.split("$$").collect();
-        if parts.iter().any(|part| part.contains('$')) {
-            return Err(self.error(text, super::Problem::Variable(text.value.clone())));
+        let replaced = replace(&text.value, &self.surroundings.variables, &mut |name| {
+            self.warn_unset(text, name)
+        });
+        let plain = replaced.map_err(|error| {
+            let problem = match error {
+                VariableError::Syntax => Problem::Variable(text.value.clone()),
+                VariableError::Required { name, message } => {
+                    Problem::RequiredVariable { name, message }
+                }
+            };
+            self.error(text, problem)
+        })?;
+        if plain.contains('\0') {
+            return Err(self.error(text, Problem::Nul));
         }
-        if text.value.contains('\0') {
-            return Err(self.error(text, super::Problem::Nul));
-        }
-        Ok(parts.join("$"))
+        Ok(plain)
     }
 }
 
@@ -298,24 +325,28 @@ fn words_of<T: FromStr>(
     words.iter().map(|word| of.parsed(key, word, meant)).collect()
 }
 
+/// A variable without a value has the one that it has here, as in Compose, if it has one.
 fn variables(of: &Of, shape: &Environment) -> Result<BTreeMap<String, String>, ConfigError> {
     let mut variables = BTreeMap::new();
     match &shape.value {
         Shape::Map(entries) => {
             for (name, value) in &entries.0 {
-                let value = value
-                    .as_ref()
-                    .ok_or_else(|| of.error(name, Fault::NoValue(name.value.clone())))?;
-                variables.insert(name.value.clone(), of.plain(value)?);
+                let value = match value {
+                    Some(value) => Some(of.plain(value)?),
+                    None => of.reader.surroundings.variables.get(&name.value).cloned(),
+                };
+                variables.extend(value.map(|value| (name.value.clone(), value)));
             }
         }
         Shape::List(list) => {
             for item in list {
                 let plain = of.plain(item)?;
-                let (name, value) = plain
-                    .split_once('=')
-                    .ok_or_else(|| of.error(item, Fault::NoValue(plain.clone())))?;
-                if variables.insert(name.to_owned(), value.to_owned()).is_some() {
+                let (name, value) = match plain.split_once('=') {
+                    Some((name, value)) => (name, Some(value.to_owned())),
+                    None => (plain.as_str(), of.reader.surroundings.variables.get(&plain).cloned()),
+                };
+                let Some(value) = value else { continue };
+                if variables.insert(name.to_owned(), value).is_some() {
                     let (key, name) = ("environment", name.to_owned());
                     return Err(of.error(item, Fault::Twice { key, name }));
                 }

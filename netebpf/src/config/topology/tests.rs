@@ -4,7 +4,8 @@ use super::*;
 use crate::model::{InterfaceName, Transport, requests::HostPort};
 
 fn parsed(text: &str) -> (Topology, Vec<String>) {
-    let (topology, warnings) = parse(text, "demo/netebpf.yaml").unwrap_or_else(|e| panic!("{e}"));
+    let (topology, warnings) =
+        parse(text, "demo/netebpf.yaml", Default::default()).unwrap_or_else(|e| panic!("{e}"));
     (topology, warnings.iter().map(ToString::to_string).collect())
 }
 
@@ -93,9 +94,13 @@ fn every_wrong_file_has_its_message() {
              host_ip, protocol, allow_from",
         ),
         (
-            "services: {w: {command: \"echo ${HOME}\"}}\n",
-            "1:25: \"echo ${HOME}\": variables are not replaced here; write the value itself, or $$ \
-             for a dollar sign",
+            "services: {w: {command: \"echo $1\"}}\n",
+            "1:25: \"echo $1\": invalid interpolation format; ${NAME}, ${NAME:-default} or ${NAME:?message} is \
+             meant, or $$ for a dollar sign",
+        ),
+        (
+            "services: {w: {ports: [\"${PORT:?which?}:80\"]}}\n",
+            "1:24: required variable PORT is missing a value: which?",
         ),
         ("services: {w: {command: \"a\\0b\"}}\n", "1:25: a NUL character stands here; take it out"),
         (
@@ -275,16 +280,6 @@ fn every_wrong_file_has_its_message() {
             "1:25: service \"w\": command: one line or a list of words is meant here",
         ),
         (
-            "services: {w: {environment: [HOME]}}\n",
-            "1:30: service \"w\": environment: \"HOME\" has no value, and none is taken from outside; \
-             write HOME=…",
-        ),
-        (
-            "services: {w: {environment: {HOME: }}}\n",
-            "1:30: service \"w\": environment: \"HOME\" has no value, and none is taken from outside; \
-             write HOME=…",
-        ),
-        (
             "services: {w: {netns: run/netns/a}}\n",
             "1:23: service \"w\": netns: \"run/netns/a\" is wrong; a path that begins with / is meant",
         ),
@@ -297,7 +292,7 @@ fn every_wrong_file_has_its_message() {
     ];
     let mut wrong = Vec::new();
     for (text, message) in cases {
-        let said = match parse(text, "demo/net.yaml") {
+        let said = match parse(text, "demo/net.yaml", Default::default()) {
             Ok(_) => "nothing wrong".to_owned(),
             Err(error) => error.to_string(),
         };
@@ -310,7 +305,9 @@ fn every_wrong_file_has_its_message() {
 
 #[test]
 fn a_file_without_a_name_has_its_directorys() {
-    let named = |file: &str| parse("services: {a: }", file).map(|(topology, _)| topology.name);
+    let named = |file: &str| {
+        parse("services: {a: }", file, Default::default()).map(|(topology, _)| topology.name)
+    };
     assert_eq!(named("/srv/My Shop_2/compose.yaml").as_deref(), Ok("myshop_2"));
     let error = named("compose.yaml").unwrap_err().to_string();
     assert_eq!(
@@ -339,6 +336,51 @@ fn what_has_no_effect_is_a_warning() {
             "demo/netebpf.yaml:9:3: service \"x\": its networks are all internal: its published \
              ports have no effect",
         ]
+    );
+}
+
+#[test]
+fn an_image_has_its_own_program() {
+    let text = "name: t\nservices:\n  a: {image: redis, command: --save 60}\n  b: {build: ., command: [sh]}\n  c: {image: x, \
+                entrypoint: y, command: sh}\n  d: {command: --save}\n";
+    let surroundings = Surroundings { is_program: |name| name == "sh", ..Default::default() };
+    let (topology, warnings) = parse(text, "f", surroundings).unwrap();
+    let run: Vec<_> =
+        topology.endpoints.iter().map(|endpoint| endpoint.service.is_some()).collect();
+    assert_eq!(run, [false, true, false, true]);
+    let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+    for warning in [
+        "f:3:30: service \"a\": \"command\" has no effect here: it is the image's",
+        "f:5:17: service \"c\": \"entrypoint\" has no effect here: it is the image's",
+        "f:5:41: service \"c\": \"command\" has no effect here: it is the image's",
+    ] {
+        assert!(warnings.iter().any(|text| text == warning), "{warning}: {warnings:?}");
+    }
+    assert_eq!(warnings.len(), 6, "{warnings:?}");
+    let error = parse("name: t\nservices: {a: {entrypoint: x}}", "f", Default::default());
+    assert!(error.unwrap_err().to_string().contains("unknown key \"entrypoint\""));
+}
+
+#[test]
+fn variables_are_replaced() {
+    let variables = [("PORT", "8080"), ("NET", "10.9.0.0/24"), ("HOME", "/root")];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let text = "name: ${NAME:-demo}\nnetworks: {default: {ipam: {config: [{subnet: $NET}]}}}\nservices:\n  w:\n    \
+                ports: [\"${PORT}:${INSIDE:-80}\"]\n    command: echo $$HOME ${NONE} ${NONE}\n    environment: [HOME, \
+                NONE, \"A=${PORT}\"]\n";
+    let surroundings = Surroundings { variables, ..Default::default() };
+    let (topology, warnings) = parse(text, "f", surroundings).unwrap();
+    let service = topology.endpoints[0].service.as_ref().unwrap();
+    assert_eq!(service.command, ["echo", "$HOME"]);
+    let environment: Vec<_> = service.environment.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(environment, ["A=8080", "HOME=/root"]);
+    assert_eq!(topology.name, "demo");
+    assert_eq!(topology.endpoints[0].publish[0].host_port, HostPort::One(8080));
+    assert_eq!(topology.networks[0].subnets[0].net.to_string(), "10.9.0.0/24");
+    let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        ["f:6:14: the \"NONE\" variable is not set, defaulting to a blank string"]
     );
 }
 
@@ -401,12 +443,13 @@ fn aliases_that_unfold_to_too_much_are_refused() {
         let list = vec![alias; 9].join(", ");
         bomb.push_str(&format!("x-{level}: &a{level} [{list}]\n"));
     }
-    let error = parse(&bomb, "a/f").unwrap_err().to_string();
+    let error = parse(&bomb, "a/f", Default::default()).unwrap_err().to_string();
     assert!(error.contains("limit") || error.contains("unfolds"), "{error}");
     let deep = format!("x-a: {}{}", "[".repeat(5000), "]".repeat(5000));
-    let error = parse(&deep, "a/f").unwrap_err().to_string();
+    let error = parse(&deep, "a/f", Default::default()).unwrap_err().to_string();
     assert!(error.contains("nested"), "{error}");
-    let error = parse(&" ".repeat(MAX_BYTES + 1), "a/f").unwrap_err().to_string();
+    let error =
+        parse(&" ".repeat(MAX_BYTES + 1), "a/f", Default::default()).unwrap_err().to_string();
     assert_eq!(error, "a/f:1:1: the file has 4194305 bytes; 4194304 are read at most");
 }
 

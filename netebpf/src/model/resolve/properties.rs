@@ -147,7 +147,7 @@ proptest! {
         let world = World::new();
         let mut desired = Desired::default();
         for file in files {
-            let (topology, _) = topology::parse(&file, "a/f").unwrap_or_else(|e| panic!("{e}\n{file}"));
+            let (topology, _) = topology::parse(&file, "a/f", Default::default()).unwrap_or_else(|e| panic!("{e}\n{file}"));
             if let Ok(next) = apply_topology(&desired, &topology, world.context()) {
                 check(&next);
                 prop_assert_eq!(&apply_topology(&next, &topology, world.context()).unwrap(), &next);
@@ -163,14 +163,14 @@ proptest! {
 
     #[test]
     fn no_text_is_too_much_for_the_parser(text in ".*") {
-        let _ = topology::parse(&text, "a/f");
+        let _ = topology::parse(&text, "a/f", Default::default());
         let _ = crate::config::ports::parse(&text);
         let _ = crate::config::settings::parse(&text, "f", b"");
     }
 
     #[test]
     fn no_yaml_is_too_much_for_the_parser(text in "([ \n]{0,4}(name|networks|services|ports|ipam|config|subnet|command|labels|a|\\$|&a|\\*a|<<|\\||>|'|\"|~|!!binary)?[:,\\[\\]{}-]? ?){0,24}") {
-        let _ = topology::parse(&text, "a/f");
+        let _ = topology::parse(&text, "a/f", Default::default());
     }
 
     #[test]
@@ -184,7 +184,7 @@ proptest! {
         let start = start.index(chars.len());
         let end = (start + length).min(chars.len());
         let text: String = chars[..start].iter().copied().chain(patch.chars()).chain(chars[end..].iter().copied()).collect();
-        if let Ok((topology, _)) = topology::parse(&text, "a/f")
+        if let Ok((topology, _)) = topology::parse(&text, "a/f", Default::default())
             && let Ok(desired) = apply_topology(&Desired::default(), &topology, World::new().context())
         {
             check(&desired);

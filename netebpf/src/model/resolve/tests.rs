@@ -29,8 +29,8 @@ impl World {
     }
 
     fn up(&self, before: &Desired, text: &str) -> Result<Desired, String> {
-        let (topology, _) =
-            topology::parse(text, "demo/netebpf.yaml").map_err(|e| e.to_string())?;
+        let (topology, _) = topology::parse(text, "demo/netebpf.yaml", Default::default())
+            .map_err(|e| e.to_string())?;
         apply_topology(before, &topology, self.context()).map_err(|e| e.to_string())
     }
 }
