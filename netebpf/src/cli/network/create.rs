@@ -4,7 +4,10 @@ use crate::{
     cli::{CliError, Context, arguments::pair, output},
     config::options,
     daemon::api::{CreateNetworkRequest, NetworkView, path},
-    model::requests::{NetworkRequest, SubnetRequest, check_network_name},
+    model::{
+        Driver,
+        requests::{NetworkRequest, SubnetRequest, check_network_name},
+    },
 };
 use clap::Args;
 use ipnet::IpNet;
@@ -27,9 +30,9 @@ pub(super) struct Create {
     /// An address that no endpoint is given
     #[arg(long = "aux-address", value_name = "NAME=ADDRESS", value_parser = reserved)]
     reserved: Vec<(String, IpAddr)>,
-    /// The kind of network: bridge is the only one
-    #[arg(short, long, default_value = "bridge", value_parser = ["bridge"])]
-    driver: String,
+    /// The kind of network: bridge; of host and null there is one each, which is always there
+    #[arg(short, long, default_value = "bridge", value_parser = driver)]
+    driver: Driver,
     /// A driver's option: com.docker.network.bridge.name, .enable_icc, .enable_ip_masquerade, .gateway_mode_ipv4,
     /// .gateway_mode_ipv6, com.docker.network.driver.mtu, com.docker.network.host_ipv4, .host_ipv6
     #[arg(short, long = "opt", value_name = "KEY=VALUE", value_parser = option)]
@@ -61,6 +64,7 @@ impl Create {
     pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
         check_network_name(&self.name)?;
         let mut network = NetworkRequest::new(self.name);
+        network.driver = self.driver;
         network.ipv4 = self.ipv4;
         network.ipv6 = self.ipv6 || self.subnets.iter().any(|net| net.addr().is_ipv6());
         network.internal = self.internal;
@@ -86,6 +90,13 @@ impl Create {
         output::print(&text).map_err(CliError::io("standard output"))?;
         Ok(0)
     }
+}
+
+/// The daemon says of which another one can be made.
+fn driver(text: &str) -> Result<Driver, String> {
+    let known = [Driver::Bridge, Driver::Host, Driver::Null];
+    let found = known.into_iter().find(|driver| driver.to_string() == text);
+    found.ok_or_else(|| format!("there is no driver {text:?}: bridge would be right"))
 }
 
 /// `ADDRESS/LENGTH`, refused in Docker's words.

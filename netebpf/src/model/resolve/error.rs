@@ -7,7 +7,7 @@ use super::facts::HostRoute;
 use crate::{
     ipam::{AddressError, Unusable},
     model::{
-        InterfaceName, MacText, Origin, Place, PortMapping, Transport,
+        Driver, InterfaceName, MacText, Origin, Place, PortMapping, Transport,
         requests::{HostPort, NameError},
     },
 };
@@ -154,6 +154,9 @@ pub enum NetworkProblem {
         "gateway mode \"isolated\" is for internal networks; make it internal, or take \"nat\" or \"routed\""
     )]
     IsolatedNotInternal,
+    /// Of a driver that has one network, which is always there.
+    #[error("only one instance of \"{0}\" network is allowed; it is always there")]
+    OneInstance(Driver),
     /// Neither family.
     #[error("neither IPv4 nor IPv6; one of them is needed")]
     NoFamily,

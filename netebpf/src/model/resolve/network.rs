@@ -8,7 +8,7 @@ use super::{
 use crate::{
     ipam::{check_subnet, choose_gateway, choose_subnet, overlaps},
     model::{
-        GatewayMode, Id, InterfaceName, MacText, Network, Origin, Subnet, predefined,
+        Driver, GatewayMode, Id, InterfaceName, MacText, Network, Origin, Subnet, predefined,
         requests::{DEFAULT_NETWORK, NetworkRequest, SubnetRequest, check_name},
     },
 };
@@ -134,6 +134,9 @@ impl<'a> Resolver<'a> {
         let previous =
             self.before.networks.get(name).filter(|network| network.origin == self.origin);
         let mut draft = Draft { request, previous, subnets: [None, None] };
+        if request.driver != Driver::Bridge {
+            return Err(draft.error(NetworkProblem::OneInstance(request.driver)));
+        }
         if !request.ipv4 && !request.ipv6 {
             return Err(draft.error(NetworkProblem::NoFamily));
         }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     config::{settings::Settings, topology},
-    model::Transport,
+    model::{Driver, Transport},
 };
 
 /// A host with nothing but a LAN.
@@ -520,6 +520,12 @@ fn requests_over_the_api_are_checked() {
         said.unwrap_err().to_string(),
         "network \"n\": subnet 10.0.0.5/24 has host bits set; 10.0.0.0/24 is meant"
     );
+    for (driver, name) in [(Driver::Host, "host"), (Driver::Null, "null")] {
+        let second = NetworkRequest { driver, ..NetworkRequest::new("n") };
+        let said = add_network(&Desired::default(), &second, world.context()).unwrap_err();
+        let words = format!("network \"n\": only one instance of \"{name}\" network is allowed");
+        assert!(said.to_string().starts_with(&words), "{said}");
+    }
     let neither = NetworkRequest { ipv4: false, ..NetworkRequest::new("n") };
     let said = add_network(&Desired::default(), &neither, world.context());
     assert_eq!(

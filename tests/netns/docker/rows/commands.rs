@@ -234,6 +234,16 @@ const ROWS: &[Row] = &[
         }
     ),
     says!(
+        "network create -d host second",
+        ["only one instance of \"host\" network is allowed"],
+        Same("1: only one instance of \"host\" network is allowed")
+    ),
+    says!(
+        "network create -d null second",
+        ["only one instance of \"null\" network is allowed"],
+        Same("1: only one instance of \"null\" network is allowed")
+    ),
+    says!(
         "network create -d nosuch wrong",
         ["nosuch"],
         Otherwise { netebpf: "2: nosuch", docker: "1: nosuch", why: USAGE }
