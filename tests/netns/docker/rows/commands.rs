@@ -169,6 +169,23 @@ const ROWS: &[Row] = &[
         }
     ),
     prints!("network inspect --format {{.Labels.tier}} front", Same("web")),
+    prints!(
+        "network inspect --format {{(index .IPAM.Config 0).Subnet}} front",
+        Same("10.10.0.0/24")
+    ),
+    prints!(
+        "network inspect --format {{if .Internal}}yes{{else}}no{{end}} front back",
+        Same("no, yes")
+    ),
+    prints!(
+        "network inspect --format {{range $k, $v := .Labels}}{{$k}}={{$v}}{{end}} back",
+        Same("tier=db")
+    ),
+    prints!("network inspect --format {{index .Labels \"tier\"}} back", Same("db")),
+    prints!(
+        "inspect --format {{range $n, $_ := .NetworkSettings.Networks}}{{$n}}{{end}} c1",
+        Same("front")
+    ),
     Row {
         name: "`network inspect` by the beginning of an ID",
         look: by_prefix,
