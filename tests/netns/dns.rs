@@ -4,8 +4,9 @@ use hickory_proto::op::ResponseCode;
 use netebpf_tests::lab::{
     Family, Lab, Ns, Upstream, Way, both, delete_namespace, eventually,
     family::{C1, C2, HOST, LAN, SERVER},
-    moment, question, topology,
+    moment, patience, question, topology,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     collections::BTreeSet,
     io::{Read, Write},
@@ -40,6 +41,7 @@ netebpf_tests::tests![
     entries_of_others,
     by_a_mapped_address,
     a_flood_by_tcp,
+    many_at_once,
 ];
 
 const OUTSIDE: (Ipv4Addr, Ipv6Addr) =
@@ -727,6 +729,39 @@ fn a_flood_by_tcp() {
     for stream in &mut flooding {
         let ended = stream.read(&mut [0; 1]);
         assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    }
+}
+
+/// Questions that wait together, more than are read at once: each is answered, to whoever asked it.
+fn many_at_once() {
+    let server = SERVER.of(Family::V4);
+    let lab = lab_with_resolv_conf(&[server]);
+    let _outside = upstream(&lab.server, server);
+    lab.up_again(&topology(), &[]).ok();
+    let c1 = lab.endpoint("c1");
+    let known =
+        [("c1", [10, 10, 0, 11]), ("c2", [10, 10, 0, 12]), ("www.example", OUTSIDE.0.octets())];
+    let daemon = i32::try_from(lab.daemon_pid().expect("a daemon runs")).expect("a process id");
+    let daemon = Pid::from_raw(daemon).expect("not 0");
+    kill_process(daemon, Signal::STOP).expect("ours");
+    let asked: Vec<_> = (0..150)
+        .map(|number| {
+            let (name, address) = known[number % known.len()];
+            let question = question(Way::Udp, name, "A");
+            let socket = c1.ask_later(&question);
+            // In between is what nobody answers.
+            socket.send(&question[..1]).expect("loopback takes it");
+            (socket, question, address)
+        })
+        .collect();
+    kill_process(daemon, Signal::CONT).expect("ours");
+    for (socket, question, address) in asked {
+        let mut answer = [0; 512];
+        socket.set_read_timeout(Some(patience())).expect("a time limit");
+        let length = socket.recv(&mut answer).expect("answered");
+        assert_eq!(answer[..2], question[..2]);
+        assert_eq!(answer[12..question.len()], question[12..]);
+        assert_eq!(answer[length - 4..length], address);
     }
 }
 

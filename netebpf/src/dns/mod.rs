@@ -2,10 +2,10 @@
 //!
 //! [`names`] derives from what is desired who knows which name, [`question`] reads a query, [`answer`]
 //! turns a query into its answer, or says that others have to be asked; [`forward`] asks them, within what
-//! [`memory`] allows. [`udp`] and [`tcp`] serve the sockets that [`sockets`] makes inside an endpoint's
-//! namespace, [`serving`] holds them all, on [`threads`] of their own, and looks at what is not as it was
-//! [`served`]. [`upstreams`] follows the host's resolvers, [`resolv_conf`] reads and writes what programs read,
-//! and [`files`] puts it where they look, each in its [`place`].
+//! [`memory`] allows. [`udp`] (many [`datagrams`] at once) and [`tcp`] serve the sockets that [`sockets`]
+//! makes inside an endpoint's namespace, [`serving`] holds them all, on [`threads`] of their own, and looks
+//! at what is not as it was [`served`]. [`upstreams`] follows the host's resolvers, [`resolv_conf`] reads
+//! and writes what programs read, and [`files`] puts it where they look, each in its [`place`].
 //!
 //! **Invariant**: who asks is known by the socket, never by what a packet says. A name of ours is answered by
 //! one pure function of the query, the asker's view and the turn, without waiting for anything: no
@@ -16,6 +16,7 @@
 
 mod answer;
 mod asker;
+mod datagrams;
 mod files;
 mod forward;
 mod memory;
