@@ -577,7 +577,9 @@ fn resolv_conf_that_is_no_file() {
 fn resolv_conf_half_written() {
     let lab = lab_with_resolv_conf(&[SERVER.of(Family::V4)]);
     let file = |name: &str| format!("netns/{}.{name}/resolv.conf", lab.instance());
-    lab.etc_file(&file("c1"), "");
+    lab.etc_file(&file("c1"), "#");
+    // Somebody wants no resolver.
+    lab.etc_file(&file("i1"), "");
     lab.etc_file(&file("c2"), "# netebpf:");
     // Of a daemon that was killed while it made one.
     lab.etc_file(&format!("netns/.netebpf.{}./resolv.conf", lab.instance()), "# net");
@@ -590,6 +592,8 @@ fn resolv_conf_half_written() {
         );
     }
     lab.run("down").ok();
+    assert_eq!(lab.read_etc_file(&file("i1")).as_deref(), Some(""));
+    lab.tool_with_etc("sh", &["-c", "rm /etc/netns/*.i1/resolv.conf; rmdir /etc/netns/*.i1"]).ok();
     let left = lab.tool_with_etc("sh", &["-c", "cd /etc/netns; find . | sort"]).ok();
     let of = |name: &str| format!("./{}.{name}\n", lab.instance());
     assert_eq!(left, format!(".\n{}{}", of("c1"), of("c2")), "the directories of others");

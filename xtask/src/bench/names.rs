@@ -128,7 +128,15 @@ fn ask(resolver: &Resolver, sockets: u32, milliseconds: u64) -> Result<Answered>
 fn take_precedence(resolver: &Resolver) -> Result<()> {
     let threads = fs::read_dir(format!("/proc/{}/task", resolver.pid))?;
     let threads: Vec<_> = threads.flatten().map(|thread| thread.file_name()).collect();
-    run::output(run::root("renice").args(["-n", "-20", "-p"]).args(threads)).map(drop)
+    run::output(run::root("renice").args(["-n", "-20", "-p"]).args(threads))?;
+    // A resolver may have a session of its own, and where sessions share the processors (sched(7), autogroup) its
+    // threads have precedence in it alone.
+    let session = format!("/proc/{}/autogroup", resolver.pid);
+    if Path::new(&session).exists() {
+        let write = format!("echo -20 > {session}");
+        run::output(run::root("sh").args(["-c", &write]))?;
+    }
+    Ok(())
 }
 
 fn print(record: &Record) {
