@@ -3,15 +3,18 @@
 mod support;
 
 use netebpf::{
-    apply::{self, ApplyError, Mode, Report},
+    apply::{self, ApplyError, Report},
     kernel::{Kernel, sysctl},
     model::{Desired, Namespace},
     state::Instance,
 };
 use support::{Memory, desired, on_a_host, run};
 
+/// What is broken inside a namespace.
+const WITHIN: &str = "default route gone";
+
 async fn up(kernel: &mut Kernel, desired: &Desired, journal: &mut Memory) -> Report {
-    apply::reconcile(kernel, desired, journal, Mode::Apply).await.unwrap()
+    apply::reconcile(kernel, desired, journal).await.unwrap()
 }
 
 /// Brings the desired state back, and checks that nothing is left to do.
@@ -53,7 +56,7 @@ fn makes_everything_and_takes_everything_away() {
         let (wanted, mut journal) = (desired(&instance), Memory::default());
         let before = (sysctl::read("net/ipv4/conf/up0/forwarding").unwrap(), links());
         let mut kernel = Kernel::open(&instance).unwrap();
-        let dry = apply::reconcile(&mut kernel, &wanted, &mut journal, Mode::DryRun).await.unwrap();
+        let dry = apply::prepare(&mut kernel, &wanted, &journal).await.unwrap();
         assert!(!dry.actions.is_empty());
         assert_eq!(before.1, links());
         settles(&mut kernel, &wanted, &mut journal).await;
@@ -110,7 +113,7 @@ fn repairs_what_was_broken_by_hand() {
                 }),
             ),
             (
-                "default route gone",
+                WITHIN,
                 Box::new(|| {
                     run(&format!("nsenter --net={} ip route del default", web.display()));
                 }),
@@ -130,6 +133,10 @@ fn repairs_what_was_broken_by_hand() {
         ];
         for (what, harm) in damage {
             harm();
+            if what == WITHIN {
+                // Seen by one who looks at everything again, as `up` does.
+                kernel.look_again();
+            }
             let steps = settles(&mut kernel, &wanted, &mut journal).await;
             assert!(!steps.is_empty(), "{what} was not noticed");
             ping(&web, "10.97.1.1");
@@ -146,7 +153,7 @@ fn a_failure_half_way_leaves_nothing() {
         let mut journal = Memory { broken: true, ..Memory::default() };
         let before = links();
         let mut kernel = Kernel::open(&instance).unwrap();
-        let error = apply::reconcile(&mut kernel, &wanted, &mut journal, Mode::Apply).await;
+        let error = apply::reconcile(&mut kernel, &wanted, &mut journal).await;
         let error = error.unwrap_err();
         assert!(error.to_string().contains("write down the earlier value"), "{error}");
         assert_eq!(before, links());
@@ -160,8 +167,7 @@ fn a_failure_half_way_leaves_nothing() {
         run(&format!("nsenter --net={} ip link add eth0 type bridge", path.display()));
         let taken = wanted.endpoints.get_mut("web").unwrap();
         taken.namespace = Namespace::Existing(path.clone());
-        let error =
-            apply::reconcile(&mut kernel, &wanted, &mut journal, Mode::Apply).await.unwrap_err();
+        let error = apply::reconcile(&mut kernel, &wanted, &mut journal).await.unwrap_err();
         assert!(matches!(error, ApplyError::Plan(_)), "{error}");
         netebpf::kernel::netns::remove(&path).unwrap();
         assert_eq!(before, links());

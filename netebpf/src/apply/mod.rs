@@ -24,16 +24,7 @@ pub trait Journal: Send + Sync {
     fn forget_sysctl(&mut self, name: &str) -> io::Result<()>;
 }
 
-/// Whether the plan is performed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Mode {
-    /// It is.
-    Apply,
-    /// It is only made.
-    DryRun,
-}
-
-/// What a plan did, or would do.
+/// What a plan did.
 #[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize)]
 pub struct Report {
     /// The steps, in order; each reads as a sentence.
@@ -93,7 +84,8 @@ impl fmt::Display for Left {
     }
 }
 
-async fn make_plan(
+/// Plans how to make the host match `desired`, and changes nothing.
+pub async fn prepare(
     kernel: &mut Kernel,
     desired: &Desired,
     journal: &dyn Journal,
@@ -115,12 +107,18 @@ pub async fn reconcile(
     kernel: &mut Kernel,
     desired: &Desired,
     journal: &mut dyn Journal,
-    mode: Mode,
 ) -> Result<Report, ApplyError> {
-    let Plan { actions, mut notes } = make_plan(kernel, desired, journal).await?;
-    if mode == Mode::DryRun {
-        return Ok(Report { actions, notes });
-    }
+    let plan = prepare(kernel, desired, journal).await?;
+    execute(kernel, plan, journal).await
+}
+
+/// Performs a plan that was just made.
+pub async fn execute(
+    kernel: &mut Kernel,
+    plan: Plan,
+    journal: &mut dyn Journal,
+) -> Result<Report, ApplyError> {
+    let Plan { actions, mut notes } = plan;
     for (position, action) in actions.iter().enumerate() {
         tracing::debug!(%action);
         match perform::perform(kernel, action, journal).await {
@@ -154,7 +152,7 @@ async fn take_back<'a>(
 /// Takes away everything of the instance; what failed is listed, and the rest is gone.
 pub async fn teardown(kernel: &mut Kernel, journal: &mut dyn Journal) -> Vec<ApplyError> {
     kernel.look_again();
-    match make_plan(kernel, &Desired::default(), journal).await {
+    match prepare(kernel, &Desired::default(), journal).await {
         Ok(plan) => perform_all(kernel, &plan.actions, journal).await,
         Err(error) => vec![error],
     }
@@ -182,7 +180,7 @@ pub async fn orphans(
     journal: &dyn Journal,
 ) -> Result<Vec<Action>, ApplyError> {
     kernel.look_again();
-    let Plan { mut actions, .. } = make_plan(kernel, desired, journal).await?;
+    let Plan { mut actions, .. } = prepare(kernel, desired, journal).await?;
     actions.retain(Action::is_removal);
     Ok(actions)
 }

@@ -12,12 +12,12 @@ mod views;
 
 use super::{Error, api::FlowFilter, events::Events, ports::HeldPorts, process::now};
 use crate::{
-    apply::{self, Journal, Mode, Report},
+    apply::{self, Journal, Report},
     config::settings::Settings,
     dns::{Serving, Upstreams},
     kernel::{FlowSnapshot, Kernel, Look, NetnsError, Outside, Watch, netns},
     model::{Desired, Namespace, Network, Origin, requests::DEFAULT_NETWORK},
-    plan::Action,
+    plan::{Action, Plan},
     state::{self, Instance, State, StateError},
 };
 use netebpf_common::abi;
@@ -134,7 +134,7 @@ impl Engine {
             Ok(lost) => warnings.extend(lost.iter().map(ToString::to_string)),
             Err(error) => warnings.push(error.to_string()),
         }
-        match engine.reconcile().await {
+        match engine.reconcile(None).await {
             Ok(lines) => lines.iter().for_each(|line| tracing::info!("{line}")),
             Err(error) => warnings.push(error.to_string()),
         }
@@ -173,7 +173,7 @@ impl Engine {
         if self.ended || self.is_empty() {
             return Ok(Vec::new());
         }
-        let reconciled = self.reconcile().await;
+        let reconciled = self.reconcile(None).await;
         let ended = self.end_stranded_flows().await?;
         self.write_uplinks()?;
         let mut changes = reconciled?;
@@ -206,15 +206,15 @@ impl Engine {
 
     /// Makes `next` what is desired, and so. Answers with what changed.
     async fn change(&mut self, next: Desired) -> Result<Vec<String>, Error> {
-        let mut lost = match self.check(&next).await {
-            Ok((lost, _)) => lost,
+        let (mut lost, plan) = match self.check(&next).await {
+            Ok(checked) => checked,
             Err(error) => {
                 self.hold_again();
                 return Err(error);
             }
         };
         let previous = std::mem::replace(&mut self.state.desired, next);
-        let error = match self.perform(&previous).await {
+        let error = match self.perform(&previous, Some(plan)).await {
             Ok(changes) => {
                 lost.extend(changes);
                 if self.state.desired.uplinks != previous.uplinks {
@@ -229,15 +229,15 @@ impl Engine {
         };
         self.hold(&previous);
         let failed = std::mem::replace(&mut self.state.desired, previous);
-        if let Err(second) = self.perform(&failed).await {
+        if let Err(second) = self.perform(&failed, None).await {
             tracing::error!("after {error}: the earlier state could not be made again: {second}");
         }
         Err(error)
     }
 
     /// Holds the ports of `next` and plans it: what can be refused is refused here, before anything is
-    /// touched. Answers with what is lost already, and what would change.
-    async fn check(&mut self, next: &Desired) -> Result<(Vec<String>, Vec<String>), Error> {
+    /// touched. Answers with what is lost already, and how to go on.
+    async fn check(&mut self, next: &Desired) -> Result<(Vec<String>, Plan), Error> {
         let lost = self.held.hold(next, &self.state.desired)?;
         for endpoint in next.endpoints.values() {
             let known = self.state.desired.endpoints.get(&endpoint.name);
@@ -249,7 +249,9 @@ impl Engine {
                 return Err(Error::Namespace { endpoint, source });
             }
         }
-        let plan = self.plan(next).await?;
+        self.follow_names()?;
+        let journal = StateJournal { instance: &self.instance, state: &mut self.state };
+        let plan = apply::prepare(&mut self.kernel, next, &journal).await?;
         Ok((lost.iter().map(ToString::to_string).collect(), plan))
     }
 
@@ -280,15 +282,19 @@ impl Engine {
         self.held = HeldPorts::default();
     }
 
-    /// From `previous` to what is desired now.
-    async fn perform(&mut self, previous: &Desired) -> Result<Vec<String>, Error> {
+    /// From `previous` to what is desired now, by the plan that was made when it was checked.
+    async fn perform(
+        &mut self,
+        previous: &Desired,
+        plan: Option<Plan>,
+    ) -> Result<Vec<String>, Error> {
         self.save()?;
         if self.outside.is_none() {
             // Before the first flow, so that whatever one stands on is missed when it goes.
             self.outside = Some(self.kernel.outside(&self.state.desired.uplinks).await?);
         }
         let mut changes = self.stop_what_goes(previous).await;
-        changes.extend(self.reconcile().await?);
+        changes.extend(self.reconcile(plan).await?);
         self.events.tell_changes(&self.state.desired);
         changes.extend(self.start_what_comes(previous).await?);
         self.write_uplinks()?;
@@ -296,12 +302,15 @@ impl Engine {
         Ok(changes)
     }
 
-    async fn reconcile(&mut self) -> Result<Vec<String>, Error> {
+    /// Makes the host match what is desired, by a plan that was just made for it or a new one.
+    async fn reconcile(&mut self, plan: Option<Plan>) -> Result<Vec<String>, Error> {
         self.follow_names()?;
         let desired = self.state.desired.clone();
         let mut journal = StateJournal { instance: &self.instance, state: &mut self.state };
-        let report =
-            apply::reconcile(&mut self.kernel, &desired, &mut journal, Mode::Apply).await?;
+        let report = match plan {
+            Some(plan) => apply::execute(&mut self.kernel, plan, &mut journal).await?,
+            None => apply::reconcile(&mut self.kernel, &desired, &mut journal).await?,
+        };
         self.follow_names()?;
         self.kernel.remember_uplinks();
         let mut changes = summary(report);
@@ -405,13 +414,12 @@ fn summary(report: Report) -> Vec<String> {
     if !actions.iter().all(Action::is_detail) {
         actions.retain(|action| !action.is_detail());
     }
-    sentences(&Report { actions, notes })
+    sentences(&actions, &notes)
 }
 
-/// What a report says, step by step.
-fn sentences(report: &Report) -> Vec<String> {
-    let actions = report.actions.iter().map(ToString::to_string);
-    actions.chain(report.notes.iter().cloned()).collect()
+/// What there is to say, step by step.
+fn sentences(actions: &[Action], notes: &[String]) -> Vec<String> {
+    actions.iter().map(ToString::to_string).chain(notes.iter().cloned()).collect()
 }
 
 /// The network that `run` makes for itself keeps no daemon.

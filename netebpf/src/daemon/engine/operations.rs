@@ -2,7 +2,7 @@
 
 use super::{Engine, Snapshot, StateJournal, sentences};
 use crate::{
-    apply::{self, Mode},
+    apply,
     daemon::{
         Error,
         api::{
@@ -35,7 +35,8 @@ impl Engine {
         if request.dry_run {
             let checked = self.check(&next).await;
             self.hold_again();
-            let (lost, planned) = checked?;
+            let (lost, plan) = checked?;
+            let planned = sentences(&plan.actions, &plan.notes);
             let mut changes = [lost, self.would_stop(&next), planned].concat();
             changes.extend(self.would_start(&next, &origin));
             let planned = Snapshot {
@@ -232,12 +233,6 @@ impl Engine {
             return Err(Error::Teardown(Box::new(errors.swap_remove(0)), errors.len()));
         }
         Ok(actions.iter().map(ToString::to_string).chain(removed).collect())
-    }
-
-    pub(super) async fn plan(&mut self, next: &Desired) -> Result<Vec<String>, Error> {
-        let mut journal = StateJournal { instance: &self.instance, state: &mut self.state };
-        let report = apply::reconcile(&mut self.kernel, next, &mut journal, Mode::DryRun).await?;
-        Ok(sentences(&report))
     }
 
     async fn facts(&self) -> Result<HostFacts, Error> {
