@@ -43,6 +43,8 @@ fn main() -> std::process::ExitCode {
         spoofing::TESTS,
         obscure::TESTS,
         dns::TESTS,
+        dns::files::TESTS,
+        dns::forwarded::TESTS,
         flows::TESTS,
         whole::TESTS,
         bulk::TESTS,
