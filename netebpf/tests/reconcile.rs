@@ -147,6 +147,24 @@ fn repairs_what_was_broken_by_hand() {
 }
 
 #[test]
+fn a_change_among_more_than_the_kernel_can_queue_is_noticed() {
+    on_a_host(|instance| async move {
+        let (wanted, mut journal) = (desired(&instance), Memory::default());
+        let mut kernel = Kernel::open(&instance).unwrap();
+        settles(&mut kernel, &wanted, &mut journal).await;
+        for change in 0..400 {
+            run(&format!("ip link set lo alias n{change}"));
+        }
+        let veth = wanted.endpoints["web"].attachments[0].host_interface.to_string();
+        run(&format!("ip link del {veth}"));
+        let steps = settles(&mut kernel, &wanted, &mut journal).await;
+        assert!(steps.iter().any(|step| step.contains(&veth)), "{steps:#?}");
+        ping(&instance.namespace("web"), "10.97.1.1");
+        down(&mut kernel, &mut journal, &instance).await;
+    });
+}
+
+#[test]
 fn a_failure_half_way_leaves_nothing() {
     on_a_host(|instance| async move {
         let wanted = desired(&instance);

@@ -132,6 +132,7 @@ pub async fn execute(
             }
         }
     }
+    kernel.settle();
     Ok(Report { actions, notes })
 }
 

@@ -4,9 +4,15 @@
 //! (interfaces, addresses, routes of the host, pins, the namespaces themselves) is read with each plan. What somebody
 //! changed *within* an endpoint's namespace, in our tables or behind a pin is seen when everything is read again: at a
 //! daemon's start, with `up` and with `gc`. After a step that failed nothing is known.
+//!
+//! An endpoint that is as it was left is not planned again (see [`Scope`]): it is, if it is desired as it was, no message
+//! told of its interface, its program hangs where it hung and its namespace is the same one.
 
 use super::{Hook, InterfaceSpec, netns};
-use crate::plan::{Action, Attached, Link, PublishChange, Tables};
+use crate::{
+    model::Desired,
+    plan::{Action, Attached, Link, Others, PublishChange, Scope, Tables, Uplink},
+};
 use netebpf_common::abi::{Published, PublishedKey};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -21,10 +27,19 @@ pub(crate) struct Known {
     pub(crate) tables: Option<Tables>,
     /// Programs of ours, by the index of their interface, which may be gone.
     pub(crate) hooks: Option<BTreeMap<(u32, Hook), Attached>>,
-    /// The namespaces that we made.
-    pub(crate) own_namespaces: Option<BTreeSet<PathBuf>>,
     /// Interfaces inside namespaces, and which namespaces these were.
-    pub(crate) namespaces: BTreeMap<PathBuf, (netns::Stamp, BTreeMap<String, Link>)>,
+    pub(crate) namespaces: HashMap<PathBuf, (netns::Stamp, BTreeMap<String, Link>)>,
+    /// What the kernel was made to match the last time.
+    pub(crate) settled: Option<Settled>,
+    /// Endpoints of which something was found to be another than it was left.
+    pub(crate) touched: BTreeSet<String>,
+}
+
+/// What a plan was made for.
+#[derive(Clone, Debug)]
+pub(crate) struct Settled {
+    pub(crate) desired: Desired,
+    pub(crate) uplinks: Vec<Uplink>,
 }
 
 impl Known {
@@ -49,13 +64,8 @@ impl Known {
                 let is_peer = |link: &Link| link.peer == Some(*index);
                 self.namespaces.retain(|_, (_, links)| !links.values().any(is_peer));
             }
-            Action::CreateNamespace { path } => {
+            Action::CreateNamespace { path } | Action::RemoveNamespace { path } => {
                 self.namespaces.remove(path);
-                self.own_namespaces.iter_mut().for_each(|own| own.extend([path.clone()]));
-            }
-            Action::RemoveNamespace { path } => {
-                self.namespaces.remove(path);
-                self.own_namespaces.iter_mut().for_each(|own| own.retain(|other| other != path));
             }
             _ => {}
         }
@@ -67,9 +77,52 @@ impl Known {
         (*stamp == now).then_some(links)
     }
 
-    /// Whether another namespace is at `path` now, or none.
-    pub(super) fn is_another(&self, path: &Path, now: Option<netns::Stamp>) -> bool {
-        self.namespaces.get(path).is_some_and(|(stamp, _)| Some(*stamp) != now)
+    /// A plan was performed.
+    pub(super) fn settle(&mut self, settled: Settled) {
+        self.settled = Some(settled);
+        self.touched.clear();
+    }
+
+    /// Programs as they are now: `endpoint_of` tells whose interface has an index.
+    pub(super) fn notice_hooks<'a>(
+        &mut self,
+        now: &BTreeMap<(u32, Hook), Attached>,
+        endpoint_of: impl Fn(u32) -> Option<&'a str>,
+    ) {
+        let Some(before) = &self.hooks else { return };
+        let differ = |(at, attached): (&(u32, Hook), &Attached), other: &BTreeMap<_, _>| {
+            (other.get(at) != Some(attached)).then_some(at.0)
+        };
+        let gone = before.iter().filter_map(|entry| differ(entry, now));
+        let other = now.iter().filter_map(|entry| differ(entry, before));
+        self.touched.extend(gone.chain(other).filter_map(endpoint_of).map(ToOwned::to_owned));
+    }
+
+    /// Which endpoints a plan for `desired` is about.
+    pub(super) fn scope(&self, desired: &Desired, uplinks: &[Uplink]) -> Scope {
+        match &self.settled {
+            Some(settled) if settled.uplinks == uplinks => {
+                Scope::of(&settled.desired, desired, &self.touched)
+            }
+            _ => Scope::Everything,
+        }
+    }
+
+    /// What of the tables the plan is about, and what the rest is. `others` are the interfaces of endpoints that it is
+    /// not about.
+    pub(super) fn narrow(
+        &self,
+        desired: &Desired,
+        scope: &Scope,
+        others: BTreeSet<u32>,
+    ) -> (Tables, Others) {
+        let Some(tables) = &self.tables else { return Default::default() };
+        match &self.settled {
+            Some(Settled { desired: before, uplinks }) if *scope != Scope::Everything => {
+                tables.narrow(scope, others, [before, desired], uplinks)
+            }
+            _ => (tables.clone(), Others::default()),
+        }
     }
 }
 

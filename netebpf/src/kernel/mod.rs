@@ -39,23 +39,25 @@ pub use watch::{Change, Watch};
 use crate::{plan::Uplink, state::Instance};
 use bpf::{AttachError, Bpf};
 use ipnet::IpNet;
-use known::Known;
+use known::{Known, Settled};
 use netebpf_common::abi::Settings;
-use netlink::Netlink;
+use netlink::{Mirror, Netlink};
 use std::collections::BTreeMap;
+use tokio::sync::Mutex;
 
 /// One instance's hold on the kernel.
 pub struct Kernel {
     instance: Instance,
     netlink: Netlink,
+    mirror: Mutex<Mirror>,
     bpf: Bpf,
     settings: Settings,
     /// Where packets keep their source.
     no_masquerade: Vec<IpNet>,
     /// The uplinks that are remembered.
     uplinks: Vec<Uplink>,
-    /// Those that the last plan was made with.
-    planned_uplinks: Vec<Uplink>,
+    /// What the last plan was made for, until it is performed.
+    planned: Option<Settled>,
     /// Why native XDP was refused, by the index of the interface; programs that see sockets, by
     /// [`Hook::NO_INTERFACE`].
     refused: BTreeMap<u32, String>,
@@ -71,11 +73,12 @@ impl Kernel {
         Ok(Self {
             instance: instance.clone(),
             netlink: Netlink::here().map_err(KernelError::Socket)?,
+            mirror: Mutex::new(Mirror::here().map_err(KernelError::Socket)?),
             bpf: Bpf::open(instance)?,
             settings: Settings::default(),
             no_masquerade: Vec::new(),
             uplinks: Vec::new(),
-            planned_uplinks: Vec::new(),
+            planned: None,
             refused: BTreeMap::new(),
             retired: flows::Retired::default(),
             known: Known::default(),

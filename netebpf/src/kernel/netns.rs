@@ -106,11 +106,22 @@ pub(crate) struct Stamp {
     seen_first: (i64, i64),
 }
 
+impl Stamp {
+    fn of(file: &fs::Metadata) -> Self {
+        Self { identity: file.ino(), seen_first: (file.ctime(), file.ctime_nsec()) }
+    }
+
+    /// Whether it is still the namespace at `path`.
+    pub(crate) fn is_still_at(self, path: &Path) -> bool {
+        fs::metadata(path).is_ok_and(|file| Self::of(&file) == self)
+    }
+}
+
 /// The stamp of the namespace at `path`; `None` where nothing is.
 pub(crate) fn stamp(path: &Path) -> Result<Option<Stamp>, NetnsError> {
     let Some(namespace) = open_namespace(path)? else { return Ok(None) };
     let file = fs::File::from(namespace).metadata().map_err(system_io(path, "stat"))?;
-    Ok(Some(Stamp { identity: file.ino(), seen_first: (file.ctime(), file.ctime_nsec()) }))
+    Ok(Some(Stamp::of(&file)))
 }
 
 /// Makes a namespace and mounts it at `path`, as `ip netns add` does.

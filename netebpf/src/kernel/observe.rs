@@ -1,17 +1,20 @@
 //! Reading what the kernel has.
 
 use super::{
-    BpfError, Kernel, KernelError, bpf::Maps, known::Known, netlink::Netlink, netns, sysctl,
-    uplinks,
+    BpfError, Kernel, KernelError,
+    bpf::Maps,
+    known::{Known, Settled},
+    netlink::Netlink,
+    netns, sysctl, uplinks,
 };
 use crate::{
     model::Desired,
-    plan::{Action, Link, Observed, Tables, sysctls},
+    plan::{Action, Link, Observed, Scope, Tables, sysctls},
 };
 use netebpf_common::abi::{Usage, map};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 impl Kernel {
@@ -23,20 +26,30 @@ impl Kernel {
         saved_sysctls: BTreeMap<String, String>,
     ) -> Result<Observed, KernelError> {
         let mut known = std::mem::take(&mut self.known);
+        self.notice(&mut known).await?;
         let observed = self.read(desired, saved_sysctls, &mut known).await?;
         self.known = known;
-        self.planned_uplinks.clone_from(&observed.uplinks);
+        self.planned =
+            Some(Settled { desired: desired.clone(), uplinks: observed.uplinks.clone() });
         Ok(observed)
     }
 
     /// Everything is read again with the next plan.
     pub fn look_again(&mut self) {
         self.known = Known::default();
+        self.mirror.get_mut().forget();
     }
 
     /// A step was performed.
     pub(crate) fn follow(&mut self, action: &Action) {
         self.known.follow(action);
+    }
+
+    /// The last plan was performed, to its end.
+    pub(crate) fn settle(&mut self) {
+        let Some(settled) = self.planned.take() else { return };
+        self.uplinks.clone_from(&settled.uplinks);
+        self.known.settle(settled);
     }
 
     /// What stands in the maps, as far as it is known; `None` where there are none.
@@ -46,6 +59,20 @@ impl Kernel {
         Ok(Some(known.map_or_else(|| read_tables(maps), Ok)?))
     }
 
+    /// Whose interfaces changed, by whomever.
+    async fn notice(&mut self, known: &mut Known) -> Result<(), KernelError> {
+        let mirror = self.mirror.get_mut();
+        mirror.links(&self.netlink).await?;
+        match mirror.take_changed() {
+            Some(changed) => {
+                let touched = changed.iter().filter_map(|link| self.endpoint_of(link));
+                known.touched.extend(touched.map(ToOwned::to_owned));
+            }
+            None => known.settled = None,
+        }
+        Ok(())
+    }
+
     /// What [`Self::observe`] reads, with what is known given, which becomes what was read.
     pub(super) async fn read(
         &self,
@@ -53,25 +80,28 @@ impl Kernel {
         saved_sysctls: BTreeMap<String, String>,
         known: &mut Known,
     ) -> Result<Observed, KernelError> {
-        let facts = self.netlink.facts().await?;
-        let ours = |link: &Link| self.is_ours(link);
-        let uplinks = uplinks::pick(&facts, &desired.uplinks, &self.uplinks, ours);
-        let ours = facts.links.values().filter(|link| self.is_ours(link));
-        let may_carry_filters: Vec<u32> =
-            ours.clone().map(|link| link.index).chain(uplinks.iter().map(|u| u.index)).collect();
-        let tables = match (self.bpf.maps(), known.tables.take()) {
+        let host = self.host().await?;
+        let uplinks = uplinks::pick(&host, &desired.uplinks, &self.uplinks, |l| self.is_ours(l));
+        let mut mirror = self.mirror.lock().await;
+        let links = mirror.links(&self.netlink).await?;
+        let of_endpoints: BTreeMap<u32, &str> =
+            links.values().filter_map(|link| Some((link.index, self.endpoint_of(link)?))).collect();
+        known.tables = Some(match (self.bpf.maps(), known.tables.take()) {
             (Ok(_), Some(tables)) => tables,
             (Ok(maps), None) => read_tables(maps)?,
             (Err(_), _) => Tables::default(),
-        };
-        known.tables = Some(tables.clone());
-        let registered = tables.interfaces.keys().copied();
-        let existing = |index: &u32| facts.links.values().any(|link| link.index == *index);
-        let may_carry_filters: BTreeSet<u32> =
-            may_carry_filters.into_iter().chain(registered.filter(existing)).collect();
+        });
+
+        let ours = host.links.values().filter(|link| self.is_ours(link));
+        let carriers = ours.clone().map(|link| link.index).chain(uplinks.iter().map(|u| u.index));
+        let registered = known.tables.iter().flat_map(|tables| tables.interfaces.keys().copied());
+        let registered = registered.filter(|index| links.contains_key(index));
+        let carriers = carriers.chain(of_endpoints.keys().copied()).chain(registered).collect();
         let (hooks, dead_pins) =
-            self.bpf.attached(&self.netlink, &may_carry_filters, known.hooks.as_ref()).await?;
-        known.hooks = Some(hooks.clone());
+            self.bpf.attached(&self.netlink, &carriers, known.hooks.as_ref()).await?;
+        known.notice_hooks(&hooks, |index| of_endpoints.get(&index).copied());
+        known.hooks = Some(hooks);
+        self.notice_namespaces(desired, known)?;
 
         let bridges = ours.filter(|link| link.kind.as_deref() == Some("bridge"));
         let interfaces =
@@ -82,17 +112,29 @@ impl Kernel {
                 sysctl_values.insert(name, value);
             }
         }
-        self.read_forwarding(&facts.links, &mut sysctl_values)?;
+        self.read_forwarding(&host.links, &mut sysctl_values)?;
 
-        let (own_namespaces, namespaces) = self.read_namespaces(desired, known).await?;
+        let as_it_was = self.bpf.is_loaded() && self.bpf.foreign().is_none();
+        let scope = if as_it_was { known.scope(desired, &uplinks) } else { Scope::Everything };
+        let (own_namespaces, namespaces) = self.read_namespaces(desired, &scope, known).await?;
+        let (covered, others): (Vec<_>, Vec<_>) =
+            of_endpoints.into_iter().partition(|(_, endpoint)| scope.covers(endpoint));
+        let others: BTreeSet<u32> = others.into_iter().map(|(index, _)| index).collect();
+        let hooks = known.hooks.iter().flatten().map(|(at, attached)| (*at, *attached));
+        let hooks = hooks.filter(|((index, _), _)| !others.contains(index)).collect();
+        let (tables, others) = known.narrow(desired, &scope, others);
+        let covered = covered.into_iter().filter_map(|(index, _)| links.get(&index).cloned());
+        let covered = covered.map(|link| (link.name.clone(), link));
         Ok(Observed {
+            scope,
+            others,
             mark: self.instance.mark(),
             loaded: self.bpf.is_loaded(),
             pinned: self.bpf.is_pinned(),
             foreign_pin: self.bpf.foreign().map(ToOwned::to_owned),
             tcx: self.bpf.has_tcx(),
             generations: self.generations(),
-            links: facts.links,
+            links: host.links.into_iter().chain(covered).collect(),
             uplinks,
             namespaces,
             own_namespaces,
@@ -107,44 +149,59 @@ impl Kernel {
         })
     }
 
-    /// The namespaces that we made, and the interfaces inside those that are ours or wanted.
+    /// Whose namespace is another than it was, or is not known.
+    fn notice_namespaces(&self, desired: &Desired, known: &mut Known) -> Result<(), KernelError> {
+        for endpoint in desired.endpoints.values().filter(|e| !e.namespace.is_shared()) {
+            let path = endpoint.namespace.path();
+            let is_known = match known.namespaces.get(path) {
+                Some((stamp, _)) => stamp.is_still_at(path),
+                None => false,
+            };
+            if !is_known {
+                known.touched.insert(endpoint.name.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Of the endpoints that `scope` covers: the namespaces that we made, and the interfaces inside those that are ours or
+    /// wanted.
     async fn read_namespaces(
         &self,
         desired: &Desired,
+        scope: &Scope,
         known: &mut Known,
     ) -> Result<(BTreeSet<PathBuf>, BTreeMap<PathBuf, BTreeMap<String, Link>>), KernelError> {
-        let mut stamps = Stamps::new();
-        let wanted = desired.endpoints.values().map(|endpoint| endpoint.namespace.path());
-        let own = known.own_namespaces.take();
-        look_at(&mut stamps, wanted.chain(own.iter().flatten().map(PathBuf::as_path)))?;
-        let own = match own {
-            Some(own) if !stamps.iter().any(|(path, now)| known.is_another(path, *now)) => {
-                // One that came since may be somebody else's.
-                let came = |path: &PathBuf| !known.namespaces.contains_key(path);
-                let mut ours = BTreeSet::new();
-                for path in own {
-                    if !came(&path) || self.owns(&path)? {
-                        ours.insert(path);
-                    }
-                }
-                ours
-            }
-            _ => self.own_namespaces()?,
+        let of = |all: &Desired| -> Vec<PathBuf> {
+            let endpoints = scope.endpoints(all).filter(|e| !e.namespace.is_shared());
+            endpoints.map(|endpoint| endpoint.namespace.path().to_owned()).collect()
         };
-        look_at(&mut stamps, own.iter().map(PathBuf::as_path))?;
-        let mut namespaces = BTreeMap::new();
-        for (path, stamp) in stamps {
-            let Some(stamp) = stamp else { continue };
+        let before = known.settled.as_ref().map(|settled| of(&settled.desired));
+        let mut paths: BTreeSet<PathBuf> =
+            before.into_iter().flatten().chain(of(desired)).collect();
+        let mut own = BTreeSet::new();
+        if *scope == Scope::Everything {
+            own = self.own_namespaces()?;
+            paths.extend(own.iter().cloned());
+        } else {
+            for path in &paths {
+                own.extend(self.owns(path)?.then(|| path.clone()));
+            }
+        }
+        let mut found = BTreeMap::new();
+        for path in paths {
+            let Some(stamp) = netns::stamp(&path)? else {
+                known.namespaces.remove(&path);
+                continue;
+            };
             let links = match known.inside(&path, stamp) {
                 Some(links) => links.clone(),
                 None => Netlink::in_namespace(&path)?.facts().await?.links,
             };
-            namespaces.insert(path, (stamp, links));
+            known.namespaces.insert(path.clone(), (stamp, links.clone()));
+            found.insert(path, links);
         }
-        known.own_namespaces = Some(own.clone());
-        known.namespaces.clone_from(&namespaces);
-        let links = namespaces.into_iter().map(|(path, (_, links))| (path, links)).collect();
-        Ok((own, links))
+        Ok((own, found))
     }
 
     /// The switches that the one for all interfaces would overwrite; not needed where each interface
@@ -171,22 +228,6 @@ impl Kernel {
         let generation = |usage: &Usage| usage.generation.load() as u32;
         (0..maps.usage.len()).filter_map(|slot| maps.usage(slot)).map(generation).collect()
     }
-}
-
-/// The namespaces at some paths.
-type Stamps = BTreeMap<PathBuf, Option<netns::Stamp>>;
-
-/// Looks at those that were not looked at yet.
-fn look_at<'a>(
-    stamps: &mut Stamps,
-    mut paths: impl Iterator<Item = &'a Path>,
-) -> Result<(), KernelError> {
-    paths.try_for_each(|path| {
-        if !stamps.contains_key(path) {
-            stamps.insert(path.to_owned(), netns::stamp(path)?);
-        }
-        Ok(())
-    })
 }
 
 fn read_tables(maps: &Maps) -> Result<Tables, BpfError> {

@@ -100,11 +100,11 @@ impl Kernel {
     pub async fn counters(&self) -> Result<Vec<InterfaceCounters>, KernelError> {
         let Ok(maps) = self.bpf.maps() else { return Ok(Vec::new()) };
         let interfaces = maps.read_interfaces().map_err(BpfError::map("read", map::INTERFACES))?;
-        let links = self.netlink.facts().await?.links;
+        let links = self.links().await?;
         let mark = self.instance.mark();
         let mut found = Vec::new();
         for (index, entry) in &interfaces {
-            let link = links.values().find(|link| link.index == *index);
+            let link = links.get(index);
             // `endpoint:NAME:NETWORK` or `network:NAME:ID`.
             let alias = link.and_then(|link| link.alias.as_deref()?.strip_prefix(&mark));
             let name = alias.and_then(|alias| alias.split(':').nth(1)).map(ToOwned::to_owned);

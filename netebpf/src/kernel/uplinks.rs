@@ -136,18 +136,35 @@ fn is_local(address: &IpAddr) -> bool {
 }
 
 impl Kernel {
+    /// What the host has, but for the interfaces of endpoints, which may be a thousand. Links come last, as in
+    /// [`Netlink::facts`].
+    pub(super) async fn host(&self) -> Result<Facts, KernelError> {
+        let (addresses, routes) = (self.netlink.addresses().await?, self.netlink.routes().await?);
+        let mut mirror = self.mirror.lock().await;
+        let links = mirror.links(&self.netlink).await?.values();
+        let links = links.filter(|link| self.endpoint_of(link).is_none()).cloned();
+        Ok(Facts::new(links, addresses, routes))
+    }
+
+    /// All of the host's links, by their indices, without addresses and gateways.
+    pub(super) async fn links(&self) -> Result<BTreeMap<u32, Link>, KernelError> {
+        Ok(self.mirror.lock().await.links(&self.netlink).await?.clone())
+    }
+
+    /// The endpoint whose interface a link is, by its mark.
+    pub(super) fn endpoint_of<'a>(&self, link: &'a Link) -> Option<&'a str> {
+        let rest = link.alias.as_deref()?.strip_prefix("netebpf:")?;
+        let rest = rest.strip_prefix(self.instance.name())?.strip_prefix(":endpoint:")?;
+        rest.split(':').next()
+    }
+
     /// The uplinks as they are now.
     pub async fn uplinks(&self, choice: &UplinkChoice) -> Result<Vec<Uplink>, KernelError> {
-        let facts = self.netlink.facts().await?;
+        let facts = self.host().await?;
         Ok(pick(&facts, choice, &self.uplinks, |link| self.is_ours(link)))
     }
 
-    /// Remembers the uplinks of the last plan, for when one of them goes down.
-    pub fn remember_uplinks(&mut self) {
-        self.uplinks.clone_from(&self.planned_uplinks);
-    }
-
-    /// Those that are remembered.
+    /// The uplinks of the last plan that was performed, remembered for when one of them goes down.
     pub fn remembered_uplinks(&self) -> &[Uplink] {
         &self.uplinks
     }
@@ -162,7 +179,7 @@ impl Kernel {
     pub async fn outside(&self, choice: &UplinkChoice) -> Result<Outside, KernelError> {
         let mut outside = Outside::default();
         for _ in 0..2 {
-            let facts = self.netlink.facts().await?;
+            let facts = self.host().await?;
             let addresses = facts.addresses.iter().map(|fact| fact.net.addr());
             outside.addresses.extend(addresses.filter(|address| !is_local(address)));
             let uplinks = pick(&facts, choice, &self.uplinks, |link| self.is_ours(link));

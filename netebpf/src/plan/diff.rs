@@ -87,7 +87,7 @@ impl Steps<'_> {
 
     fn push_publish(&mut self, mut changes: PortChanges) {
         let mut ports: BTreeSet<AnyAddress> =
-            changes.all().map(|change| port(&change.key)).collect();
+            changes.all().map(|change| any_address(&change.key)).collect();
         if ports.is_empty() {
             return;
         }
@@ -99,7 +99,8 @@ impl Steps<'_> {
         changes.local.sort_by_key(in_order);
         let stays = |tables: &Tables| -> BTreeSet<AnyAddress> {
             let keys = tables.published.keys().chain(tables.local_ports.keys());
-            keys.map(port).filter(|port| ports.contains(port)).collect()
+            let keys = keys.map(any_address).chain(self.observed.others.ports.iter().copied());
+            keys.filter(|port| ports.contains(port)).collect()
         };
         let (before, after) = (stays(&self.observed.tables), stays(&self.target.tables));
         changes.announced = after.difference(&before).copied().collect();
@@ -396,6 +397,6 @@ impl Steps<'_> {
     }
 }
 
-fn port(key: &PublishedKey) -> AnyAddress {
+pub(super) fn any_address(key: &PublishedKey) -> AnyAddress {
     (key.protocol, key.port)
 }

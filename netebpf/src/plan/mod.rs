@@ -12,12 +12,14 @@ mod diff;
 mod observed;
 mod places;
 mod published;
+mod scope;
 pub(crate) mod sysctls;
 mod target;
 mod xdp;
 
 pub use action::{Action, AnyAddress, PortChanges, PublishChange};
 pub use observed::{Attached, Link, Mechanism, Observed, SourceRange, Tables, Uplink};
+pub use scope::{Others, Scope};
 pub use xdp::XdpChoice;
 
 use target::Target;

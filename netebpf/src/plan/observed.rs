@@ -1,5 +1,6 @@
 //! What the kernel has: read by `kernel`, compared by `plan`.
 
+use super::{Others, Scope};
 use crate::kernel::Hook;
 use ipnet::IpNet;
 use netebpf_common::abi::{self, Address, Interface, Mac, NetworkRange, Prefix};
@@ -147,6 +148,10 @@ impl std::fmt::Display for Mechanism {
 /// Everything that a plan depends on, besides what is desired.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
+    /// Which endpoints it is about.
+    pub scope: Scope,
+    /// What belongs to those that it is not about.
+    pub others: Others,
     /// The instance's mark: what the alias of each interface of ours begins with.
     pub mark: String,
     /// Whether the programs of this version are loaded and pinned.
@@ -157,13 +162,13 @@ pub struct Observed {
     pub foreign_pin: Option<String>,
     /// Whether TC programs are attached as TCX links.
     pub tcx: bool,
-    /// The host's interfaces, by name.
+    /// The host's interfaces, by name; of those of endpoints the ones that this is about.
     pub links: BTreeMap<String, Link>,
     /// Those that are uplinks.
     pub uplinks: Vec<Uplink>,
-    /// The namespaces that are there, and their interfaces by name.
+    /// The namespaces that are there, of endpoints that this is about, and their interfaces by name.
     pub namespaces: BTreeMap<PathBuf, BTreeMap<String, Link>>,
-    /// The namespaces that we made.
+    /// Those of them that we made.
     pub own_namespaces: BTreeSet<PathBuf>,
     /// What stands in the maps.
     pub tables: Tables,

@@ -25,9 +25,13 @@ impl<'a> Places<'a> {
                 .values()
                 .map(|link| place(link.index))
                 .chain(observed.tables.interfaces.keys().map(|index| place(*index)))
+                .chain(observed.others.interfaces.iter().map(|index| place(*index)))
                 .chain([0])
                 .collect(),
-            taken_slots: observed.tables.interfaces.values().map(|entry| entry.slot).collect(),
+            taken_slots: {
+                let slots = observed.tables.interfaces.values().map(|entry| entry.slot);
+                slots.chain(observed.others.slots.iter().copied()).collect()
+            },
         }
     }
 

@@ -1,6 +1,6 @@
 //! Published ports, from what the user asked for to exact addresses.
 
-use super::{SourceRange, Uplink};
+use super::{Scope, SourceRange, Uplink};
 use crate::model::{Desired, Endpoint, GatewayMode, PortMapping, Transport};
 use ipnet::IpNet;
 use netebpf_common::abi::{Address, Prefix, Protocol, Published, PublishedKey, Source};
@@ -21,15 +21,15 @@ pub(super) struct Ports {
     pub(super) notes: Vec<String>,
 }
 
-/// Every key and value. A mapping of one address wins over one of every address, whatever the order.
+/// Every key and value of the endpoints that `scope` covers. A mapping of one address wins over one of every address, whatever the order.
 ///
 /// Loopback addresses are never here: what is published on 127.0.0.1 is for the host itself, and a
 /// packet from outside that claims such a destination matches nothing.
-pub(super) fn expand(desired: &Desired, uplinks: &[Uplink]) -> Ports {
+pub(super) fn expand(desired: &Desired, scope: &Scope, uplinks: &[Uplink]) -> Ports {
     let groups = Groups::of(desired);
     let mut ports = Ports { sources: groups.sources(), ..Ports::default() };
     for specific in [false, true] {
-        for endpoint in desired.endpoints.values() {
+        for endpoint in scope.endpoints(desired) {
             for mapping in endpoint.ports.iter().filter(|m| is_specific(m) == specific) {
                 let sources = groups.of_mapping(mapping);
                 ports.publish(desired, uplinks, endpoint, mapping, sources);
@@ -37,7 +37,7 @@ pub(super) fn expand(desired: &Desired, uplinks: &[Uplink]) -> Ports {
             }
         }
     }
-    for endpoint in desired.endpoints.values() {
+    for endpoint in scope.endpoints(desired) {
         ports.open_to_echo(desired, endpoint);
     }
     ports

@@ -79,7 +79,7 @@ impl Target {
         for network in desired.networks.values() {
             target.add_network(observed, network, default_mtu, &mut places)?;
         }
-        for endpoint in desired.endpoints.values() {
+        for endpoint in observed.scope.endpoints(desired) {
             if !target.add_namespace(observed, endpoint)? {
                 continue;
             }
@@ -97,7 +97,7 @@ impl Target {
         }
         target.note_missing_uplinks(desired, observed);
         target.note_missing_addresses(desired, observed);
-        let ports = published::expand(desired, &observed.uplinks);
+        let ports = published::expand(desired, &observed.scope, &observed.uplinks);
         (target.tables.published, target.tables.sources) = (ports.published, ports.sources);
         target.notes.extend(ports.notes);
         if target.programs {
@@ -212,7 +212,8 @@ impl Target {
             }
             return;
         };
-        let ports = || desired.endpoints.values().flat_map(|e| e.ports.iter().map(move |p| (e, p)));
+        let endpoints = || observed.scope.endpoints(desired);
+        let ports = || endpoints().flat_map(|e| e.ports.iter().map(move |p| (e, p)));
         if ports().next().is_some() {
             self.notes.push(format!("{LOST}: {reason}"));
         }

@@ -3,6 +3,7 @@
 
 mod host;
 mod model;
+mod scope;
 
 use super::*;
 use crate::{

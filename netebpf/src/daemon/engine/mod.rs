@@ -312,7 +312,6 @@ impl Engine {
             None => apply::reconcile(&mut self.kernel, &desired, &mut journal).await?,
         };
         self.follow_names()?;
-        self.kernel.remember_uplinks();
         let mut changes = summary(report);
         changes.extend(self.serve_names().await);
         Ok(changes)

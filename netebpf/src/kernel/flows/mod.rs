@@ -19,7 +19,6 @@ use super::{
     BpfError, Kernel, KernelError, Outside,
     bpf::{Maps, Shared, gone},
 };
-use crate::plan::Link;
 use aya::maps::MapError;
 use netebpf_common::abi::{
     self, Address, Direction, FlowKey, FlowKind, FlowRef, Prefix, Published, PublishedKey, TcpSeen,
@@ -402,14 +401,10 @@ impl Kernel {
     async fn owner_names(&self) -> Result<BTreeMap<u32, String>, KernelError> {
         let Ok(maps) = self.bpf.maps() else { return Ok(BTreeMap::new()) };
         let interfaces = maps.read_interfaces().map_err(BpfError::map("read", map::INTERFACES))?;
-        let links = self.netlink.facts().await?.links;
-        let prefix = format!("{}endpoint:", self.instance.mark());
-        let name = |link: &Link| {
-            Some(link.alias.as_deref()?.strip_prefix(&prefix)?.split(':').next()?.to_owned())
-        };
-        let named = links
-            .values()
-            .filter_map(|link| Some((interfaces.get(&link.index)?.slot, name(link)?)));
+        let links = self.links().await?;
+        let named = links.values().filter_map(|link| {
+            Some((interfaces.get(&link.index)?.slot, self.endpoint_of(link)?.to_owned()))
+        });
         Ok(named.collect())
     }
 }

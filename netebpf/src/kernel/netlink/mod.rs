@@ -5,10 +5,12 @@
 
 mod filters;
 mod links;
+mod mirror;
 mod read;
 mod write;
 
 pub use links::{BridgeSpec, LinkChange, VethSpec};
+pub(crate) use mirror::Mirror;
 #[cfg(test)]
 pub(crate) use read::AddressFact;
 pub(crate) use read::{Facts, RouteFact};

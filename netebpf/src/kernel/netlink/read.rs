@@ -16,6 +16,7 @@ use rtnetlink::{
         route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
     },
 };
+use rustix::io::Errno;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -134,19 +135,69 @@ pub(crate) struct Facts {
 }
 
 impl Netlink {
-    /// Reads everything.
+    /// Reads everything. Links come last: with an interface that goes down its addresses and routes go, and one that is
+    /// seen without them should be seen to be down.
     pub(crate) async fn facts(&self) -> Result<Facts, NetlinkError> {
-        let read = |what| move |error| NetlinkError::new("read", what, error);
-        // Links come last: with an interface that goes down its addresses and routes go, and one that is seen without
-        // them should be seen to be down.
-        let messages: Vec<_> =
-            self.handle.address().get().execute().try_collect().await.map_err(read("addresses"))?;
-        let addresses: Vec<_> = messages.iter().filter_map(AddressFact::of).collect();
-        let routes = self.routes().await?;
-        let links = self.links().await?;
+        let (addresses, routes) = (self.addresses().await?, self.routes().await?);
+        Ok(Facts::new(self.links().await?, addresses, routes))
+    }
+
+    /// Addresses alone.
+    pub(crate) async fn addresses(&self) -> Result<Vec<AddressFact>, NetlinkError> {
+        let messages: Result<Vec<_>, _> = self.handle.address().get().execute().try_collect().await;
+        let messages = messages.map_err(|error| NetlinkError::new("read", "addresses", error))?;
+        Ok(messages.iter().filter_map(AddressFact::of).collect())
+    }
+
+    /// Routes alone.
+    pub(crate) async fn routes(&self) -> Result<Vec<RouteFact>, NetlinkError> {
+        let read = |error| NetlinkError::new("read", "routes", error);
+        let v4 = self.handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build());
+        let v6 = self.handle.route().get(RouteMessageBuilder::<Ipv6Addr>::new().build());
+        // One after the other: `execute` sends at once, and the kernel answers a second dump on a socket
+        // whose first is not read to its end with EBUSY.
+        let mut messages: Vec<_> = v4.execute().try_collect().await.map_err(read)?;
+        messages.extend(v6.execute().try_collect::<Vec<_>>().await.map_err(read)?);
+        Ok(messages.iter().filter_map(RouteFact::of).collect())
+    }
+
+    /// One link, without addresses and gateways, if it is there.
+    pub(super) async fn link(&self, index: u32) -> Result<Option<Link>, NetlinkError> {
+        let request = self.handle.link().get().match_index(index);
+        let request = request.set_filter_mask(AddressFamily::Unspec, without_counters());
+        let found = match request.execute().try_next().await {
+            Ok(found) => found,
+            Err(error) => {
+                let error = NetlinkError::new("read", format!("interface {index}"), error);
+                return if error.is(Errno::NODEV) { Ok(None) } else { Err(error) };
+            }
+        };
+        Ok(found.as_ref().map(link_of))
+    }
+
+    /// Links alone, without addresses and gateways. Their counters, most of what the kernel would tell, are left out.
+    pub(crate) async fn links(&self) -> Result<Vec<Link>, NetlinkError> {
+        let request = self.handle.link().get();
+        let request = request.set_filter_mask(AddressFamily::Unspec, without_counters());
+        let messages: Result<Vec<_>, _> = request.execute().try_collect().await;
+        let messages = messages.map_err(|error| NetlinkError::new("read", "interfaces", error))?;
+        Ok(messages.iter().map(link_of).collect())
+    }
+}
+
+fn without_counters() -> Vec<LinkExtentMask> {
+    vec![LinkExtentMask::SkipStats]
+}
+
+impl Facts {
+    /// Links with their addresses and gateways.
+    pub(crate) fn new(
+        links: impl IntoIterator<Item = Link>,
+        addresses: Vec<AddressFact>,
+        routes: Vec<RouteFact>,
+    ) -> Self {
         let mut by_index: BTreeMap<u32, Link> =
             links.into_iter().map(|link| (link.index, link)).collect();
-
         for fact in &addresses {
             if let Some(link) = by_index.get_mut(&fact.index)
                 && !is_link_local_v6(fact.net.addr())
@@ -163,33 +214,9 @@ impl Netlink {
             }
         }
         let links = by_index.into_values().map(|link| (link.name.clone(), link)).collect();
-        Ok(Facts { links, addresses, routes })
+        Self { links, addresses, routes }
     }
 
-    /// Routes alone.
-    pub(crate) async fn routes(&self) -> Result<Vec<RouteFact>, NetlinkError> {
-        let read = |error| NetlinkError::new("read", "routes", error);
-        let v4 = self.handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build());
-        let v6 = self.handle.route().get(RouteMessageBuilder::<Ipv6Addr>::new().build());
-        // One after the other: `execute` sends at once, and the kernel answers a second dump on a socket
-        // whose first is not read to its end with EBUSY.
-        let mut messages: Vec<_> = v4.execute().try_collect().await.map_err(read)?;
-        messages.extend(v6.execute().try_collect::<Vec<_>>().await.map_err(read)?);
-        Ok(messages.iter().filter_map(RouteFact::of).collect())
-    }
-
-    /// Links alone, without addresses and gateways. Their counters, most of what the kernel would tell, are left out.
-    pub(crate) async fn links(&self) -> Result<Vec<Link>, NetlinkError> {
-        let without_counters = vec![LinkExtentMask::SkipStats];
-        let request =
-            self.handle.link().get().set_filter_mask(AddressFamily::Unspec, without_counters);
-        let messages: Result<Vec<_>, _> = request.execute().try_collect().await;
-        let messages = messages.map_err(|error| NetlinkError::new("read", "interfaces", error))?;
-        Ok(messages.iter().map(link_of).collect())
-    }
-}
-
-impl Facts {
     /// A link as an uplink, with the addresses that it masquerades with and answers on; `None` for one
     /// without any.
     pub(crate) fn uplink(&self, link: &Link) -> Option<Uplink> {
