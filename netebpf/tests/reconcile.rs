@@ -183,7 +183,7 @@ fn a_failure_half_way_leaves_nothing() {
         let path = instance.namespace("taken");
         netebpf::kernel::netns::create(&path).unwrap();
         run(&format!("nsenter --net={} ip link add eth0 type bridge", path.display()));
-        let taken = wanted.endpoints.get_mut("web").unwrap();
+        let taken = wanted.endpoint_mut("web").unwrap();
         taken.namespace = Namespace::Existing(path.clone());
         let error = apply::reconcile(&mut kernel, &wanted, &mut journal).await.unwrap_err();
         assert!(matches!(error, ApplyError::Plan(_)), "{error}");

@@ -50,7 +50,7 @@ pub fn etc_directories(
 /// Whose namespace an endpoint is in; none where that one is gone.
 fn owner<'a>(desired: &'a Desired, endpoint: &'a Endpoint) -> Option<&'a Endpoint> {
     let next = |at: &&'a Endpoint| match &at.namespace {
-        Namespace::Of(other, _) => desired.endpoints.get(other),
+        Namespace::Of(other, _) => desired.endpoint(other),
         _ => None,
     };
     let last = std::iter::successors(Some(endpoint), next).take(desired.endpoints.len() + 1).last();

@@ -115,7 +115,7 @@ impl View {
 pub fn views(desired: &Desired, for_all: bool) -> BTreeMap<String, View> {
     let mut names = Names::default();
     names.follow(desired, &desired.endpoints.keys().cloned().collect());
-    let view = |endpoint: &Endpoint| {
+    let view = |endpoint: &Arc<Endpoint>| {
         Some((endpoint.name.clone(), names.view(desired, endpoint, for_all)?))
     };
     desired.endpoints.values().filter_map(view).collect()
@@ -136,8 +136,9 @@ impl Names {
             .keys()
             .filter(|name| named(name) && !tables.contains_key(*name))
             .collect();
-        let on_a_new_one =
-            |endpoint: &&Endpoint| endpoint.attachments.iter().any(|on| new.contains(&on.network));
+        let on_a_new_one = |endpoint: &&Arc<Endpoint>| {
+            endpoint.attachments.iter().any(|on| new.contains(&on.network))
+        };
         let mut all: BTreeSet<&str> = changed.iter().map(String::as_str).collect();
         if !new.is_empty() {
             let those = desired.endpoints.values().filter(on_a_new_one);

@@ -13,7 +13,7 @@ use std::{
 #[derive(Debug, Default)]
 pub(super) struct Served {
     networks: BTreeMap<String, Network>,
-    endpoints: BTreeMap<String, Endpoint>,
+    endpoints: BTreeMap<String, Arc<Endpoint>>,
     host: Option<Arc<ResolvConf>>,
 }
 
@@ -32,13 +32,14 @@ impl Served {
         let same_host = self.host.as_ref().is_some_and(|before| Arc::ptr_eq(before, host));
         let all = !same_host || self.networks != desired.networks;
         let gone = self.endpoints.keys().filter(|name| !desired.endpoints.contains_key(*name));
-        let new =
-            |(name, endpoint): &(&String, &Endpoint)| self.endpoints.get(*name) != Some(*endpoint);
+        let new = |(name, endpoint): &(&String, &Arc<Endpoint>)| {
+            self.endpoints.get(*name) != Some(*endpoint)
+        };
         let changed = desired.endpoints.iter().filter(new).map(|(name, _)| name);
         let endpoints: BTreeSet<String> = gone.chain(changed).cloned().collect();
         for name in &endpoints {
             match desired.endpoints.get(name) {
-                Some(endpoint) => drop(self.endpoints.insert(name.clone(), endpoint.clone())),
+                Some(endpoint) => drop(self.endpoints.insert(name.clone(), Arc::clone(endpoint))),
                 None => drop(self.endpoints.remove(name)),
             }
         }

@@ -117,7 +117,7 @@ impl Serving {
         look.extend(desired.endpoints.keys().filter(|_| all).cloned());
         let mut problems = Vec::new();
         for name in look {
-            let endpoint = desired.endpoints.get(&name);
+            let endpoint = desired.endpoint(&name);
             let for_all = host.is_only_for_the_host();
             let view = endpoint.and_then(|endpoint| self.names.view(desired, endpoint, for_all));
             self.want_file(&name, endpoint, view.is_some(), desired, &host);

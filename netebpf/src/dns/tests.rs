@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::{settings::Settings, topology},
     model::{
-        Desired, DnsChoice, Network,
+        Desired, DnsChoice, Endpoint, Network,
         resolve::{self, Context, HostFacts},
     },
     state::Instance,
@@ -192,7 +192,8 @@ fn the_default_network_has_no_names() {
     let mut desired = DESIRED.clone();
     let front = desired.networks.remove("front").expect("it is there");
     desired.networks.insert("bridge".to_owned(), Network { name: "bridge".to_owned(), ..front });
-    let joined = desired.endpoints.values_mut().flat_map(|endpoint| &mut endpoint.attachments);
+    let endpoints = desired.endpoints.values_mut().map(Arc::make_mut);
+    let joined = endpoints.flat_map(|endpoint| &mut endpoint.attachments);
     for joined in joined.filter(|joined| joined.network == "front") {
         joined.network = "bridge".to_owned();
     }
@@ -225,12 +226,12 @@ fn a_change_costs_what_it_changes() {
     let find = |view: &View, name: &str| view.find(&key(name), true, true);
     assert_eq!(find(&view, "new"), None);
     // One comes, two have an alias from now on, one goes.
-    let mut new = now.endpoints["s7"].clone();
+    let mut new = Endpoint::clone(&now.endpoints["s7"]);
     new.name = "new".to_owned();
     new.attachments[0].v4 = Some([10, 10, 200, 1].into());
-    now.endpoints.insert("new".to_owned(), new);
+    now.endpoints.insert("new".to_owned(), new.into());
     for name in ["s7", "s8"] {
-        let endpoint = now.endpoints.get_mut(name).expect("there");
+        let endpoint = now.endpoint_mut(name).expect("there");
         endpoint.attachments[0].aliases.push("both".to_owned());
     }
     now.endpoints.remove("s9");
@@ -245,7 +246,7 @@ fn a_change_costs_what_it_changes() {
     assert_eq!(find(&view, "both").map(|all| all.len()), Some(2));
     // What one leaves another takes, in one change.
     let of_seven = now.endpoints["s7"].attachments[0].v4;
-    now.endpoints.get_mut("new").expect("there").attachments[0].v4 = of_seven;
+    now.endpoint_mut("new").expect("there").attachments[0].v4 = of_seven;
     now.endpoints.remove("s7");
     names.follow(&now, &served.changes(&now, &host).endpoints);
     assert_eq!((find(&view, "s7"), view.name_of(address)), (None, None));

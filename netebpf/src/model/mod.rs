@@ -24,7 +24,7 @@ pub use place::Place;
 pub use port::{PortMapping, Transport};
 
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
 /// Who made an object, and so who may take it away.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -83,11 +83,21 @@ pub struct Desired {
     pub xdp: XdpMode,
     /// By name.
     pub networks: BTreeMap<String, Network>,
-    /// By name.
-    pub endpoints: BTreeMap<String, Endpoint>,
+    /// By name. What stays from one to the next is not copied, and told by its place.
+    pub endpoints: BTreeMap<String, Arc<Endpoint>>,
 }
 
 impl Desired {
+    /// The endpoint of a name.
+    pub fn endpoint(&self, name: &str) -> Option<&Endpoint> {
+        self.endpoints.get(name).map(Arc::as_ref)
+    }
+
+    /// The endpoint of a name, to change it.
+    pub fn endpoint_mut(&mut self, name: &str) -> Option<&mut Endpoint> {
+        self.endpoints.get_mut(name).map(Arc::make_mut)
+    }
+
     /// Where an endpoint's published ports lead, of one family: its address on a network that lets anybody in, and that
     /// network: the one of the default route, whose replies leave the way that the request came, or else the first.
     pub fn reached_at(&self, endpoint: &Endpoint, v6: bool) -> Option<(IpAddr, &Network)> {

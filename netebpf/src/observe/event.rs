@@ -101,7 +101,7 @@ impl Event {
 pub fn between(before: &Desired, after: &Desired) -> Vec<Event> {
     let mut events = Vec::new();
     for old in before.endpoints.values() {
-        let new = after.endpoints.get(&old.name).filter(|new| new.id == old.id);
+        let new = after.endpoint(&old.name).filter(|new| new.id == old.id);
         leave(&mut events, before, old, new);
         if new.is_none() {
             events.push(Event::of_endpoint(old, "destroy", &[]));
@@ -115,7 +115,7 @@ pub fn between(before: &Desired, after: &Desired) -> Vec<Event> {
     let new = after.networks.values().filter(|network| !same(network, before));
     events.extend(new.map(|network| Event::of_network(network, "create", None)));
     for new in after.endpoints.values() {
-        let old = before.endpoints.get(&new.name).filter(|old| old.id == new.id);
+        let old = before.endpoint(&new.name).filter(|old| old.id == new.id);
         if old.is_none() {
             events.push(Event::of_endpoint(new, "create", &[]));
         }

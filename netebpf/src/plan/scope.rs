@@ -10,7 +10,10 @@
 use super::{AnyAddress, Tables, Uplink, diff::any_address, published};
 use crate::model::{Desired, Endpoint, Transport};
 use netebpf_common::abi::{Published, PublishedKey};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 /// See the module.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -60,7 +63,7 @@ impl Scope {
         let mut sharers = BTreeSet::new();
         while !new.is_empty() {
             let both = new.iter().flat_map(|name| {
-                [before, desired].into_iter().filter_map(|all| all.endpoints.get(*name))
+                [before, desired].into_iter().filter_map(|all| all.endpoint(name))
             });
             let count = shared.len();
             shared.extend(both.flat_map(host_ports));
@@ -99,9 +102,9 @@ impl Scope {
         desired: &'a Desired,
     ) -> Box<dyn Iterator<Item = &'a Endpoint> + 'a> {
         match self {
-            Self::Everything => Box::new(desired.endpoints.values()),
+            Self::Everything => Box::new(desired.endpoints.values().map(Arc::as_ref)),
             Self::Endpoints(names) => {
-                Box::new(names.iter().filter_map(|name| desired.endpoints.get(name)))
+                Box::new(names.iter().filter_map(|name| desired.endpoint(name)))
             }
         }
     }

@@ -134,7 +134,7 @@ fn host() -> Observed {
 fn desired(networks: Vec<Network>, endpoints: Vec<Endpoint>) -> Desired {
     Desired {
         networks: networks.into_iter().map(|n| (n.name.clone(), n)).collect(),
-        endpoints: endpoints.into_iter().map(|e| (e.name.clone(), e)).collect(),
+        endpoints: endpoints.into_iter().map(|e| (e.name.clone(), e.into())).collect(),
         ..Desired::default()
     }
 }
@@ -411,7 +411,7 @@ fn one_default_route_goes_before_the_next_comes() {
     let alone = two_networks();
     let mut both = alone.clone();
     let back = both.networks["back"].clone();
-    let web = both.endpoints.get_mut("web").unwrap();
+    let web = both.endpoint_mut("web").unwrap();
     let mut joined = endpoint("web", &back, 40).attachments.remove(0);
     joined.interface = InterfaceName::new("eth1").unwrap();
     joined.host_interface = InterfaceName::veth(&web.id, &back.id);

@@ -200,7 +200,7 @@ pub(crate) fn desired(instance: &Instance) -> Desired {
         endpoint(instance, "db", &back, 12),
     ];
     Desired {
-        endpoints: endpoints.into_iter().map(|e| (e.name.clone(), e)).collect(),
+        endpoints: endpoints.into_iter().map(|e| (e.name.clone(), e.into())).collect(),
         networks: [front, back].into_iter().map(|n| (n.name.clone(), n)).collect(),
         ..Desired::default()
     }

@@ -69,9 +69,9 @@ impl Engine {
     /// namespaces that no record speaks of.
     pub(super) async fn stop_what_went(&mut self) {
         let boot = boot_id();
-        let desired = &self.state.desired.endpoints;
+        let desired = &self.state.desired;
         let stale = |name: &str, process: &Process| {
-            let now = desired.get(name).map(Process::purpose_of);
+            let now = desired.endpoint(name).map(Process::purpose_of);
             process.boot != boot || now.as_ref() != Some(&process.purpose)
         };
         let mut stopping = Vec::new();
@@ -92,7 +92,9 @@ impl Engine {
         join_all(stopping).await;
         let records = &self.state.runtime.processes;
         let unknown: Vec<_> = desired
+            .endpoints
             .values()
+            .map(Arc::as_ref)
             .filter(|endpoint| endpoint.service.is_some() && !records.contains_key(&endpoint.name))
             .cloned()
             .collect();
@@ -129,10 +131,11 @@ impl Engine {
         }
         // Ended while nobody watched, by a reboot too; or its runner ended before it was recorded. Where there
         // is no record, because it was lost, whoever is in there still runs.
-        let ended = |endpoint: &&Endpoint| match self.state.runtime.processes.get(&endpoint.name) {
-            Some(process) => process.exit.is_some(),
-            None => !process::is_occupied(endpoint),
-        };
+        let ended =
+            |endpoint: &&Arc<Endpoint>| match self.state.runtime.processes.get(&endpoint.name) {
+                Some(process) => process.exit.is_some(),
+                None => !process::is_occupied(endpoint),
+            };
         let endpoints = self.state.desired.endpoints.values();
         let gone: Vec<_> = endpoints
             .filter(|endpoint| endpoint.remove_on_exit)
@@ -378,15 +381,16 @@ pub(super) fn going<'a>(
     previous: &'a Desired,
     next: &'a Desired,
 ) -> impl Iterator<Item = &'a Endpoint> {
+    let all = || previous.endpoints.values().map(Arc::as_ref);
     let goes = |endpoint: &&Endpoint| !stays(endpoint, next);
     // With a namespace of ours go all who are in it.
-    let gone: Vec<_> = previous.endpoints.values().filter(goes).collect();
+    let gone: Vec<_> = all().filter(goes).collect();
     let gone: BTreeSet<_> = gone
         .iter()
         .filter(|endpoint| matches!(endpoint.namespace, Namespace::Own(_)))
         .map(|endpoint| endpoint.namespace.path())
         .collect();
-    previous.endpoints.values().filter(move |endpoint| {
+    all().filter(move |endpoint| {
         let shared = matches!(endpoint.namespace, Namespace::Of(..));
         goes(endpoint) || (shared && gone.contains(endpoint.namespace.path()))
     })

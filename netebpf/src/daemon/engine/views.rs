@@ -104,9 +104,10 @@ fn for_others(path: &Path) -> PathBuf {
 }
 
 fn network_view(state: &State, network: &Network) -> NetworkView {
-    let on_it = |endpoint: &&Endpoint| endpoint.is_on(&network.name);
+    let endpoints = state.desired.endpoints.values();
+    let on_it = endpoints.filter(|endpoint| endpoint.is_on(&network.name));
     NetworkView {
         network: network.clone(),
-        endpoints: state.desired.endpoints.values().filter(on_it).cloned().collect(),
+        endpoints: on_it.map(|endpoint| Endpoint::clone(endpoint)).collect(),
     }
 }

@@ -48,9 +48,8 @@ pub fn disconnect(
     network: &str,
 ) -> Result<Desired, ResolveError> {
     let mut desired = before.clone();
-    let Desired { networks, endpoints, .. } = &mut desired;
     let problem = ResolveProblem::NoEndpoint(endpoint.to_owned());
-    let found = endpoints.get_mut(endpoint).ok_or_else(|| ResolveError::new(None, problem))?;
+    let found = desired.endpoint_mut(endpoint).ok_or_else(|| ResolveError::new(None, problem))?;
     let joined = found.attachments.len();
     found.attachments.retain(|attachment| attachment.network != network);
     if network == HOST && found.namespace == Namespace::Host {
@@ -63,7 +62,7 @@ pub fn disconnect(
         let problem = ResolveProblem::NotConnected { endpoint, network };
         return Err(ResolveError::new(None, problem));
     }
-    interfaces::lead_out(&mut found.attachments, networks);
+    interfaces::lead_out(&mut found.attachments, &before.networks);
     Ok(desired)
 }
 
@@ -75,7 +74,7 @@ fn problem_of(endpoint: &str, problem: EndpointProblem) -> ResolveError {
 impl Resolver<'_> {
     fn endpoint_mut(&mut self, name: &str) -> Result<&mut Endpoint, ResolveError> {
         let problem = ResolveProblem::NoEndpoint(name.to_owned());
-        self.desired.endpoints.get_mut(name).ok_or_else(|| ResolveError::new(None, problem))
+        self.desired.endpoint_mut(name).ok_or_else(|| ResolveError::new(None, problem))
     }
 
     /// Joins `host`, which nobody can who is there already, or `none`.
@@ -134,7 +133,7 @@ impl Resolver<'_> {
         let mut attachments = interfaces::attachments(&draft, &endpoint.attachments, &mut macs)?;
         interfaces::lead_out(&mut attachments, &self.desired.networks);
         endpoint.attachments = attachments;
-        self.desired.endpoints.insert(name.to_owned(), endpoint);
+        self.desired.endpoints.insert(name.to_owned(), endpoint.into());
         Ok(())
     }
 }

@@ -103,7 +103,7 @@ impl<'a> Resolver<'a> {
             drafts.iter().map(|draft| self.namespace(draft, &drafts)).collect();
         for ((draft, ports), namespace) in drafts.into_iter().zip(mappings).zip(namespaces?) {
             let endpoint = self.finish(draft, ports, namespace, &mut macs)?;
-            self.desired.endpoints.insert(endpoint.name.clone(), endpoint);
+            self.desired.endpoints.insert(endpoint.name.clone(), endpoint.into());
         }
         Ok(())
     }
@@ -123,7 +123,7 @@ impl<'a> Resolver<'a> {
         'a: 'r,
     {
         let place = request.place.as_ref();
-        let previous = request.name.as_ref().and_then(|name| self.before.endpoints.get(name));
+        let previous = request.name.as_ref().and_then(|name| self.before.endpoint(name));
         let previous = previous.filter(|endpoint| endpoint.origin == self.origin);
         let others = self.before.endpoints.values().chain(self.desired.endpoints.values());
         let others =
@@ -222,10 +222,8 @@ impl<'a> Resolver<'a> {
     /// One namespace is one endpoint's: interfaces and sysctls of two would meet in it.
     fn check_namespace(&self, draft: &Draft<'_>, path: &Path) -> Result<(), ResolveError> {
         let mut others = self.desired.endpoints.values();
-        let is_in_it =
-            |other: &&Endpoint| !other.namespace.is_shared() && other.namespace.path() == path;
-        let other = others.find(is_in_it);
-        match other {
+        let is_in_it = |namespace: &Namespace| !namespace.is_shared() && namespace.path() == path;
+        match others.find(|other| is_in_it(&other.namespace)) {
             Some(other) => Err(draft.error(EndpointProblem::NamespaceTaken {
                 path: path.to_owned(),
                 endpoint: other.name.clone(),

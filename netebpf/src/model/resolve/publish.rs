@@ -55,7 +55,7 @@ pub fn publish(
     }
     let new = Ports::new(&resolver).assign(&[draft])?.concat();
     let mut desired = resolver.desired;
-    if let Some(endpoint) = desired.endpoints.get_mut(endpoint) {
+    if let Some(endpoint) = desired.endpoint_mut(endpoint) {
         endpoint.ports.extend(new.iter().cloned());
     }
     Ok((desired, new))
@@ -91,7 +91,7 @@ pub fn unpublish(
         }
     }
     let mut desired = before.clone();
-    if let Some(endpoint) = desired.endpoints.get_mut(endpoint) {
+    if let Some(endpoint) = desired.endpoint_mut(endpoint) {
         endpoint.ports.retain(|mapping| !specs.iter().any(|spec| meant(spec, mapping)));
     }
     Ok(desired)
@@ -99,5 +99,5 @@ pub fn unpublish(
 
 fn endpoint_named<'a>(before: &'a Desired, name: &str) -> Result<&'a Endpoint, ResolveError> {
     let missing = || ResolveError::new(None, ResolveProblem::NoEndpoint(name.to_owned()));
-    before.endpoints.get(name).ok_or_else(missing)
+    before.endpoint(name).ok_or_else(missing)
 }

@@ -47,7 +47,7 @@ pub fn left_behind<'a>(before: &'a Desired, after: &'a Desired) -> Option<(&'a s
     after.endpoints.values().find_map(|endpoint| match &endpoint.namespace {
         Namespace::Of(other, _) => {
             let goes = before.endpoints.contains_key(other) && !after.endpoints.contains_key(other);
-            goes.then_some((other.as_str(), endpoint))
+            goes.then_some((other.as_str(), endpoint.as_ref()))
         }
         _ => None,
     })

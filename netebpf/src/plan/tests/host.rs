@@ -111,7 +111,7 @@ fn what_is_not_ours_is_named_and_left_alone() {
     );
 
     let mut existing = wanted.clone();
-    existing.endpoints.get_mut("web").unwrap().namespace = Namespace::Existing(path.clone());
+    existing.endpoint_mut("web").unwrap().namespace = Namespace::Existing(path.clone());
     let plan = plan(&existing, &host()).unwrap();
     assert_eq!(
         plan.notes,
