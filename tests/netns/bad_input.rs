@@ -23,6 +23,8 @@ netebpf_tests::tests![
 const FILES: &[(&str, &str, &[&str])] = &[
     ("no YAML", "services: [", &["netebpf.yaml"]),
     ("empty", "", &["netebpf.yaml", "empty"]),
+    ("nothing but comments", "# services:\n", &["netebpf.yaml", "empty"]),
+    ("a NUL, which the parser takes for the end", "services:\n  a: {}\n\0\n  a: {}\n", &["netebpf.yaml:3:1:", "NUL"]),
     ("an unknown key", "name: lab\nservices:\n  a: {colour: red}\n", &["netebpf.yaml:3:", "colour", "known are"]),
     ("a list", "- a\n- b\n", &["netebpf.yaml:1:"]),
     ("a gateway outside", "name: lab\nnetworks:\n  web: {ipam: {config: [{subnet: 10.0.0.0/24, gateway: 10.0.1.1}]}}\n",
@@ -88,6 +90,8 @@ const COMMANDS: &[(&str, i32, &[&str])] = &[
     ("network create x --subnet 10.0.0.7/24", 1, &["10.0.0.7/24", "10.0.0.0/24"]),
     ("network create x --subnet 192.0.2.0/25", 1, &["192.0.2.0/25", "192.0.2.0/24"]),
     ("network create x --subnet 10.0.0.0/24 --gateway 10.0.1.1", 1, &["10.0.1.1", "10.0.0.0/24"]),
+    ("network create x --ipv6=false --subnet fd00:1::/64", 1, &["fd00:1::/64", "one too many"]),
+    ("network create x --subnet 10.0.0.0/24 --aux-address 10.0.0.9", 2, &["router=10.0.0.9 would be right"]),
     ("network rm nowhere", 1, &["nowhere"]),
     ("network inspect nowhere", 1, &["nowhere"]),
     ("up -f netebpf.yaml --uplink much-too-long-a-name", 2, &["much-too-long-a-name", "15"]),

@@ -43,9 +43,9 @@ pub(super) struct Create {
     /// IPv4; --ipv4=false for a network without
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set)]
     ipv4: bool,
-    /// IPv6 too
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
-    ipv6: bool,
+    /// IPv6 too, as with a subnet of it
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    ipv6: Option<bool>,
     /// As Docker; every network can be joined by hand in any case
     #[arg(long)]
     attachable: bool,
@@ -66,7 +66,8 @@ impl Create {
         let mut network = NetworkRequest::new(self.name);
         network.driver = self.driver;
         network.ipv4 = self.ipv4;
-        network.ipv6 = self.ipv6 || self.subnets.iter().any(|net| net.addr().is_ipv6());
+        let named = self.subnets.iter().any(|net| net.addr().is_ipv6());
+        network.ipv6 = self.ipv6.unwrap_or(named);
         network.internal = self.internal;
         network.labels = self.labels.into_iter().collect();
         network.subnets = subnets(self.subnets, self.gateways)?;
@@ -113,9 +114,12 @@ fn option(text: &str) -> Result<(String, String), String> {
 
 /// `NAME=ADDRESS`.
 fn reserved(text: &str) -> Result<(String, IpAddr), String> {
-    let (name, address) = pair(text)?;
-    let address = address.parse().map_err(|error| format!("{address:?}: {error}"))?;
-    Ok((name, address))
+    let (name, address) = text.split_once('=').unwrap_or(("", text));
+    match address.parse() {
+        Ok(address) if !name.is_empty() => Ok((name.to_owned(), address)),
+        Ok(address) => Err(format!("it has no name: router={address} would be right")),
+        Err(_) => Err(format!("{address:?} is no address: router=10.10.0.9 would be right")),
+    }
 }
 
 /// The subnet that an address is in.
@@ -160,7 +164,11 @@ mod tests {
     fn reserved_addresses() {
         let router = "10.0.0.9".parse().unwrap();
         assert_eq!(reserved("router=10.0.0.9"), Ok(("router".to_owned(), router)));
-        assert!(reserved("10.0.0.9").is_err());
+        for nameless in ["10.0.0.9", "=10.0.0.9"] {
+            let error = reserved(nameless).unwrap_err();
+            assert_eq!(error, "it has no name: router=10.0.0.9 would be right");
+        }
+        assert!(reserved("router=10.0.0.300").is_err());
     }
 
     #[test]

@@ -147,6 +147,10 @@ impl Reader {
 
     fn topology(&mut self, text: &str) -> Result<Topology, ConfigError> {
         let file = self.yaml(text)?;
+        // A `null`, or comments alone.
+        if file.others.is_empty() && file.value.is_empty() {
+            return Err(ConfigError { place: self.place(1, 1).into(), problem: Problem::Empty });
+        }
         let file = self.keys(file, "the file")?;
         let name = self.name(file.name)?;
         let services = file.services.unwrap_or_default().0;
@@ -178,6 +182,17 @@ impl Reader {
         }
         if text.trim_start_matches('\u{feff}').trim().is_empty() {
             return Err(top(Problem::Empty));
+        }
+        // The parser takes one for the end, and would not read what is behind it.
+        if let Some((before, _)) = text.split_once('\0') {
+            let last = before.rsplit('\n').next().unwrap_or_default();
+            let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+            let line = count(before.matches('\n').count()) + 1;
+            let column = count(last.trim_start_matches('\u{feff}').chars().count()) + 1;
+            return Err(ConfigError {
+                place: self.place(line, column).into(),
+                problem: Problem::Nul,
+            });
         }
         let mut options = serde_saphyr::Options {
             strict_booleans: true,

@@ -231,14 +231,16 @@ impl Of<'_> {
     pub(super) fn pairs(
         &self,
         key: &'static str,
-        shape: Option<At<Shape<Entries<Text>>>>,
+        shape: Option<At<Shape<Entries<Option<Text>>>>>,
     ) -> Result<BTreeMap<String, String>, ConfigError> {
         let mut pairs = BTreeMap::new();
         let Some(shape) = shape else { return Ok(pairs) };
         match &shape.value {
             Shape::Map(entries) => {
+                // As Compose: nothing behind the colon is a value that is empty.
                 for (name, value) in &entries.0 {
-                    pairs.insert(name.value.clone(), self.plain(value)?);
+                    let value = value.as_ref().map(|value| self.plain(value)).transpose()?;
+                    pairs.insert(name.value.clone(), value.unwrap_or_default());
                 }
             }
             Shape::List(list) => {

@@ -20,6 +20,13 @@ pub(super) struct File {
     pub(super) services: Option<Entries<Option<Section<Service>>>>,
 }
 
+impl File {
+    /// Whether nothing stands in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.name.is_none() && self.networks.is_none() && self.services.is_none()
+    }
+}
+
 impl Keys for File {
     const WITHOUT_EFFECT: &'static [&'static str] = &["configs", "secrets", "version", "volumes"];
 }
@@ -51,7 +58,7 @@ pub(super) struct Network {
     pub(super) ipam: Option<Section<Ipam>>,
     /// Labels.
     #[schemars(with = "Option<ListOrMap>")]
-    pub(super) labels: Option<At<Shape<Entries<Text>>>>,
+    pub(super) labels: Option<At<Shape<Entries<Option<Text>>>>>,
 }
 
 impl Keys for Network {
@@ -121,7 +128,7 @@ pub(super) struct Service {
     pub(super) dns_opt: Option<At<Shape<NoMap>>>,
     /// Labels.
     #[schemars(with = "Option<ListOrMap>")]
-    pub(super) labels: Option<At<Shape<Entries<Text>>>>,
+    pub(super) labels: Option<At<Shape<Entries<Option<Text>>>>>,
 }
 
 /// Networks to join, by name.

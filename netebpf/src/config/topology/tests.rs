@@ -51,6 +51,12 @@ fn every_wrong_file_has_its_message() {
     let cases: &[(&str, &str)] = &[
         ("", "1:1: the file is empty; it needs at least one service or network"),
         ("\u{feff} \n", "1:1: the file is empty; it needs at least one service or network"),
+        ("null\n", "1:1: the file is empty; it needs at least one service or network"),
+        ("# web:\n\n# {}\n", "1:1: the file is empty; it needs at least one service or network"),
+        (
+            "\u{feff}services:\n  a: {}\n  \0b: {}\n",
+            "3:3: a NUL character stands here; take it out",
+        ),
         ("- a\n", "1:1: a mapping (\"key: value\") is meant here"),
         ("services: [web]\n", "1:11: a mapping (\"key: value\") is meant here"),
         ("services: {web: {ports: 80}}\n", "1:25: a list (\"- item\") is meant here"),
@@ -394,7 +400,7 @@ fn compose_shapes_mean_what_they_mean_there() {
          \"fd00:1::9\"}}]}\nservices:\n  w:\n    container_name: web\n    command: sh -c 'exit $$X'\n    \
          environment: {VERSION: 1.10, YES: yes, EMPTY: \"\"}\n    working_dir: /srv\n    ports: [8080, \
          \"[::1]::80/udp\", {target: 80, published: \"8000-8001\", host_ip: 127.0.0.1}]\n    labels: \
-         {k: v}\n    networks: {ext: {gw_priority: 5, priority: -1, interface_name: lan0, \
+         {k: v, n: }\n    networks: {ext: {gw_priority: 5, priority: -1, interface_name: lan0, \
          mac_address: \"02:00:00:00:00:07\"}, opts: }\n",
     );
     assert_eq!(topology.external[0].name, "shared");
