@@ -117,6 +117,7 @@ fn exec() {
     let text = lab.netebpf(&["exec", "c1", "--", "ip", "-br", "address", "show", "eth0"]).ok();
     assert!(text.contains("10.10.0.11/24") && text.contains("fd10::11/64"), "{text}");
     assert_eq!(lab.netebpf_reading(&["exec", "-i", "c1", "--", "cat"], "through").ok(), "through");
+    assert_eq!(lab.netebpf(&["run", "--rm", "-it", "--", "echo", "as Docker"]).ok(), "as Docker\n");
     // Flags of the command are the command's.
     assert_eq!(lab.netebpf(&["exec", "c1", "echo", "-n", "--rm"]).ok(), "--rm");
 }
@@ -132,8 +133,10 @@ fn create_and_rm() {
         lab.lan.ask_tcp(HOST.port(family, 8080));
         lab.endpoint("c1").ask_both(SERVER.port(family, 7));
     });
-    lab.run("rm c1").ok();
+    lab.run("rm nobody c1").fails_saying(1, &["nobody"]);
+    lab.run("rm -f nobody c1").ok();
     assert_eq!(lab.run("ps -q").ok(), "");
+    lab.run("rm -f nobody").ok();
     lab.run("network rm front").ok();
     lab.nothing_left();
 }
@@ -199,6 +202,10 @@ fn inspect() {
     assert_eq!(front["Gateway"], "10.10.0.1");
     assert_eq!(front["MacAddress"], "02:42:0a:0a:00:0b");
     assert_eq!(c1["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"], "8080");
+    // Those that are there are shown.
+    let both = lab.run("inspect --format {{.Name}} c1 nobody c2");
+    assert_eq!((both.code, both.out.as_str()), (1, "c1\nc2\n"), "{}", both.err);
+    assert!(both.err.contains("No such endpoint: nobody"), "{}", both.err);
     let id = c1["Id"].as_str().expect("an identifier");
     assert_eq!(lab.run(&format!("inspect --format {{{{.Name}}}} {}", &id[..6])).ok(), "c1\n");
 }

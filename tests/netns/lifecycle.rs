@@ -37,7 +37,8 @@ fn up_twice() {
     let said = lab.up_again(&published, &[]).ok();
     assert!(said.contains("10.10.0.11") && said.contains("8080"), "{said}");
     let before = (lab.pins(), lab.now(), lab.endpoint("c1").links(), lab.daemon_pid());
-    let said = lab.up_again(&published, &[]).ok();
+    // As one writes with Compose.
+    let said = lab.up_again(&published, &["-d"]).ok();
     assert!(said.contains("nothing to change"), "{said}");
     let after = (lab.pins(), lab.now(), lab.endpoint("c1").links(), lab.daemon_pid());
     assert_eq!(before, after);

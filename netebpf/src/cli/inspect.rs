@@ -25,18 +25,29 @@ pub(super) struct Inspect {
 
 impl Inspect {
     pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
-        let mut objects = Vec::new();
+        let (mut objects, mut missing) = (Vec::new(), Vec::new());
         for name in &self.names {
-            objects.push(match context.endpoint(name).await {
-                Ok(view) => shape(&view),
-                // As Docker: an endpoint, else a network; what is neither is told of as an endpoint.
-                Err(missing @ CliError::Lookup(LookupError::NotFound { .. })) => {
-                    network::shape(&context.network(name).await.map_err(|_| missing)?)
-                }
+            match look(context, name).await {
+                Ok(object) => objects.push(object),
+                Err(error @ CliError::Lookup(_)) => missing.push(error),
                 Err(error) => return Err(error),
-            });
+            }
         }
-        print(objects, &self.format)
+        // As Docker: what there is, and then what there is not.
+        let code = print(objects, &self.format)?;
+        missing.iter().for_each(|error| eprintln!("netebpf: {error}"));
+        Ok(if missing.is_empty() { code } else { 1 })
+    }
+}
+
+/// As Docker: an endpoint, else a network; what is neither is told of as an endpoint.
+async fn look(context: &Context, name: &str) -> Result<Value, CliError> {
+    match context.endpoint(name).await {
+        Ok(view) => Ok(shape(&view)),
+        Err(missing @ CliError::Lookup(LookupError::NotFound { .. })) => {
+            Ok(network::shape(&context.network(name).await.map_err(|_| missing)?))
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -29,6 +29,12 @@ pub(super) struct Run {
     /// In the background: the daemon supervises it, and `logs` has its output
     #[arg(short, long)]
     detach: bool,
+    /// As Docker; it reads the caller's standard input in any case
+    #[arg(short, long)]
+    interactive: bool,
+    /// As Docker; the caller's terminal is the command's in any case
+    #[arg(short, long)]
+    tty: bool,
     /// An environment variable
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
     environment: Vec<String>,

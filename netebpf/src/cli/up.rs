@@ -27,6 +27,9 @@ pub(super) struct Up {
     /// Only say what would be done, step by step
     #[arg(long)]
     dry_run: bool,
+    /// As Compose; what runs goes on in the background in any case
+    #[arg(short, long)]
+    detach: bool,
     #[command(flatten)]
     host: HostArguments,
 }

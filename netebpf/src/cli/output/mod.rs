@@ -31,7 +31,8 @@ impl FromStr for Format {
     type Err = TemplateError;
     fn from_str(text: &str) -> Result<Self, TemplateError> {
         match text {
-            "table" => Ok(Self::Table),
+            // Nothing at all is, as in Docker, what there is without the option.
+            "" | "table" => Ok(Self::Table),
             "json" => Ok(Self::Json),
             template => Template::parse(template).map(Self::Template),
         }
@@ -135,6 +136,7 @@ mod tests {
             listing.render(&Format::Table).unwrap(),
             "NAME       PORTS\nweb        80/tcp, 53/udp\ndatabase\n"
         );
+        assert_eq!("".parse(), Ok(Format::Table));
         let template = "{{.Name}}".parse().unwrap();
         assert_eq!(listing.render(&template).unwrap(), "web\ndatabase\n");
         assert_eq!(listing.render(&Format::Json).unwrap().lines().count(), 2);

@@ -191,6 +191,12 @@ const ROWS: &[Row] = &[
         look: by_prefix,
         seen: Same("front"),
     },
+    says!("inspect nosuch", ["[]", "nosuch"], Same("1: [], nosuch")),
+    says!(
+        "inspect --format {{.NetworkSettings.IPPrefixLen}}@ c1 nosuch",
+        ["0@", "nosuch"],
+        Same("1: 0@, nosuch")
+    ),
     says!(
         "network inspect nosuch",
         ["[]", "No such network: nosuch"],
@@ -339,7 +345,9 @@ const ROWS: &[Row] = &[
     says!("network create --subnet 10.60.0.0/24 idle", [], Same("0")),
     prints!("network prune -f", Same("Deleted Networks:, idle")),
     prints!("network prune -f --filter label=nosuch", Same("")),
-    says!("rm -f c1", ["c1"], Same("0: c1")),
+    says!("rm nosuch", ["nosuch"], Same("1: nosuch")),
+    says!("rm -f nosuch", ["nosuch"], Same("0: nosuch")),
+    says!("rm -f nosuch c1", ["c1"], Same("0: c1")),
     says!("network rm front (nobody is on it)", "network rm front", ["front"], Same("0: front")),
 ];
 
