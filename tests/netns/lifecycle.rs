@@ -17,6 +17,7 @@ netebpf_tests::tests![
     a_failed_change,
     two_hosts,
     an_existing_namespace,
+    a_namespace_with_somebody_in_it,
     somebody_elses_namespace,
     a_vanished_namespace,
     a_short_service,
@@ -188,6 +189,33 @@ fn an_existing_namespace() {
     lab.run("down").ok();
     lab.nothing_left();
     assert_eq!(own.links(), before);
+}
+
+/// The host's own one, by any of its paths, and an endpoint's by another path than the endpoint has: refused.
+fn a_namespace_with_somebody_in_it() {
+    let lab = Lab::bare();
+    let before = (lab.host.links(), lab.host.tool("ip", &["route"]).ok());
+    for path in [lab.host.path().display().to_string(), "/proc/self/ns/net".to_owned()] {
+        let text = format!("name: lab\nservices:\n  app: {{netns: {path}}}\n");
+        lab.up_text(&text).fails_saying(1, &["app", &path, "the host's own"]);
+        lab.run(&format!("create --netns {path}")).fails_saying(1, &[&path, "the host's own"]);
+        lab.nothing_left();
+    }
+    assert_eq!((lab.host.links(), lab.host.tool("ip", &["route"]).ok()), before);
+    let own = Ns::create(format!("{}-own", lab.instance()));
+    lab.run(&format!("create --name c1 --netns {}", own.path().display())).ok();
+    lab.run("create --name c2").ok();
+    let links = own.links();
+    for (file, endpoint) in
+        [(own.name().to_owned(), "c1"), (format!("{}.c2", lab.instance()), "c2")]
+    {
+        let path = format!("/run/../run/netns/{file}");
+        lab.run(&format!("create --name c3 --netns {path}"))
+            .fails_saying(1, &["c3", &path, &format!("that of endpoint {endpoint:?}")]);
+    }
+    assert_eq!(own.links(), links);
+    lab.run("down").ok();
+    lab.nothing_left();
 }
 
 /// One that only has the name of ours: refused, and what runs in it lives on.

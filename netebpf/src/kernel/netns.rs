@@ -28,6 +28,20 @@ pub enum NetnsError {
     /// There is something else.
     #[error("{0} is not a network namespace")]
     NotANamespace(PathBuf),
+    /// Where the instance itself is.
+    #[error(
+        "namespace {0} is the host's own, where an endpoint's interfaces and routes would be in the way of the host's: \
+         one made with `ip netns add`, or the network \"host\", would be right"
+    )]
+    OfHost(PathBuf),
+    /// Another endpoint is in it.
+    #[error("namespace {path} is that of endpoint {endpoint:?} already")]
+    Taken {
+        /// The namespace.
+        path: PathBuf,
+        /// Whose it is.
+        endpoint: String,
+    },
     /// One of that name is there already, and not ours.
     #[error(
         "{0} is there already and was not made by this instance; \
@@ -90,6 +104,13 @@ fn open_namespace(path: &Path) -> Result<Option<OwnedFd>, NetnsError> {
 /// Opens the namespace at `path`.
 pub fn open(path: &Path) -> Result<OwnedFd, NetnsError> {
     open_namespace(path)?.ok_or_else(|| NetnsError::Missing(path.to_owned()))
+}
+
+/// Whether two paths lead to one namespace, such as `/run/netns/a` and `/var/run/netns/a`, or `/proc/1/ns/net` and
+/// `/proc/self/ns/net`.
+pub(crate) fn is_same(path: &Path, other: &Path) -> bool {
+    let place = |path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    place(path).is_some_and(|of| place(other) == Some(of))
 }
 
 /// What tells one namespace from another that is made later at the same path: the inode of nsfs.

@@ -16,7 +16,7 @@ use crate::{
     config::settings::Settings,
     dns::{Serving, Upstreams},
     kernel::{FlowSnapshot, Kernel, Look, NetnsError, Outside, Watch, netns},
-    model::{Desired, Namespace, Network, Origin, requests::DEFAULT_NETWORK},
+    model::{Desired, Endpoint, Namespace, Network, Origin, requests::DEFAULT_NETWORK},
     plan::{Action, Plan},
     state::{self, Instance, State, StateError},
 };
@@ -243,10 +243,13 @@ impl Engine {
             let known = self.state.desired.endpoints.get(&endpoint.name);
             if let Namespace::Existing(path) = &endpoint.namespace
                 && known.is_none_or(|known| known.namespace != endpoint.namespace)
-                && !netns::exists(path)
             {
-                let (endpoint, source) = (endpoint.name.clone(), NetnsError::Missing(path.clone()));
-                return Err(Error::Namespace { endpoint, source });
+                let others = next.endpoints.values().map(Arc::as_ref);
+                let others = others.filter(|other| other.name != endpoint.name);
+                check_namespace(path, others).map_err(|source| Error::Namespace {
+                    endpoint: endpoint.name.clone(),
+                    source,
+                })?;
             }
         }
         self.follow_names()?;
@@ -427,6 +430,29 @@ fn is_empty(desired: &Desired) -> bool {
         network.name == DEFAULT_NETWORK && network.origin == Origin::CommandLine
     };
     desired.endpoints.is_empty() && desired.networks.values().all(automatic)
+}
+
+/// Whether an endpoint may have the user's namespace at `path`: one that is there, not where we are ourselves, and
+/// nobody else's, by whatever path.
+fn check_namespace<'a>(
+    path: &Path,
+    mut others: impl Iterator<Item = &'a Endpoint>,
+) -> Result<(), NetnsError> {
+    if !netns::exists(path) {
+        return Err(NetnsError::Missing(path.to_owned()));
+    }
+    if netns::is_same(path, Path::new("/proc/self/ns/net")) {
+        return Err(NetnsError::OfHost(path.to_owned()));
+    }
+    let has_it = |other: &&Endpoint| {
+        !other.namespace.is_shared() && netns::is_same(other.namespace.path(), path)
+    };
+    match others.find(has_it) {
+        None => Ok(()),
+        Some(other) => {
+            Err(NetnsError::Taken { path: path.to_owned(), endpoint: other.name.clone() })
+        }
+    }
 }
 
 fn remove_tree(path: &Path) -> Result<(), StateError> {
