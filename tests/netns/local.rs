@@ -1,8 +1,8 @@
-//! From the host itself to its published ports, and from endpoints by any address of the host.
+//! From the host itself to its published ports.
 
 use netebpf_tests::lab::{
     Lab, Ns, Topology, Wire, both,
-    family::{BACK, C1, FRONT, Family, HOST, INNER, LAN, LOOPBACK, SERVER},
+    family::{BACK, C1, FRONT, Family, HOST, LAN, LOOPBACK, SERVER},
     frame::{self, ether},
     moment, patience, topology,
     traffic::{self, ask},
@@ -22,7 +22,6 @@ netebpf_tests::tests![
     loopback_is_for_the_host_alone,
     the_most_specific_wins,
     two_hosts_do_not_meet,
-    endpoints_by_any_address,
     to_networks_of_every_kind,
     an_ipv4_endpoint_by_ipv6,
     with_the_daemon_dead,
@@ -221,45 +220,6 @@ fn two_hosts_do_not_meet() {
         other.host.ask_tcp(LOOPBACK.port(family, 8080));
         assert_eq!(one.host.refused(LOOPBACK.port(family, 8080)), ErrorKind::ConnectionRefused);
     });
-}
-
-/// An endpoint reaches a published port by its gateway, others' gateways and the uplink, and by all of them itself.
-fn endpoints_by_any_address() {
-    let lab = Lab::up(&web());
-    let echo = lab.endpoint("c1").echo(80);
-    let own = lab.host.echo(22);
-    for name in ["c1", "c2", "d1"] {
-        let ns = lab.endpoint(name);
-        both(|family| {
-            for address in [HOST, FRONT, BACK] {
-                println!("{name} by {}", address.of(family));
-                ns.ask_both(address.port(family, 8080));
-                let clients = echo.clients();
-                let by_it = |client: &SocketAddr| client.ip() == address.of(family);
-                assert!(clients.len() == 2 && clients.iter().all(by_it), "{clients:?}");
-            }
-        });
-    }
-    both(|family| {
-        // Its gateway is the host's as before.
-        lab.endpoint("c2").ask_both(FRONT.port(family, 22));
-        lab.endpoint("i1").ask_both(INNER.port(family, 22));
-        assert_eq!(own.clients().len(), 4);
-        assert_eq!(
-            lab.endpoint("c2").refused(FRONT.port(family, 8081)),
-            ErrorKind::ConnectionRefused
-        );
-        lab.endpoint("i1").refused(HOST.port(family, 8080));
-        lab.endpoint("i1").refused(INNER.port(family, 8080));
-    });
-    // From outside a gateway answers for nobody.
-    lab.outsiders_know_private_addresses();
-    lab.lan.ip(&format!("route add 10.10.0.0/24 via {}", HOST.0));
-    lab.lan.ip(&format!("route add fd10::/64 via {}", HOST.1));
-    both(|family| {
-        lab.lan.refused(FRONT.port(family, 8080));
-    });
-    assert!(echo.clients().is_empty());
 }
 
 /// Where endpoints do not reach one another, the host reaches them; and one of an internal network by its own address.

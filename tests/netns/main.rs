@@ -13,6 +13,7 @@ mod drivers;
 mod events;
 mod flows;
 mod gateways;
+mod hairpin;
 mod isolation;
 mod laboratory;
 mod lifecycle;
@@ -37,6 +38,7 @@ fn main() -> std::process::ExitCode {
         published::TESTS,
         gateways::TESTS,
         local::TESTS,
+        hairpin::TESTS,
         nat::TESTS,
         isolation::TESTS,
         matrix::TESTS,

@@ -485,8 +485,9 @@ fn outside_address(decided: Address, uplink: &Interface, family: FamilyId) -> Ad
     if decided.is_none() { own_address(uplink, family) } else { decided }
 }
 
+/// The address of an interface's own.
 #[inline(always)]
-fn own_address(interface: &Interface, family: FamilyId) -> Address {
+pub(super) fn own_address(interface: &Interface, family: FamilyId) -> Address {
     match family {
         FamilyId::V4 => interface.v4,
         FamilyId::V6 => interface.v6,

@@ -53,11 +53,31 @@ pub(crate) fn cases() -> Vec<Case> {
         case("an endpoint reaches a published port by another network's gateway, and nothing else there")
             .given(publish(Tcp, 8080, WEB_1, 80))
             .send(tcp(WEB_2, 40_000, DB.gateway, 8080).syn())
-            .expect(hairpin(tcp(DB.gateway, 40_000, WEB_1, 80).syn()))
-            .send(tcp(WEB_1, 80, DB.gateway, 40_000).syn().ack())
+            .expect(hairpin(tcp(WEB.gateway, 40_000, WEB_1, 80).syn()))
+            .send(tcp(WEB_1, 80, WEB.gateway, 40_000).syn().ack())
             .expect(hairpin(tcp(DB.gateway, 8080, WEB_2, 40_000).syn().ack()))
             .send(tcp(WEB_2, 40_000, DB.gateway, 8081).syn())
             .expect(refuse(OtherNetwork)),
+        case("a server sees the gateway of its own network, whichever its client used")
+            .given(snat_ports(50_000, 50_000))
+            .given(publish(Udp, 53, DB_1, 53))
+            .send(udp(WEB_1, 40_000, WEB.gateway, 53).payload(b"?"))
+            .expect(hairpin(udp(DB.gateway, 40_000, DB_1, 53).payload(b"?")))
+            .send(udp(DB_1, 53, DB.gateway, 40_000).payload(b"!"))
+            .expect(hairpin(udp(WEB.gateway, 53, WEB_1, 40_000).payload(b"!")))
+            .send(udp(WEB_1, 40_000, DB.gateway, 53).payload(b"?"))
+            .expect(hairpin(udp(DB.gateway, 50_000, DB_1, 53).payload(b"?")))
+            .send(icmp_error(
+                ErrorKind::PortUnreachable,
+                DB_1,
+                udp(DB.gateway, 40_000, DB_1, 53).payload(b"?"),
+            ))
+            .expect(hairpin(icmp_error(
+                ErrorKind::PortUnreachable,
+                WEB.gateway,
+                udp(WEB_1, 40_000, WEB.gateway, 53).payload(b"?"),
+            )))
+            .flows(2),
         case("what is not published at a gateway is the host's")
             .given(publish(Tcp, 8080, WEB_1, 80))
             .send(tcp(WEB_2, 40_000, WEB.gateway, 22).syn())

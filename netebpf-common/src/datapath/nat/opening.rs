@@ -3,12 +3,15 @@
 //! **Invariant**: nothing is opened here, and nothing kept but in [`New`]: it is the caller's to open or to leave.
 
 use crate::{
-    abi::{Address, Endpoint, FlowKind, Interface, Published, PublishedKey, WayKind},
+    abi::{
+        Address, Endpoint, FlowKind, Interface, InterfaceKind, Published, PublishedKey, WayKind,
+    },
     datapath::{
         Step,
         conntrack::{New, Opening, Party, WayTo},
         datagram::{Datagram, Kind},
-        local,
+        isolation, local,
+        pipeline::{interface, own_address},
         table::{Lookup as _, State},
     },
     verdict::{DropReason, Verdict},
@@ -75,7 +78,7 @@ pub(in crate::datapath) fn hairpin<'a, S: State>(
 ) -> Step<&'a Endpoint> {
     let server = server(state, datagram, published, new)?;
     let client = endpoint(state, &datagram.source)?;
-    new.reply.destination = datagram.destination;
+    new.reply.destination = host_address(state, datagram, server);
     new.opening = Opening {
         kind: FlowKind::Hairpin as u32,
         owner: Party::sender(sender),
@@ -83,6 +86,20 @@ pub(in crate::datapath) fn hairpin<'a, S: State>(
         ways: [server, client].map(|to| WayTo::endpoint(to, WayKind::Hairpin)),
     };
     Ok(server)
+}
+
+/// What a server takes for its client: the address of the host that this one used; for a gateway's, that of the server's
+/// own network, as the host itself would have. By another network's the server may have a way of its own, and would
+/// answer there, with an address that is not for that network.
+#[inline(always)]
+fn host_address<S: State>(state: &S, datagram: &Datagram, server: &Endpoint) -> Address {
+    if !isolation::is_ours(state, &datagram.destination) {
+        return datagram.destination;
+    }
+    let own = interface(state, server.ifindex, InterfaceKind::Endpoint)
+        .and_then(|veth| interface(state, veth.gateway_ifindex, InterfaceKind::Gateway))
+        .map_or(Address::NONE, |gateway| own_address(gateway, datagram.family));
+    if own.is_none() { datagram.destination } else { own }
 }
 
 /// Where the port that a packet is addressed to leads, if it is a published one.
