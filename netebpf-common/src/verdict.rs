@@ -101,6 +101,10 @@ reasons! {
         Inward = 11, "inward";
         /// From an endpoint to a published port, or the answer.
         Hairpin = 32, "hairpin";
+        /// The Ethernet address of its gateway or of a neighbour, to the endpoint that asked everybody for it.
+        Answered = 39, "answered";
+        /// The host's question for an endpoint's Ethernet address, to that endpoint alone.
+        Asked = 40, "asked";
     }
 }
 

@@ -7,13 +7,14 @@ use crate::{
 use aya_ebpf::{
     bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_redir_neigh, xdp_action, xdp_md},
     helpers::generated::{
-        bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_change_type, bpf_xdp_adjust_meta,
+        bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer, bpf_skb_change_type,
+        bpf_xdp_adjust_meta,
     },
 };
 use core::mem;
 use netebpf_common::{
     abi::{Address, INTERFACE_TABLE_SIZE},
-    verdict::{COUNTER_COUNT, Counters, PassReason, Verdict},
+    verdict::{COUNTER_COUNT, Counters, DeliverReason, PassReason, Verdict},
 };
 
 const AF_INET: u32 = 2;
@@ -61,6 +62,7 @@ pub fn tc(verdict: Verdict, skb: *mut __sk_buff, counters: &mut Counters) -> i32
         | Verdict::Answer(_)
         | Verdict::Keep { goes_on: false }
         | Verdict::Release => TC_ACT_SHOT,
+        Verdict::Deliver { ifindex, reason: DeliverReason::Asked } => send_out(ifindex),
         Verdict::Deliver { ifindex, .. } => deliver(skb, ifindex),
         Verdict::Forward { ifindex, next_hop } => {
             set_translated(skb);
@@ -115,6 +117,13 @@ pub fn deliver(skb: *mut __sk_buff, ifindex: u32) -> i32 {
         }
         bpf_redirect_peer(ifindex, 0) as i32
     }
+}
+
+/// Out of a host-side veth, as the bridge would. At egress there is no way to its peer.
+#[inline(always)]
+fn send_out(ifindex: u32) -> i32 {
+    // SAFETY: no pointers.
+    unsafe { bpf_redirect(ifindex, 0) as i32 }
 }
 
 #[inline(always)]

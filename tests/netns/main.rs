@@ -21,6 +21,7 @@ mod local;
 mod masquerade;
 mod matrix;
 mod nat;
+mod neighbours;
 mod networks;
 mod obscure;
 mod peers;
@@ -42,6 +43,7 @@ fn main() -> std::process::ExitCode {
         nat::TESTS,
         isolation::TESTS,
         matrix::TESTS,
+        neighbours::TESTS,
         spoofing::TESTS,
         obscure::TESTS,
         dns::TESTS,

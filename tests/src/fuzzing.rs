@@ -232,8 +232,13 @@ pub fn send_any(machine: &mut Memory, hook: Hook, frame: &[u8], vanished: bool) 
         Verdict::Pass(_)
         | Verdict::Keep { .. }
         | Verdict::Release
-        | Verdict::Deliver { reason: DeliverReason::Peer, .. } => {
+        | Verdict::Deliver { reason: DeliverReason::Peer | DeliverReason::Asked, .. } => {
             assert_eq!(bytes, frame, "{hook}: {verdict:?} and changed");
+        }
+        Verdict::Deliver { ifindex, reason: DeliverReason::Answered } => {
+            assert_eq!(ifindex, hook.ifindex(), "{hook}: answered to somebody else");
+            let right = checksums_are_right(&bytes) || !checksums_are_right(frame);
+            assert!(right, "{hook}: answered with {bytes:02x?}");
         }
         Verdict::Forward { ifindex, .. } => {
             assert_eq!(ifindex, UPLINK);

@@ -16,6 +16,7 @@ mod host;
 mod isolation;
 pub mod local;
 mod nat;
+mod neighbours;
 mod next_hop;
 mod packet;
 pub mod pipeline;

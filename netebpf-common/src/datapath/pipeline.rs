@@ -16,7 +16,7 @@ use super::{
     datagram::{self, Datagram, Fault, Kind},
     guard,
     host::{Host, Route},
-    isolation, nat, next_hop,
+    isolation, nat, neighbours, next_hop,
     packet::Packet,
     scratch::Scratch,
     shortcut,
@@ -67,7 +67,9 @@ fn endpoint_sends<P: Packet + ?Sized, S: State, H: Host>(
         }
         ether_type::ARP => {
             guard::arp(packet, ethernet::LENGTH, sender)?;
-            return Ok(Verdict::Pass(PassReason::Neighbours));
+            let answered = neighbours::is_for_everybody(&frame)
+                .then(|| neighbours::answer_request(packet, state, sender));
+            return Ok(neighbours::verdict(answered.flatten(), sender));
         }
         ether_type::VLAN | ether_type::QINQ => return Ok(Verdict::Drop(DropReason::VlanTag)),
         _ => return Ok(Verdict::Pass(PassReason::Bridge)),
@@ -82,7 +84,10 @@ fn endpoint_sends<P: Packet + ?Sized, S: State, H: Host>(
     let datagram = &*datagram;
     guard::datagram(packet, datagram, sender)?;
     if isolation::is_link_wide(datagram) {
-        return Ok(Verdict::Pass(PassReason::Neighbours));
+        let target = &mut new.reply.source;
+        let answered = neighbours::is_for_everybody(&frame)
+            .then(|| neighbours::answer_solicitation(packet, state, datagram, target, sender));
+        return Ok(neighbours::verdict(answered.flatten(), sender));
     }
     if beside {
         return Ok(shortcut::to_neighbour(state, &frame, sender, datagram));
@@ -433,7 +438,9 @@ pub fn to_network<P: Packet + ?Sized, S: State, H: Host>(
         return Verdict::Pass(PassReason::NotOurs);
     };
     if ingress == 0 {
-        return Verdict::Pass(PassReason::NotOurs);
+        let asked = frame(packet)
+            .and_then(|frame| neighbours::asked_by_host(packet, state, &frame, gateway));
+        return asked.unwrap_or(Verdict::Pass(PassReason::NotOurs));
     }
     if ingress == gateway.ifindex && !gateway.options.contains(InterfaceOptions::NO_PEERS) {
         return Verdict::Pass(PassReason::Bridge);

@@ -21,7 +21,8 @@ mod station;
 
 pub use case::{
     Case, Expect, Given, Hook, Layout, Machine, Memory, Observation, Row, Seen, Tables, WayOut,
-    case, hairpin, keep, keep_and_pass, pass, peer, refuse, release, rx, translated, tx,
+    answered, asked, case, hairpin, keep, keep_and_pass, pass, peer, refuse, release, rx,
+    translated, tx,
 };
 pub use case::{
     bring_back, capacity, embryonic_quota, flow_vanishes, into_network, later, leaves_as,
@@ -30,9 +31,9 @@ pub use case::{
     way_in_takes, way_out_elsewhere, way_out_takes, world_unreachable,
 };
 pub use frame::{
-    ErrorKind, Frame, Protocols, arp, checksums_are_right, echo_reply, echo_request, icmp_error,
-    icmp_message, neighbour_advertisement, neighbour_solicitation, raw, recompute_checksums, tcp,
-    udp,
+    ErrorKind, Frame, Protocols, arp, arp_reply, arp_request, checksums_are_right, echo_reply,
+    echo_request, icmp_error, icmp_message, neighbour_advertisement, neighbour_answer,
+    neighbour_solicitation, raw, recompute_checksums, tcp, udp,
 };
 pub use memory::{Chaos, Fate, MemoryHost, MemoryState, Operation, TableName};
 pub use station::*;

@@ -8,6 +8,9 @@ use netebpf_common::{
 
 /// WEB_1 with the link-local address that its Ethernet address gives.
 const WEB_1_LINK: Station = Station { v6: WEB_1.mac.link_local().octets(), ..WEB_1 };
+/// Flags of an advertisement (RFC 4861 §4.4).
+const SOLICITED: u8 = 0x40;
+const OVERRIDE: u8 = 0x20;
 /// WEB_2 likewise.
 const WEB_2_LINK: Station = Station { v6: WEB_2.mac.link_local().octets(), ..WEB_2 };
 /// WEB_1 before it has an address.
@@ -44,9 +47,9 @@ pub(crate) fn cases() -> Vec<Case> {
             .expect(refuse(SpoofedAddress)),
         case("ARP speaks for the sender")
             .send(arp(WEB_1, WEB_1))
-            .expect(pass(PassReason::Neighbours))
+            .expect(answered(WEB_1, arp_reply(WEB.gateway, WEB_1)))
             .send(arp(WEB_1, UNSPECIFIED))
-            .expect(pass(PassReason::Neighbours))
+            .expect(answered(WEB_1, arp_reply(WEB.gateway, WEB_1_NEW)))
             .send(arp(WEB_1, WEB_2))
             .expect(refuse(SpoofedNeighbour))
             .send(arp(WEB_1, WEB.gateway))
@@ -71,7 +74,7 @@ pub(crate) fn cases() -> Vec<Case> {
             .expect(refuse(SpoofedNeighbour)),
         case("a neighbour solicitation says one's own Ethernet address, for any target")
             .send(neighbour_solicitation(WEB_1, WEB_2))
-            .expect(pass(PassReason::Neighbours))
+            .expect(answered(WEB_1, neighbour_answer(WEB_2, WEB_1, SOLICITED | OVERRIDE)))
             .send(neighbour_solicitation(WEB_1_NEW, WEB_1).saying_nothing())
             .expect(pass(PassReason::Neighbours))
             .send(neighbour_solicitation(WEB_1, WEB_2).saying(WEB_2.mac))

@@ -7,6 +7,7 @@ mod hairpin;
 mod host_stack;
 mod limits;
 mod masquerade;
+mod neighbours;
 mod networks;
 mod odd_packets;
 mod published;
@@ -21,6 +22,7 @@ pub(crate) fn all() -> Vec<Case> {
     [
         networks::cases(),
         guards::cases(),
+        neighbours::cases(),
         masquerade::cases(),
         untranslated::cases(),
         published::cases(),

@@ -25,6 +25,10 @@ pub enum Expect {
     Peer(Station),
     /// It goes to an endpoint as this, one hop later, in a frame of the gateway's.
     Inward(Frame, DeliverReason),
+    /// It goes back to the endpoint that sent it, as this.
+    Answered(Station, Frame),
+    /// It goes to an endpoint's host-side veth, unchanged.
+    Asked(Station),
     /// It leaves by the uplink as this, one hop later.
     Outward(Frame),
     /// It is kept until its first fragment has come; and goes the kernel's way as well, or not.
@@ -54,6 +58,14 @@ pub fn rx(frame: Frame) -> Expect {
 /// It comes from an endpoint and goes to one as this, one hop later, in a frame of the gateway's.
 pub fn hairpin(frame: Frame) -> Expect {
     Expect::Inward(frame, DeliverReason::Hairpin)
+}
+/// It goes back to the endpoint that sent it, as this.
+pub fn answered(asker: Station, frame: Frame) -> Expect {
+    Expect::Answered(asker, frame)
+}
+/// It goes to the endpoint that it is about, unchanged.
+pub fn asked(station: Station) -> Expect {
+    Expect::Asked(station)
 }
 /// It leaves by the uplink as this, one hop later.
 pub fn tx(frame: Frame) -> Expect {
@@ -88,6 +100,12 @@ impl Expect {
             Self::Inward(frame, reason) => {
                 Verdict::Deliver { ifindex: place_of(&frame.to).0, reason: *reason }
             }
+            Self::Answered(asker, _) => {
+                Verdict::Deliver { ifindex: asker.veth(), reason: DeliverReason::Answered }
+            }
+            Self::Asked(station) => {
+                Verdict::Deliver { ifindex: station.veth(), reason: DeliverReason::Asked }
+            }
             Self::Outward(frame) => {
                 let next = if frame.to.place == Place::Beyond { ROUTER } else { frame.to };
                 Verdict::Forward { ifindex: UPLINK, next_hop: next.address(family) }
@@ -108,7 +126,10 @@ impl Expect {
         };
         match self {
             Self::Refuse(_) | Self::Keep(false) | Self::Release => None,
-            Self::Pass(_) | Self::Peer(_) | Self::Keep(true) => Some(sent.to_vec()),
+            Self::Pass(_) | Self::Peer(_) | Self::Asked(_) | Self::Keep(true) => {
+                Some(sent.to_vec())
+            }
+            Self::Answered(_, frame) => Some(frame.bytes(family)),
             Self::Translated(frame) => Some(same_link(frame)),
             Self::Outward(frame) => Some(same_link(&frame.clone().one_hop_later())),
             Self::Inward(frame, _) => {

@@ -5,7 +5,8 @@ mod layout;
 mod machine;
 
 pub use expect::{
-    Expect, hairpin, keep, keep_and_pass, pass, peer, refuse, release, rx, translated, tx,
+    Expect, answered, asked, hairpin, keep, keep_and_pass, pass, peer, refuse, release, rx,
+    translated, tx,
 };
 pub use layout::{
     Given, Layout, WayOut, bring_back, capacity, embryonic_quota, flow_vanishes, later, leaves_as,

@@ -27,16 +27,11 @@ impl Frame {
             bytes.splice(12..12, *tag);
         }
         bytes.extend(match &self.body {
-            Body::Arp { hardware, address } => self.arp(*hardware, *address),
+            Body::Arp { operation, sender, target } => arp(*operation, *sender, *target),
             _ => self.packet(family),
         });
         bytes.truncate(self.cut.unwrap_or(usize::MAX));
         bytes
-    }
-
-    fn arp(&self, Mac(hardware): Mac, address: [u8; 4]) -> Vec<u8> {
-        let gateway = self.from.site().map_or([192, 0, 2, 254], |site| site.gateway.v4);
-        [&[0, 1, 8, 0, 6, 4, 0, 1][..], &hardware, &address, &[0; 6], &gateway].concat()
     }
 
     /// The packet, from its network header on.
@@ -185,13 +180,13 @@ impl Frame {
                 let kind = if family == FamilyId::V4 { *v4 } else { *v6 };
                 self.icmp(family, [kind, 0], [0; 4], payload)
             }
-            Body::Neighbour { kind, target, option } => {
+            Body::Neighbour { kind, flags, target, option } => {
                 let mut rest = target.v6.to_vec();
-                if let Some(Mac(mac)) = option {
-                    rest.extend([kind - 134, 1]);
+                if let Some((option, mac)) = option {
+                    rest.extend([*option, 1]);
                     rest.extend(mac);
                 }
-                self.icmp(family, [*kind, 0], [0; 4], &rest)
+                self.icmp(family, [*kind, 0], [*flags, 0, 0, 0], &rest)
             }
             Body::Raw { .. } | Body::Arp { .. } => payload.clone(),
         }
@@ -212,6 +207,14 @@ impl Frame {
         let [high, low] = sum.to_ne_bytes();
         [&[message[0], message[1], high, low][..], &rest, data].concat()
     }
+}
+
+fn arp(
+    operation: u8,
+    (Mac(sender), own): (Mac, [u8; 4]),
+    (Mac(target), asked): (Mac, [u8; 4]),
+) -> Vec<u8> {
+    [&[0, 1, 8, 0, 6, 4, 0, operation][..], &sender, &own, &target, &asked].concat()
 }
 
 /// Type, code and the rest of the header.

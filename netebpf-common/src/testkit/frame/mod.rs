@@ -11,7 +11,7 @@ pub use checksums::{checksums_are_right, recompute_checksums};
 
 use super::{
     case::place_of,
-    station::{HOST, Place, ROUTER, SiteName, Station},
+    station::{EVERYBODY, HOST, Place, ROUTER, SiteName, Station},
 };
 use crate::{
     abi::Mac,
@@ -53,8 +53,8 @@ enum Body {
     Echo { request: bool, identifier: u16 },
     Error { kind: ErrorKind, about: Box<Frame>, quote: usize },
     Message { v4: u8, v6: u8 },
-    Neighbour { kind: u8, target: Station, option: Option<Mac> },
-    Arp { hardware: Mac, address: [u8; 4] },
+    Neighbour { kind: u8, flags: u8, target: Station, option: Option<(u8, [u8; 6])> },
+    Arp { operation: u8, sender: (Mac, [u8; 4]), target: (Mac, [u8; 4]) },
     Raw { protocol: u8 },
 }
 
@@ -130,25 +130,53 @@ pub fn raw(from: Station, to: Station, protocol: u8) -> Frame {
     Frame::new(from, to, Body::Raw { protocol }).payload(&[7; 24])
 }
 
-/// An ARP request by `from` that says that an address is its own.
+/// An ARP request by `from` that says that an address is its own, for its gateway's.
 pub fn arp(from: Station, own: Station) -> Frame {
-    let body = Body::Arp { hardware: from.mac, address: own.v4 };
-    Frame { only: Some(FamilyId::V4), ..Frame::new(from, super::station::EVERYBODY, body) }
+    let target = from.site().map_or(ROUTER.v4, |site| site.gateway.v4);
+    arp_message(1, from, EVERYBODY, [(from.mac, own.v4), (Mac([0; 6]), target)])
+}
+
+/// An ARP request by `from` for the address of `target`.
+pub fn arp_request(from: Station, target: Station) -> Frame {
+    arp_message(1, from, EVERYBODY, [(from.mac, from.v4), (Mac([0; 6]), target.v4)])
+}
+
+/// What `from` answers to the ARP request of `to`.
+pub fn arp_reply(from: Station, to: Station) -> Frame {
+    arp_message(2, from, to, [(from.mac, from.v4), (to.mac, to.v4)])
+}
+
+fn arp_message(
+    operation: u8,
+    from: Station,
+    to: Station,
+    [sender, target]: [(Mac, [u8; 4]); 2],
+) -> Frame {
+    let body = Body::Arp { operation, sender, target };
+    Frame { only: Some(FamilyId::V4), ..Frame::new(from, to, body) }
 }
 
 /// A neighbour solicitation by `from` for the address of `target`.
 pub fn neighbour_solicitation(from: Station, target: Station) -> Frame {
-    neighbour(135, from, target)
+    neighbour(135, (from, EVERYBODY), target)
 }
 
 /// A neighbour advertisement by `from` that says that the address of `target` is its own.
 pub fn neighbour_advertisement(from: Station, target: Station) -> Frame {
-    neighbour(136, from, target)
+    neighbour(136, (from, EVERYBODY), target)
 }
 
-fn neighbour(kind: u8, from: Station, target: Station) -> Frame {
-    let body = Body::Neighbour { kind, target, option: Some(from.mac) };
-    let frame = Frame::new(from, super::station::EVERYBODY, body);
+/// What `from` answers to the neighbour solicitation of `to`, or of somebody without an address to [`EVERYBODY`], with
+/// these flags.
+pub fn neighbour_answer(from: Station, to: Station, flags: u8) -> Frame {
+    let frame = neighbour(136, (from, to), from);
+    let Body::Neighbour { kind, target, option, .. } = frame.body else { return frame };
+    Frame { body: Body::Neighbour { kind, flags, target, option }, ..frame }
+}
+
+fn neighbour(kind: u8, (from, to): (Station, Station), target: Station) -> Frame {
+    let body = Body::Neighbour { kind, flags: 0, target, option: Some((kind - 134, from.mac.0)) };
+    let frame = Frame::new(from, to, body);
     Frame { only: Some(FamilyId::V6), hop_limit: 255, ..frame }
 }
 
@@ -263,8 +291,8 @@ impl Frame {
     #[must_use]
     pub fn saying(mut self, mac: Mac) -> Self {
         match &mut self.body {
-            Body::Arp { hardware, .. } => *hardware = mac,
-            Body::Neighbour { option, .. } => *option = Some(mac),
+            Body::Arp { sender: (hardware, _), .. } => *hardware = mac,
+            Body::Neighbour { option: Some((_, address)), .. } => *address = mac.0,
             other => panic!("no Ethernet address in {other:?}"),
         }
         self
@@ -275,6 +303,16 @@ impl Frame {
     pub fn saying_nothing(mut self) -> Self {
         match &mut self.body {
             Body::Neighbour { option, .. } => *option = None,
+            other => panic!("no options in {other:?}"),
+        }
+        self
+    }
+
+    /// A neighbour discovery message with a nonce (RFC 3971 §5.3.2) and no Ethernet address.
+    #[must_use]
+    pub fn with_nonce(mut self) -> Self {
+        match &mut self.body {
+            Body::Neighbour { option, .. } => *option = Some((14, [1, 2, 3, 4, 5, 6])),
             other => panic!("no options in {other:?}"),
         }
         self
@@ -448,7 +486,7 @@ impl Frame {
     fn link(&self) -> (Mac, Mac) {
         let number = |station: &Station| station.site().map(|site| site.number);
         let to = match (self.from.site(), self.to.place) {
-            _ if self.to.mac == super::station::EVERYBODY.mac => self.to.mac,
+            _ if self.to.mac == EVERYBODY.mac => self.to.mac,
             (Some(site), _) if number(&self.to) != Some(site.number) => site.gateway.mac,
             (None, Place::Host | Place::Inside(_) | Place::Endpoint { .. })
                 if self.from.place != Place::Host =>
