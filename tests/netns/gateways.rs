@@ -1,16 +1,18 @@
 //! How packets get out of a network and into it: gateway modes, masquerade or not, and for whom a port is.
 
 use netebpf_tests::lab::{
-    Lab, both,
+    Lab, Wire, both,
     family::{Family, HOST, LAN, Pair, SERVER},
+    frame::{self, Mac, ether},
     moment,
     probe::Answer,
     traffic,
 };
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 netebpf_tests::tests![
     routed,
+    routed_in_pieces,
     one_family_routed,
     without_masquerade,
     never_masqueraded,
@@ -130,6 +132,48 @@ fn routed() {
     both(work);
     lab.up_text(&file(&options, false, ports)).ok();
     both(work);
+}
+
+/// A datagram arrives in whatever order its pieces do: out, back, and to a published port.
+fn routed_in_pieces() {
+    let lab = up(&[(MODE_V4, "routed"), (MODE_V6, "routed")], false, "\"8080:80/udp\"");
+    let r1 = lab.endpoint("r1");
+    let text: Vec<u8> = (0..20_000_u32).map(|n| n as u8).collect();
+    let backwards = |from: SocketAddr, to: SocketAddr, identification| {
+        let ends = ((from.ip(), from.port()), (to.ip(), to.port()));
+        let datagram = frame::udp_datagram(ends.0, ends.1, &text);
+        let name = (frame::proto::UDP, identification);
+        let pieces = frame::in_pieces(from.ip(), to.ip(), name, &datagram, 1400);
+        pieces.into_iter().rev()
+    };
+    let arrives = |socket: &UdpSocket| {
+        let mut bytes = vec![0; 65_536];
+        let (length, _) = socket.recv_from(&mut bytes).expect("it arrives");
+        assert!(bytes[..length] == text, "as it was sent");
+    };
+    let gateway = netebpf_common::abi::Mac([2, 0x42, 198, 18, 7, 1]);
+    let inside = (Wire::open(&r1, "eth0"), r1.mac("eth0"), gateway.0);
+    let outside = (Wire::open(&lab.lan, "eth0"), lab.lan.mac("eth0"), lab.host.mac("up0"));
+    both(|family| {
+        let kind = if family == Family::V4 { ether::IPV4 } else { ether::IPV6 };
+        let send = |(wire, own, to): &(Wire, Mac, Mac),
+                    pieces: &mut dyn Iterator<Item = Vec<u8>>| {
+            pieces.for_each(|piece| wire.send(&frame::ethernet(*to, *own, kind, &piece)));
+        };
+        let (there, here, published) =
+            (lab.lan.udp(family, 7), r1.udp(family, 5031), r1.udp(family, 80));
+        let (own, lan) = (R1.port(family, 5031), LAN.port(family, 7));
+        // Whoever has to ask for a neighbour first keeps no more than some pieces meanwhile.
+        here.send_to(&text, lan).expect("sent");
+        arrives(&there);
+        send(&inside, &mut backwards(own, lan, 10));
+        arrives(&there);
+        send(&outside, &mut backwards(lan, own, 11));
+        arrives(&here);
+        send(&outside, &mut backwards(lan, R1.port(family, 80), 12));
+        arrives(&published);
+    });
+    assert!(lab.counter("up0", "keep/later_fragment") > 0);
 }
 
 /// Docker's way of having both: IPv4 by the host's address, IPv6 by the endpoint's own.

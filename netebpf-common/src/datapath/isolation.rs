@@ -3,9 +3,15 @@
 //! **Invariant**: no packet goes from one network of ours to another, and none into a network from
 //! outside, unless it belongs to a flow.
 
-use super::{Step, datagram::Datagram, family::FamilyId, table::State};
+use super::{
+    Step,
+    datagram::Datagram,
+    family::FamilyId,
+    pipeline::interface,
+    table::{Lookup as _, State},
+};
 use crate::{
-    abi::{Address, Interface, InterfaceOptions, NetworkRange},
+    abi::{Address, Interface, InterfaceKind, InterfaceOptions, NetworkRange},
     verdict::{DropReason, Verdict},
 };
 
@@ -90,6 +96,23 @@ pub(super) fn may_enter<S: State>(state: &S, datagram: &Datagram, own: Address) 
 #[inline(always)]
 pub(super) fn is_ours<S: State>(state: &S, address: &Address) -> bool {
     state.range_of(address).is_some_and(|range| *range != NetworkRange::NEVER_MASQUERADED)
+}
+
+/// Whether the endpoint that a packet from outside is addressed to is known there by its own address.
+#[inline(always)]
+pub(super) fn keeps_its_address<S: State>(state: &S, datagram: &Datagram) -> bool {
+    let Some(endpoint) = state.endpoints().get(&datagram.destination) else { return false };
+    let Some(veth) = interface(state, endpoint.ifindex, InterfaceKind::Endpoint) else {
+        return false;
+    };
+    let known_as = match datagram.family {
+        FamilyId::V4 => &veth.snat_v4,
+        FamilyId::V6 => &veth.snat_v6,
+    };
+    *known_as == datagram.destination
+        || state
+            .range_of(&datagram.source)
+            .is_some_and(|range| *range == NetworkRange::NEVER_MASQUERADED)
 }
 
 /// What leaves a network for an address outside it. Answers with the address that it leaves with, if that does not

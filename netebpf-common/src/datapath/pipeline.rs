@@ -286,8 +286,9 @@ fn deliver<P: Packet + ?Sized>(
     Ok(Verdict::Deliver { ifindex, reason })
 }
 
-/// Neither of a flow nor for a published port. What is addressed into a network ends here, and so does
-/// what claims to come from one; the host's own address is known without a look-up.
+/// Neither of a flow nor for a published port. What is addressed into a network ends here, unless it may be a fragment of
+/// a flow without translation whose first one is still to come; and so does what claims to come from one. The host's own
+/// address is known without a look-up.
 #[inline(always)]
 fn unrelated<S: State, H: Host>(
     state: &S,
@@ -297,7 +298,14 @@ fn unrelated<S: State, H: Host>(
 ) -> Verdict {
     if datagram.destination != own_address(uplink, datagram.family) {
         if isolation::is_ours(state, &datagram.destination) {
-            return Verdict::Drop(DropReason::NotPublished);
+            let may_wait = is_ahead(state, host, datagram)
+                && isolation::keeps_its_address(state, datagram)
+                && !isolation::is_ours(state, &datagram.source);
+            return if may_wait {
+                Verdict::Keep { goes_on: false }
+            } else {
+                Verdict::Drop(DropReason::NotPublished)
+            };
         }
         if isolation::is_ours(state, &datagram.source) {
             return Verdict::Drop(DropReason::SpoofedAddress);
