@@ -60,7 +60,8 @@ fn state() -> MemoryState {
 }
 
 fn unbound() -> Socket {
-    Socket { cookie: 1, protocol: Protocol::Tcp as u32, source: Address::NONE, interface: 0 }
+    let (source, has_port) = (Address::NONE, false);
+    Socket { cookie: 1, protocol: Protocol::Tcp as u32, source, has_port, interface: 0 }
 }
 
 fn connects(state: &MemoryState, socket: &Socket, to: &str, port: u16) -> Led {
@@ -100,16 +101,15 @@ fn the_most_specific_mapping_wins_on_addresses_of_the_host() {
 #[test]
 fn a_source_that_could_not_be_answered_is_refused() {
     let state = state();
-    let bound = |source: &str| Socket { source: address(source), ..unbound() };
+    let bound = |source: &str| Socket { source: address(source), has_port: true, ..unbound() };
     let led = Led::To(peer("10.10.0.11", 80));
     for (source, to, expected) in [
         ("0.0.0.0", "127.0.0.1", led),
         ("192.0.2.1", "127.0.0.1", led),
-        ("127.0.0.1", "127.0.0.1", Led::Refused),
-        ("127.0.0.1", "192.0.2.1", Led::Refused),
-        ("::1", "::1", Led::Refused),
-        ("2001:db8::1", "::1", Led::Refused),
-        ("127.0.0.1", "127.0.0.1", Led::Refused),
+        ("127.0.0.1", "127.0.0.1", Led::NoSource),
+        ("127.0.0.1", "192.0.2.1", Led::NoSource),
+        ("::1", "::1", Led::NoSource),
+        ("2001:db8::1", "::1", Led::NoSource),
     ] {
         assert_eq!(connects(&state, &bound(source), to, 8080), expected, "{source} to {to}");
         assert_eq!(connects(&state, &bound(source), to, 8081), Led::Nowhere);
@@ -118,6 +118,26 @@ fn a_source_that_could_not_be_answered_is_refused() {
     assert_eq!(connects(&state, &device, "127.0.0.1", 8080), Led::Nowhere);
     let icmp = Socket { protocol: Protocol::Icmp as u32, ..unbound() };
     assert_eq!(connects(&state, &icmp, "127.0.0.1", 8080), Led::Nowhere);
+}
+
+/// A source without a port can still be another one, but only where the socket connects.
+#[test]
+fn a_loopback_source_without_a_port_is_released() {
+    let state = state();
+    let bound = |source: &str| Socket { source: address(source), ..unbound() };
+    let released = Led::Released(peer("10.10.0.11", 80));
+    for (source, to, expected) in [
+        ("127.0.0.1", "127.0.0.1", released),
+        ("127.0.0.2", "192.0.2.1", released),
+        ("::1", "::1", released),
+        ("2001:db8::1", "::1", Led::NoSource),
+    ] {
+        assert_eq!(connects(&state, &bound(source), to, 8080), expected, "{source} to {to}");
+        assert_eq!(connects(&state, &bound(source), to, 8081), Led::Nowhere);
+    }
+    assert_eq!(connects(&state, &bound("127.0.0.1"), "127.0.0.1", 6000), Led::Refused);
+    let sends = lead(&state, Call::Send, &bound("127.0.0.1"), &peer("127.0.0.1", 8080));
+    assert_eq!(sends, Led::NoSource);
 }
 
 #[test]

@@ -347,7 +347,7 @@ fn what_ends_is_refused() {
     drop(taken.expect("the port is free again"));
 }
 
-/// It cannot be led anywhere, and nothing with such a source leaves the host.
+/// With a port it cannot be led anywhere, without one it is no source yet; and nothing with such a source leaves the host.
 fn a_source_on_the_loopback() {
     let lab = Lab::up(&web());
     let c1 = lab.endpoint("c1");
@@ -359,14 +359,25 @@ fn a_source_on_the_loopback() {
             let to = address.port(family, 8080);
             let socket = lab.host.run(|| UdpSocket::bind(from)).expect("bound");
             let refused = |result: std::io::Result<usize>| result.map_err(|error| error.kind());
-            assert_eq!(refused(socket.send_to(b"?", to)), Err(ErrorKind::ConnectionRefused));
+            assert_eq!(refused(socket.send_to(b"?", to)), Err(ErrorKind::AddrNotAvailable));
             let connected = socket.connect(to).map(|()| 0);
-            assert_eq!(refused(connected), Err(ErrorKind::ConnectionRefused));
-            let tcp = lab.host.run(|| connect_from(from, to));
+            assert_eq!(refused(connected), Err(ErrorKind::AddrNotAvailable));
+            let tcp = lab.host.run(|| connect_from(from, to, Port::Now));
             assert_eq!(
                 tcp.map(drop).map_err(|error| error.kind()),
-                Err(ErrorKind::ConnectionRefused)
+                Err(ErrorKind::AddrNotAvailable)
             );
+            let mut stream =
+                lab.host.run(|| connect_from(from, to, Port::Later)).expect("connected");
+            traffic::say(&mut stream, b"from the loopback").expect("answered");
+            assert_eq!(stream.peer_addr().expect("connected"), to);
+            assert_eq!(echo.client().ip(), FRONT.of(family));
+            // Of the host's own it stays what it is.
+            let own = address.port(family, 22);
+            let listener = lab.host.run(|| std::net::TcpListener::bind(own)).expect("a free port");
+            let stream = lab.host.run(|| connect_from(from, own, Port::Later)).expect("connected");
+            assert_eq!(stream.local_addr().expect("connected").ip(), from.ip());
+            drop(listener);
         }
         // From any other address of its own it goes.
         let socket = lab.host.run(|| UdpSocket::bind(HOST.port(family, 0))).expect("bound");
@@ -378,10 +389,22 @@ fn a_source_on_the_loopback() {
     assert!(!at_c1.saw(odd));
 }
 
-fn connect_from(from: SocketAddr, to: SocketAddr) -> std::io::Result<TcpStream> {
+/// When a socket that is bound to an address gets its port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Port {
+    /// At once.
+    Now,
+    /// When it connects (`IP_BIND_ADDRESS_NO_PORT`, ip(7)), as of programs that make many connections from one address.
+    Later,
+}
+
+fn connect_from(from: SocketAddr, to: SocketAddr, port: Port) -> std::io::Result<TcpStream> {
     use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
     let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket(family, SocketType::STREAM, None)?;
+    if port == Port::Later {
+        netebpf_tests::lab::port_comes_later(&socket)?;
+    }
     bind(&socket, &from)?;
     connect(&socket, &to)?;
     Ok(socket.into())

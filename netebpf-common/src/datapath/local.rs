@@ -12,10 +12,12 @@
 //! looked at first: these calls are those of the whole machine. A loopback address matches only here, since no packet
 //! is ever looked up in this way. What is led to an endpoint never has a loopback source.
 //!
-//! Deliberately absent: sockets that were bound to a loopback address, or to one of the other family. The endpoint
-//! could not answer them, so they are refused. A socket that was bound to an interface is left alone. A connection that
-//! was led somewhere stays there when the port leads elsewhere, since its packets are not looked at. And who may use a
-//! port, by its ranges of sources, is asked of packets only: the host itself always may.
+//! Deliberately absent: sockets that were bound to a loopback address and have a port there, or to an address of the other
+//! family. The endpoint could not answer them, and nobody can take a port back, so they are refused by an error of their
+//! own. One that has a loopback address and no port yet (`IP_BIND_ADDRESS_NO_PORT`) loses the address when it connects. A
+//! socket that was bound to an interface is left alone. A connection that was led somewhere stays there when the port
+//! leads elsewhere, since its packets are not looked at. And who may use a port, by its ranges of sources, is asked of
+//! packets only: the host itself always may.
 
 use super::table::{Lookup as _, Memo as _, State};
 use crate::abi::{Address, Peer, PeerKey, Protocol, Published, PublishedKey, PublishedPorts};
@@ -38,6 +40,8 @@ pub struct Socket {
     pub protocol: u32,
     /// The address that its packets will leave with; unspecified where the route decides.
     pub source: Address,
+    /// Whether it has a port already, so that its source stays what it is.
+    pub has_port: bool,
     /// The interface that it is bound to, or 0.
     pub interface: u32,
 }
@@ -50,8 +54,12 @@ pub enum Led {
     Nowhere,
     /// It goes to an endpoint.
     To(Peer),
+    /// It goes to an endpoint, and the socket's source has to become what the route decides.
+    Released(Peer),
     /// It fails: the port is published, and there is no way there.
     Refused,
+    /// It fails: nobody could answer the address that the socket is bound to.
+    NoSource,
 }
 
 /// Whether a network namespace is the host's, by its cookie.
@@ -101,17 +109,21 @@ pub fn lead<S: State>(state: &S, call: Call, socket: &Socket, to: &Peer) -> Led 
     let mut key = PublishedKey::new(protocol, to.address, to.port());
     let Some(published) = find(state, &mut key) else { return Led::Nowhere };
     let endpoint = Peer::new(published.address, published.port);
-    if !may_go(call, socket, &to.address, &endpoint.address)
+    if !may_turn(call, &to.address, &endpoint.address)
         || state.endpoints().get(&endpoint.address).is_none()
     {
         return Led::Refused;
+    }
+    let fits = source_fits(socket, &endpoint.address);
+    if !fits && !may_be_released(call, socket) {
+        return Led::NoSource;
     }
     let key = PeerKey { socket: socket.cookie, endpoint };
     // A socket sends many datagrams, and to find an entry costs less than to replace it.
     if state.peers().get(&key) != Some(&to) {
         state.peers().put(&key, &to);
     }
-    Led::To(endpoint)
+    if fits { Led::To(endpoint) } else { Led::Released(endpoint) }
 }
 
 /// What a socket's program called the other end, if it was led there.
@@ -150,14 +162,23 @@ fn as_connected(address: &Address) -> Address {
     }
 }
 
-/// Whether the kernel can send from this socket to the endpoint, and get an answer. An IPv6 socket may be connected to
-/// an IPv4 address, but a datagram that was addressed to IPv6 cannot go to one.
+/// Whether the kernel takes the endpoint's address for the one of the call. An IPv6 socket may be connected to an IPv4
+/// address, but a datagram that was addressed to IPv6 cannot go to one.
 #[inline(always)]
-fn may_go(call: Call, socket: &Socket, to: &Address, endpoint: &Address) -> bool {
+fn may_turn(call: Call, to: &Address, endpoint: &Address) -> bool {
     let turns = to.is_mapped() != endpoint.is_mapped();
-    if turns && (to.is_mapped() || call == Call::Send) {
-        return false;
-    }
+    !(turns && (to.is_mapped() || call == Call::Send))
+}
+
+/// Whether the endpoint can answer what this socket sends.
+#[inline(always)]
+fn source_fits(socket: &Socket, endpoint: &Address) -> bool {
     let source = &socket.source;
     source.is_unspecified() || (source.is_mapped() == endpoint.is_mapped() && !source.is_loopback())
+}
+
+/// Whether the socket may get another source: only while it connects, and has no port.
+#[inline(always)]
+fn may_be_released(call: Call, socket: &Socket) -> bool {
+    call == Call::Connect && !socket.has_port && socket.source.is_loopback()
 }

@@ -3,8 +3,8 @@
 //! Each field is read and written by itself and whole: the verifier knows no other access.
 
 use aya_ebpf::{
-    bindings::{bpf_sock, bpf_sock_addr},
-    helpers::generated::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_set_retval},
+    bindings::{bpf_sock, bpf_sock_addr, sockaddr},
+    helpers::generated::{bpf_bind, bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_set_retval},
 };
 use core::ptr::{addr_of, addr_of_mut};
 use netebpf_common::{
@@ -13,7 +13,7 @@ use netebpf_common::{
 };
 
 const AF_INET: u32 = 2;
-const ECONNREFUSED: i32 = 111;
+const AF_INET6: u32 = 10;
 
 /// A call with an IPv4 address, or an IPv6 one.
 pub struct SocketCall<const V6: bool> {
@@ -77,7 +77,8 @@ impl<const V6: bool> SocketCall<V6> {
                 read!((*socket).src_ip6[3]),
             ])
         };
-        self.described(source)
+        // In the host's byte order, and 0 for none.
+        self.described(source, read!((*socket).src_port) != 0)
     }
 
     /// The socket of a call to send: its source is what it was bound to, or what the call says.
@@ -93,7 +94,7 @@ impl<const V6: bool> SocketCall<V6> {
         } else {
             v4(read!((*self.context).msg_src_ip4))
         };
-        self.described(source)
+        self.described(source, true)
     }
 
     #[inline(always)]
@@ -104,11 +105,12 @@ impl<const V6: bool> SocketCall<V6> {
     }
 
     #[inline(always)]
-    fn described(&self, source: Address) -> Socket {
+    fn described(&self, source: Address, has_port: bool) -> Socket {
         Socket {
             cookie: self.cookie(),
             protocol: self.protocol(),
             source,
+            has_port,
             interface: read!((*self.socket()).bound_dev_if),
         }
     }
@@ -155,11 +157,26 @@ impl<const V6: bool> SocketCall<V6> {
         write!((*self.context).user_port, u32::from(u16::from_ne_bytes(port)));
     }
 
-    /// What a program returns for a call that fails as one does to a port where nobody listens.
+    /// Takes back what the socket was bound to; `false` where the kernel does not allow that. For programs that see sockets
+    /// connect.
     #[inline(always)]
-    pub fn refuse(&self) -> i32 {
+    pub fn release_source(&self) -> bool {
+        // `struct sockaddr_in6`, or what is longer than `struct sockaddr_in`: every address, and no port.
+        let family = if V6 { AF_INET6 } else { AF_INET };
+        let [a, b] = (family as u16).to_ne_bytes();
+        let mut anywhere = [u64::from_ne_bytes([a, b, 0, 0, 0, 0, 0, 0]), 0, 0, 0];
+        // SAFETY: the context is valid as long as the program runs, and the address as long as the call.
+        unsafe {
+            let address = addr_of_mut!(anywhere).cast::<sockaddr>();
+            bpf_bind(self.context, address, size_of_val(&anywhere) as i32) == 0
+        }
+    }
+
+    /// What a program returns for a call that fails with this error.
+    #[inline(always)]
+    pub fn fail(&self, error: i32) -> i32 {
         // SAFETY: a number. Where it were not taken the call would fail too, as one that is not permitted.
-        unsafe { bpf_set_retval(-ECONNREFUSED) };
+        unsafe { bpf_set_retval(-error) };
         0
     }
 }

@@ -8,6 +8,11 @@ use netebpf_common::datapath::local::{self, Call, Led};
 /// The call goes on.
 const GO_ON: i32 = 1;
 
+/// As for a port where nobody listens.
+const ECONNREFUSED: i32 = 111;
+/// As for a source that is no address of the host's.
+const EADDRNOTAVAIL: i32 = 99;
+
 /// Leads a call of the host's programs to a published port's endpoint, and one of an endpoint's to its resolver.
 #[inline(always)]
 fn lead<const V6: bool>(context: &SockAddrContext, kind: Call) -> i32 {
@@ -26,7 +31,12 @@ fn lead<const V6: bool>(context: &SockAddrContext, kind: Call) -> i32 {
     match local::lead(&Maps, kind, &socket, &to) {
         Led::Nowhere => {}
         Led::To(endpoint) => call.set_peer(&endpoint),
-        Led::Refused => return call.refuse(),
+        // Only these programs may: the others have no such call in them.
+        Led::Released(endpoint) if kind == Call::Connect && call.release_source() => {
+            call.set_peer(&endpoint);
+        }
+        Led::Refused => return call.fail(ECONNREFUSED),
+        Led::Released(_) | Led::NoSource => return call.fail(EADDRNOTAVAIL),
     }
     GO_ON
 }
