@@ -5,13 +5,13 @@ use netebpf_tests::lab::{
     family::{BACK, C1, FRONT, Family, HOST, LAN, LOOPBACK, SERVER},
     frame::{self, ether},
     moment, patience, topology,
-    traffic::{self, ask},
+    traffic::{self, Port, ask},
 };
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use std::{
     collections::BTreeSet,
     io::ErrorKind,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::{Duration, Instant},
 };
 
@@ -362,20 +362,19 @@ fn a_source_on_the_loopback() {
             assert_eq!(refused(socket.send_to(b"?", to)), Err(ErrorKind::AddrNotAvailable));
             let connected = socket.connect(to).map(|()| 0);
             assert_eq!(refused(connected), Err(ErrorKind::AddrNotAvailable));
-            let tcp = lab.host.run(|| connect_from(from, to, Port::Now));
+            let tcp = lab.host.connect_bound(from, to, Port::Now);
             assert_eq!(
                 tcp.map(drop).map_err(|error| error.kind()),
                 Err(ErrorKind::AddrNotAvailable)
             );
-            let mut stream =
-                lab.host.run(|| connect_from(from, to, Port::Later)).expect("connected");
+            let mut stream = lab.host.connect_bound(from, to, Port::Later).expect("connected");
             traffic::say(&mut stream, b"from the loopback").expect("answered");
             assert_eq!(stream.peer_addr().expect("connected"), to);
             assert_eq!(echo.client().ip(), FRONT.of(family));
             // Of the host's own it stays what it is.
             let own = address.port(family, 22);
             let listener = lab.host.run(|| std::net::TcpListener::bind(own)).expect("a free port");
-            let stream = lab.host.run(|| connect_from(from, own, Port::Later)).expect("connected");
+            let stream = lab.host.connect_bound(from, own, Port::Later).expect("connected");
             assert_eq!(stream.local_addr().expect("connected").ip(), from.ip());
             drop(listener);
         }
@@ -387,27 +386,6 @@ fn a_source_on_the_loopback() {
     });
     let odd = |seen: &frame::Seen| seen.addresses.is_some_and(|(from, _)| from.is_loopback());
     assert!(!at_c1.saw(odd));
-}
-
-/// When a socket that is bound to an address gets its port.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Port {
-    /// At once.
-    Now,
-    /// When it connects (`IP_BIND_ADDRESS_NO_PORT`, ip(7)), as of programs that make many connections from one address.
-    Later,
-}
-
-fn connect_from(from: SocketAddr, to: SocketAddr, port: Port) -> std::io::Result<TcpStream> {
-    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
-    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = socket(family, SocketType::STREAM, None)?;
-    if port == Port::Later {
-        netebpf_tests::lab::port_comes_later(&socket)?;
-    }
-    bind(&socket, &from)?;
-    connect(&socket, &to)?;
-    Ok(socket.into())
 }
 
 /// The same port elsewhere, and the host's own on the loopback.

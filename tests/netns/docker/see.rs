@@ -7,7 +7,7 @@ use netebpf_tests::lab::{
     Family, Ns, Ran, Way,
     family::{self, Pair},
     moment, patience,
-    traffic::{Echo, ask, say},
+    traffic::{Echo, Port, ask, say},
 };
 use std::{
     collections::BTreeSet,
@@ -51,6 +51,20 @@ pub(super) fn tcp(from: &Ns, to: SocketAddr, server: &Echo) -> String {
         stream.set_read_timeout(Some(a_while()))?;
         say(&mut stream, b"over TCP")
     });
+    told(answered.is_ok(), server)
+}
+
+/// A connection from an address, see [`Port`].
+pub(super) fn tcp_bound(
+    from: &Ns,
+    (own, port): (IpAddr, Port),
+    to: SocketAddr,
+    server: &Echo,
+) -> String {
+    server.clients();
+    let answered = from
+        .connect_bound(SocketAddr::new(own, 0), to, port)
+        .and_then(|mut stream| say(&mut stream, b"over TCP"));
     told(answered.is_ok(), server)
 }
 

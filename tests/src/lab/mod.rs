@@ -42,7 +42,7 @@ pub use ns::Ns;
 pub use sweep::{sweep, sweep_of};
 pub use tidy::Snapshot;
 pub use topology::{Topology, topology};
-pub use wire::{Sniffer, Wire, port_comes_later};
+pub use wire::{Sniffer, Wire};
 
 use frame::{BROADCAST, Seen, ether};
 use std::{

@@ -156,6 +156,32 @@ impl Ns {
         socket
     }
 
+    /// Connects from an address of its own.
+    pub fn connect_bound(
+        &self,
+        from: SocketAddr,
+        to: SocketAddr,
+        port: Port,
+    ) -> io::Result<TcpStream> {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType};
+        let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket: OwnedFd = self.run(|| {
+            let flags = SocketFlags::CLOEXEC;
+            rustix::net::socket_with(family, SocketType::STREAM, flags, None)
+        })?;
+        if port == Port::Later {
+            let name = libc::IP_BIND_ADDRESS_NO_PORT;
+            set_option(&socket, libc::IPPROTO_IP, name, 1 as libc::c_int)?;
+        }
+        rustix::net::bind(&socket, &from)?;
+        let limit = rustix::net::sockopt::Timeout::Send;
+        rustix::net::sockopt::set_socket_timeout(&socket, limit, Some(2 * super::moment()))?;
+        rustix::net::connect(&socket, &to)?;
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(patience()))?;
+        Ok(stream)
+    }
+
     /// Asks an echo server once by TCP and once by UDP, and must be answered.
     #[track_caller]
     pub fn ask_both(&self, to: SocketAddr) {
@@ -189,6 +215,15 @@ impl Ns {
             Ok(_) => panic!("TCP {} -> {to}: connected, which it must not", self.name()),
         }
     }
+}
+
+/// When a socket that is bound to an address gets its port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Port {
+    /// At once.
+    Now,
+    /// When it connects (`IP_BIND_ADDRESS_NO_PORT`, ip(7)), as of programs that make many connections from one address.
+    Later,
 }
 
 /// Sends something on a connection to an echo server and reads it back.

@@ -106,12 +106,6 @@ pub(super) fn set_option<T>(
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Lets a socket that is going to be bound to an address get its port when it connects (`IP_BIND_ADDRESS_NO_PORT`, ip(7)).
-pub fn port_comes_later(socket: &impl AsRawFd) -> io::Result<()> {
-    let yes: libc::c_int = 1;
-    set_option(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, yes)
-}
-
 /// What a sniffer has seen.
 #[derive(Debug, Default)]
 struct Book {

@@ -3,11 +3,12 @@
 use super::super::{
     Better, Group, Otherwise, Row, Same,
     engine::Side,
-    see::{both_ways, ended, families, lines, tcp},
+    see::{both_ways, ended, families, lines, tcp, tcp_bound},
 };
 use netebpf_tests::lab::{
     Family, Ns,
-    family::{C1, HOST, LOOPBACK, SERVER},
+    family::{C1, HOST, INNER, LOOPBACK, SERVER},
+    traffic::Port,
 };
 use std::net::SocketAddr;
 
@@ -23,6 +24,10 @@ fn set_up(side: &Side) {
     side.start("c1", &format!("--network front --ip 10.10.0.11 --ip6 fd10::11 {ports}"));
     side.start("c2", "--network front --ip 10.10.0.12 --ip6 fd10::12");
     side.start("d1", "--network back --ip 10.20.0.11 --ip6 fd20::11");
+    let v4 = "--subnet 10.30.0.0/24 --gateway 10.30.0.1";
+    let v6 = "--ipv6 --subnet fd30::/64 --gateway fd30::1";
+    side.run(&format!("network create --internal {v4} {v6} inner")).ok();
+    side.start("i1", "--network inner --ip 10.30.0.11 --ip6 fd30::11");
     let lan = &side.lab.lan;
     side.lab.outsiders_know_private_addresses();
     lan.ip("route add 10.10.0.0/24 via 192.0.2.1");
@@ -81,6 +86,47 @@ const ROWS: &[Row] = &[
             netebpf: "answered, for the host",
             docker: "TCP: answered, for the gateway; UDP: no answer, though it came from the gateway",
             row: "P7",
+        },
+    },
+    Row {
+        name: "… from one of an internal network",
+        look: from_inner,
+        seen: Better {
+            netebpf: "no way",
+            docker: "IPv4: no way; IPv6: TCP: answered, for the gateway; UDP: no answer, though it came from the gateway",
+            row: "IPv6",
+        },
+    },
+    Row {
+        name: "… by the gateway of that",
+        look: from_inner_by_gateway,
+        seen: Better {
+            netebpf: "no way",
+            docker: "IPv4: no way; IPv6: answered, for the gateway",
+            row: "IPv6",
+        },
+    },
+    Row {
+        name: "… from the host by its loopback, by a socket with an address and a port there",
+        look: from_a_bound_source,
+        seen: Otherwise {
+            netebpf: "no way",
+            docker: "answered, for the gateway",
+            why: "only a proxy could (P5); the program is told so",
+        },
+    },
+    Row {
+        name: "… by one that gets its port when it connects",
+        look: from_a_source_without_port,
+        seen: Same("answered, for the gateway"),
+    },
+    Row {
+        name: "… by one with a port there to the host's own address",
+        look: from_a_bound_source_to_the_host,
+        seen: Otherwise {
+            netebpf: "no way",
+            docker: "IPv4: no way; IPv6: answered, for the gateway",
+            why: "the same",
         },
     },
     Row {
@@ -185,6 +231,33 @@ fn from_another_network(side: &Side) -> String {
 
 fn from_itself(side: &Side) -> String {
     asked(side, &side.inside("c1"), HOST)
+}
+
+fn from_inner(side: &Side) -> String {
+    asked(side, &side.inside("i1"), HOST)
+}
+
+fn from_inner_by_gateway(side: &Side) -> String {
+    asked(side, &side.inside("i1"), INNER)
+}
+
+/// By a socket of the host's that is bound to its loopback.
+fn bound(side: &Side, to: netebpf_tests::lab::family::Pair, port: Port) -> String {
+    let echo = side.inside("c1").echo(80);
+    let from = |family| (LOOPBACK.of(family), port);
+    families(|family| tcp_bound(&side.lab.host, from(family), to.port(family, 8080), &echo))
+}
+
+fn from_a_bound_source(side: &Side) -> String {
+    bound(side, LOOPBACK, Port::Now)
+}
+
+fn from_a_source_without_port(side: &Side) -> String {
+    bound(side, LOOPBACK, Port::Later)
+}
+
+fn from_a_bound_source_to_the_host(side: &Side) -> String {
+    bound(side, HOST, Port::Now)
 }
 
 fn by_a_route(side: &Side) -> String {
