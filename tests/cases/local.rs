@@ -140,6 +140,19 @@ fn a_loopback_source_without_a_port_is_released() {
     assert_eq!(sends, Led::NoSource);
 }
 
+/// Ranges of sources are for who comes by packets.
+#[test]
+fn the_host_may_use_a_port_that_is_for_others() {
+    let state = state();
+    let key = PublishedKey::new(Protocol::Tcp, address("0.0.0.0"), 7000_u16.to_be_bytes());
+    let to =
+        Published { address: address("10.10.0.11"), port: [0, 80], padding: [0; 2], sources: 1 };
+    state.publish_locally(key, to, PublishedPorts::place(Protocol::Tcp, 7000));
+    for own in ["127.0.0.1", "192.0.2.1"] {
+        assert_eq!(connects(&state, &unbound(), own, 7000), Led::To(peer("10.10.0.11", 80)));
+    }
+}
+
 #[test]
 fn a_datagram_to_ipv6_goes_to_no_ipv4_endpoint() {
     let state = state();

@@ -2,7 +2,7 @@
 
 use netebpf_tests::lab::{
     Lab, Wire, both,
-    family::{Family, HOST, LAN, Pair, SERVER},
+    family::{Family, HOST, LAN, LOOPBACK, Pair, SERVER},
     frame::{self, Mac, ether},
     moment,
     probe::Answer,
@@ -253,7 +253,7 @@ fn isolated() {
 }
 
 const ONLY_LAN: &str =
-    "{target: 80, published: 8080, allow_from: [192.0.2.9, \"2001:db8:1::/121\"]}";
+    "{target: 80, published: 8080, allow_from: [192.0.2.9, \"2001:db8:1::8/125\"]}";
 
 /// Whoever else asks is refused, endpoints too.
 fn a_port_is_for_whom_it_is_for() {
@@ -266,6 +266,10 @@ fn a_port_is_for_whom_it_is_for() {
         c1.refused(HOST.port(family, 8080));
         for ns in [&lab.lan, &lab.server, &c1] {
             ns.ask_tcp(HOST.port(family, 8081));
+        }
+        // The host itself always may.
+        for address in [LOOPBACK, HOST] {
+            lab.host.ask_tcp(address.port(family, 8080));
         }
     });
     assert!(lab.counter("up0", "drop/source_not_allowed") > 0);
