@@ -50,8 +50,8 @@ struct Owner<'a> {
     is_router: bool,
 }
 
-/// Answers an endpoint's ARP request to everybody, which the guard has seen. A function of its own in the programs, with a frame of its
-/// own: the room on the stack that it takes is not its caller's.
+/// Answers an endpoint's ARP request to everybody, which the guard has seen. A function of its own in the programs, with
+/// a frame of its own: the room on the stack that it takes is not its caller's.
 #[inline(never)]
 pub(super) fn answer_request<P: Packet + ?Sized, S: State>(
     packet: &mut P,
@@ -70,8 +70,9 @@ pub(super) fn answer_request<P: Packet + ?Sized, S: State>(
     Some(())
 }
 
-/// Answers an endpoint's neighbour solicitation to everybody, which the guard has seen. Its checksum becomes the advertisement's by
-/// what changes, so one that is wrong stays wrong. A function of its own as well; the target is room to work in.
+/// Answers an endpoint's neighbour solicitation to everybody, which the guard has seen. Its checksum becomes the
+/// advertisement's by what changes, so one that is wrong stays wrong. A function of its own as well; the target is room
+/// to work in.
 #[inline(never)]
 pub(super) fn answer_solicitation<P: Packet + ?Sized, S: State>(
     packet: &mut P,
