@@ -1,6 +1,7 @@
 //! What happens, told as it does.
 
 use netebpf_tests::lab::{Lab, Running, eventually, topology};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
     io::{BufRead as _, BufReader},
@@ -8,7 +9,7 @@ use std::{
     thread,
 };
 
-netebpf_tests::tests![in_order, for_who_comes_later, filtered, bad_input];
+netebpf_tests::tests![in_order, exit_codes, for_who_comes_later, filtered, bad_input];
 
 /// Reads what `events` prints while a test goes on.
 struct Reader {
@@ -115,6 +116,65 @@ fn in_order() {
     lab.run("network create back2").ok();
     let events = reader.events(before + 1);
     assert_eq!(events[before..].iter().map(short).collect::<Vec<_>>(), ["network create back2"]);
+}
+
+/// Whoever waits for a command, its end is told with its code: 128 and the number for a signal.
+fn exit_codes() {
+    let lab = Lab::up(&topology());
+    let reader = Reader::start(&lab, &["--filter", "event=die"]);
+    let mut told = 0;
+    let mut next = || {
+        told += 1;
+        eventually("the end to be told", || reader.lines().len() >= told);
+        let line = reader.lines()[told - 1].clone();
+        let code = line.split(['(', ',', ' ', ')']).find_map(|word| word.strip_prefix("exitCode="));
+        code.unwrap_or_else(|| panic!("no code: {line}")).to_owned()
+    };
+    let run = ["run", "--name", "once", "--network", "front"];
+    for (script, code) in [
+        ("true", 0),
+        ("exit 7", 7),
+        ("kill -TERM $$", 143),
+        ("kill -KILL $$", 137),
+        ("sleep 0.2; exit 3", 3),
+    ] {
+        let command = ["--rm", "--", "sh", "-c", script];
+        assert_eq!(lab.netebpf(&[&run[..], &command].concat()).code, code, "{script}");
+        assert_eq!(next(), code.to_string(), "{script}");
+        let command = ["-d", "--", "sh", "-c", script];
+        lab.netebpf(&[&run[..], &command].concat()).ok();
+        assert_eq!(next(), code.to_string(), "{script} in the background");
+        lab.run("rm once").ok();
+    }
+    // One that is ended by us.
+    let ready = lab.file("ready", "");
+    let long = format!("echo $$ > {}; exec sleep 1000", ready.display());
+    let start = || {
+        std::fs::write(&ready, "").expect("our own file");
+        let running = lab.start(&[&run[..], &["--", "sh", "-c", &long]].concat());
+        let mut pid = None;
+        eventually("the command", || {
+            let text = std::fs::read_to_string(&ready).expect("our own file");
+            pid = text.strip_suffix('\n').and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+            pid.is_some()
+        });
+        (running, pid.expect("it is there"))
+    };
+    let (mut running, _) = start();
+    lab.run("rm -f once").ok();
+    assert_eq!(next(), "143");
+    assert_eq!(running.wait().code(), Some(143));
+    // One that a daemon finds, and the end of which it sees.
+    let (mut running, command) = start();
+    lab.kill_daemon();
+    lab.run("ps").ok();
+    let reader = Reader::start(&lab, &["--since", "10m", "--filter", "event=die"]);
+    kill_process(command, Signal::INT).expect("it runs");
+    assert_eq!(running.wait().code(), Some(130));
+    eventually("the end to be told", || reader.lines().len() == 1);
+    assert!(reader.lines()[0].contains("exitCode=130"), "{:?}", reader.lines());
+    let status = lab.run("ps --filter name=once --format {{.Status}}").ok();
+    assert!(status.starts_with("Exited (130)"), "{status}");
 }
 
 /// What happened before is told to who asks for it, and the end is said.

@@ -18,6 +18,7 @@ mod logs;
 mod lookup;
 mod ports;
 mod process;
+mod runner;
 mod server;
 mod sockets;
 
@@ -39,6 +40,7 @@ use crate::{
 use engine::{Engine, Exited, Snapshot};
 use events::Events;
 use futures_util::StreamExt as _;
+use runner::Codes;
 use server::Turn;
 use std::{
     fs, io,
@@ -67,6 +69,7 @@ const EXPIRY: Duration = Duration::from_secs(1);
 struct Daemon {
     engine: Arc<Mutex<Engine>>,
     events: Events,
+    codes: Codes,
     snapshot: RwLock<Arc<Snapshot>>,
     ended: watch::Sender<bool>,
 }
@@ -198,6 +201,7 @@ async fn serve(instance: &Instance, announcer: &mut Announcer) -> Result<(), Dae
     let daemon = Arc::new(Daemon {
         snapshot: RwLock::new(Arc::new(engine.snapshot())),
         events: engine.events(),
+        codes: engine.codes(),
         engine: Arc::new(Mutex::new(engine)),
         ended: watch::Sender::new(false),
     });

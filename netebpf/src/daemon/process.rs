@@ -4,7 +4,10 @@
 //! signals go through a pidfd that was opened before the start time was read, so they never reach
 //! another process that got the same id.
 
-use super::etc::Etc;
+use super::{
+    etc::Etc,
+    runner::{Codes, Waiter},
+};
 use crate::{
     model::{Endpoint, Id},
     state::{Exit, Process},
@@ -241,51 +244,68 @@ pub(crate) fn describe(pid: u32, endpoint: &Endpoint) -> Process {
         boot: boot_id(),
         started: now(),
         caller: false,
+        runner: None,
         exit: None,
     }
 }
 
 /// A live process, held by a pidfd.
 #[derive(Debug)]
-pub(crate) struct Watched(AsyncFd<OwnedFd>);
+pub(crate) struct Watched {
+    pidfd: AsyncFd<OwnedFd>,
+    /// Who knows its code where we do not.
+    waiter: Option<Waiter>,
+}
 
 impl Watched {
     /// Finds a process again; `None` when it has ended.
-    pub(crate) fn find(process: &Process) -> Option<Self> {
+    pub(super) fn find(process: &Process, codes: &Codes) -> Option<Self> {
         if process.exit.is_some() || process.boot != boot_id() {
             return None;
         }
         let pid = Pid::from_raw(i32::try_from(process.pid).ok()?)?;
         let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK).ok()?;
-        // After the pidfd, so that both speak of one process. Our own child may be a zombie whose code
-        // is still to be fetched.
+        let runner = process.runner.as_ref();
+        let waiter = runner.and_then(|runner| Waiter::find(runner, process.pid, codes));
+        // After the pidfd, so that both speak of one process. Our own child, or that of a `run`, may be a
+        // zombie whose code is still to be fetched.
         let same = start_time(process.pid).is_none_or(|ticks| ticks == process.start_time);
-        if !same || (start_time(process.pid).is_none() && !is_our_child(&pidfd)) {
+        let has_parent = || waiter.is_some() || is_our_child(&pidfd);
+        if !same || (start_time(process.pid).is_none() && !has_parent()) {
             return None;
         }
         // SAFETY: an owned descriptor is the same one as long as it lives.
-        unsafe { AsyncFd::register(pidfd) }.ok().map(Self)
+        let pidfd = unsafe { AsyncFd::register(pidfd) }.ok()?;
+        Some(Self { pidfd, waiter })
     }
 
-    /// Waits for the end. The code is known only to the parent.
+    /// Waits for the end. The code is known only to the parent: who is another's child has none when that one is
+    /// gone.
     pub(crate) async fn wait(&self) -> Exit {
+        let code = match (self.ended().await, &self.waiter) {
+            (None, Some(waiter)) => waiter.code().await,
+            (code, _) => code,
+        };
+        Exit { code, at: now() }
+    }
+
+    async fn ended(&self) -> Option<i32> {
         loop {
             // An error says that the runtime is going down: nobody reads the answer then.
-            let Ok(mut ready) = self.0.readable().await else { break };
+            let Ok(mut ready) = self.pidfd.readable().await else { return None };
             match waitid(
-                WaitId::PidFd(self.0.as_fd()),
+                WaitId::PidFd(self.pidfd.as_fd()),
                 WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
             ) {
                 Ok(None) => ready.clear_ready(),
                 Ok(Some(status)) => {
                     let signal = status.terminating_signal().map(|signal| 128 + signal);
-                    return Exit { code: status.exit_status().or(signal), at: now() };
+                    return status.exit_status().or(signal);
                 }
                 Err(Errno::AGAIN) => ready.clear_ready(),
-                Err(_) => break,
+                Err(_) => return None,
             }
         }
-        Exit { code: None, at: now() }
     }
 
     /// SIGTERM, and SIGKILL to what is still there after the grace.
@@ -300,7 +320,7 @@ impl Watched {
 
     fn signal(&self, signal: Signal) {
         // ESRCH: it ended by itself.
-        let _ = pidfd_send_signal(self.0.get_ref(), signal);
+        let _ = pidfd_send_signal(self.pidfd.get_ref(), signal);
     }
 }
 

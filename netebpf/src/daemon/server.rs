@@ -162,6 +162,9 @@ async fn remove(State(daemon): Shared, Json(request): Json<RemoveRequest>) -> An
 }
 
 async fn process(State(daemon): Shared, Json(report): Json<ProcessReport>) -> Answer<Changes> {
+    if let Some(code) = report.exit {
+        daemon.codes.tell(report.pid, code);
+    }
     let mut turn = Turn::take(&daemon).await?;
     let done = turn.engine.process_reported(&report.endpoint, report.pid, report.exit).await;
     let (_, changes) = turn.end(done).await?;

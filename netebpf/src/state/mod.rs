@@ -100,9 +100,21 @@ pub struct Process {
     /// is not ours to stop.
     #[serde(default)]
     pub caller: bool,
+    /// Who waits for it and knows how it ends, where that is no daemon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner: Option<Runner>,
     /// How it ended; absent while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
+}
+
+/// A foreground `run`: the parent of an endpoint's command.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Runner {
+    /// Its process id.
+    pub pid: u32,
+    /// As [`Process::start_time`].
+    pub start_time: u64,
 }
 
 impl Process {

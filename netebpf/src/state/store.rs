@@ -243,6 +243,7 @@ mod tests {
                 started: 1,
                 purpose: "p".to_owned(),
                 caller: false,
+                runner: None,
                 exit: Some(Exit { code: Some(3), at: 2 }),
             },
         );

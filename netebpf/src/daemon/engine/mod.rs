@@ -10,7 +10,9 @@ mod processes;
 mod status;
 mod views;
 
-use super::{Error, api::FlowFilter, events::Events, ports::HeldPorts, process::now};
+use super::{
+    Error, api::FlowFilter, events::Events, ports::HeldPorts, process::now, runner::Codes,
+};
 use crate::{
     apply::{self, Journal, Report},
     config::settings::Settings,
@@ -161,6 +163,11 @@ impl Engine {
     /// What happens from now on.
     pub(super) fn events(&self) -> Events {
         self.events.clone()
+    }
+
+    /// Where foreground `run`s say how their commands ended.
+    pub(super) fn codes(&self) -> Codes {
+        self.watches.codes.clone()
     }
 
     /// Whether the instance was taken down.

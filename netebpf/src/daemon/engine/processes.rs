@@ -6,12 +6,13 @@ use crate::{
         Error,
         etc::keep,
         process::{self, Launch, Watched, boot_id, describe, now},
+        runner::Codes,
     },
     dns,
     kernel::netns,
     model::{Desired, Endpoint, Namespace, Origin},
     observe::Event,
-    state::{Exit, Instance, Process, save_runtime},
+    state::{Exit, Instance, Process, Runner, save_runtime},
 };
 use futures_util::future::join_all;
 use std::{
@@ -34,16 +35,18 @@ pub(in crate::daemon) struct Exited {
 pub(super) struct Watches {
     live: BTreeMap<String, Arc<Watched>>,
     exited: mpsc::UnboundedSender<Exited>,
+    /// What foreground `run`s say.
+    pub(super) codes: Codes,
 }
 
 impl Watches {
     pub(super) fn new(exited: mpsc::UnboundedSender<Exited>) -> Self {
-        Self { live: BTreeMap::new(), exited }
+        Self { live: BTreeMap::new(), exited, codes: Codes::default() }
     }
 
     /// Watches a process that sees the files of `etc` in its /etc; `false` when it has ended already.
     fn watch(&mut self, endpoint: &str, process: &Process, etc: Vec<PathBuf>) -> bool {
-        let Some(watched) = Watched::find(process).map(Arc::new) else { return false };
+        let Some(watched) = Watched::find(process, &self.codes).map(Arc::new) else { return false };
         self.live.insert(endpoint.to_owned(), Arc::clone(&watched));
         let (exited, endpoint, pid) = (self.exited.clone(), endpoint.to_owned(), process.pid);
         tokio::spawn(async move {
@@ -79,7 +82,7 @@ impl Engine {
             let stale = stale(name, process);
             if stale
                 && !process.caller
-                && let Some(watched) = Watched::find(process)
+                && let Some(watched) = Watched::find(process, &self.watches.codes)
             {
                 tracing::info!(
                     "endpoint {name:?}: its process {} is an earlier one's",
@@ -185,7 +188,11 @@ impl Engine {
             if !is_inside(&process, endpoint.namespace.path()) {
                 return Ok(());
             }
-            return self.record(&name, process);
+            let before = self.state.runtime.processes.get(&name);
+            let caller = before.filter(|before| before.caller && before.exit.is_none());
+            let runner =
+                caller.map(|caller| Runner { pid: caller.pid, start_time: caller.start_time });
+            return self.record(&name, Process { runner, ..process });
         };
         if let Some(process) = self.state.runtime.processes.get_mut(&name)
             && process.pid == pid
