@@ -2,9 +2,14 @@
 //! exit code are ours.
 
 use super::CliError;
-use crate::daemon::{Launch, keep};
-use rustix::process::{Pid, Signal, kill_process};
-use std::{io, os::unix::process::ExitStatusExt as _, path::PathBuf, process::ExitStatus};
+use crate::daemon::{Launch, Paths, keep};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use std::{
+    io,
+    os::{fd::AsFd as _, unix::process::ExitStatusExt as _},
+    path::PathBuf,
+    process::ExitStatus,
+};
 use tokio::{
     process::{Child, Command},
     signal::unix::{SignalKind, signal},
@@ -62,9 +67,17 @@ pub(super) async fn wait(
     mut signals: Signals,
     etc: &[PathBuf],
 ) -> Result<u8, CliError> {
-    let kept = keep(child.id().unwrap_or_default(), etc);
-    tokio::pin!(kept);
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    let kept = async {
+        // Not waited for yet, so the number is still the child's.
+        match pid.map(|pid| (pid.as_raw_nonzero(), pidfd_open(pid, PidfdFlags::empty()))) {
+            Some((pid, Ok(pidfd))) if !etc.is_empty() => {
+                keep(pid.get().cast_unsigned(), pidfd.as_fd(), etc, &Paths::new()).await;
+            }
+            _ => std::future::pending().await,
+        }
+    };
+    tokio::pin!(kept);
     loop {
         tokio::select! {
             status = child.wait() => return Ok(code(status.map_err(CliError::io("wait for the command"))?)),

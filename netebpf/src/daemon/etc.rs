@@ -2,23 +2,26 @@
 //!
 //! **Invariant**: they are mounted in a mount namespace that is the command's alone; what is mounted there
 //! later is seen nowhere else, and what the host mounts later is seen there. A file of the host's that is replaced
-//! by renaming another one takes every mount on it along (Linux does so since 3.18, 8ed936b5671b), and a link that
-//! leads elsewhere leaves it behind: so whoever waits for the command to end keeps its files in their places, see
-//! [`keep`].
+//! by renaming another one takes every mount on it along (Linux does so since 3.18, 8ed936b5671b), a link that
+//! leads elsewhere leaves it behind, and a mount of a file that was itself replaced shows the old one: so whoever
+//! waits for the command to end keeps its files in their places, see [`keep`].
 
+use super::paths::Paths;
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, openat2, statx},
     mount::{
-        MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_bind, mount_change, move_mount,
-        open_tree,
+        MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_bind,
+        mount_change, move_mount, open_tree, unmount,
     },
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
 };
 use std::{
+    collections::BTreeMap,
     ffi::CString,
     fs, io,
     os::{
-        fd::{AsFd as _, OwnedFd},
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::fs::MetadataExt as _,
     },
     path::{Path, PathBuf},
@@ -26,13 +29,17 @@ use std::{
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    time::sleep,
+    time::timeout,
 };
 
-/// How often it is looked whether a path leads elsewhere: mounts that go are told.
+/// How often it is looked again where not all that happens is told, and while something could not be mounted.
 const LOOK: Duration = Duration::from_secs(2);
-/// The same while there is nothing to mount on.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// For a look that does not wait.
+const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
+/// What tells one file from another.
+type Identity = (u64, u64);
 
 /// What is mounted over what.
 #[derive(Debug, Default)]
@@ -76,6 +83,10 @@ impl Etc {
     }
 }
 
+fn identity(path: &Path) -> Option<Identity> {
+    fs::metadata(path).ok().map(|data| (data.dev(), data.ino()))
+}
+
 /// What belongs over what: of two files of one name the later one.
 fn files(directories: &[PathBuf]) -> Vec<(PathBuf, PathBuf)> {
     let entries = directories.iter().flat_map(fs::read_dir).flatten().flatten();
@@ -90,15 +101,37 @@ fn files(directories: &[PathBuf]) -> Vec<(PathBuf, PathBuf)> {
 
 /// Keeps the files of some directories where a command that runs has them, for as long as this is polled. What it
 /// mounted there itself stays.
-pub(crate) async fn keep(pid: u32, directories: &[PathBuf]) {
-    let Some(command) = Mounts::of(pid) else { return std::future::pending().await };
+pub(crate) async fn keep(pid: u32, pidfd: BorrowedFd<'_>, directories: &[PathBuf], paths: &Paths) {
+    let Some(mut command) = Mounts::of(pid, pidfd, directories) else {
+        return std::future::pending().await;
+    };
+    let mut follower = paths.follower();
     loop {
-        let wait = if command.restore(directories) { LOOK } else { LOOK_AGAIN };
-        tokio::select! {
-            () = command.changed() => {}
-            () = sleep(wait) => {}
-        }
+        let files = files(directories);
+        let ways = files.iter().flat_map(|(from, to)| [from, to]).chain(directories);
+        let told = follower.follow(ways.map(PathBuf::as_path));
+        let all = command.restore(directories);
+        let something = async {
+            tokio::select! {
+                () = command.changed() => {}
+                () = follower.changed() => {}
+            }
+        };
+        let wait = if all && told { Duration::MAX } else { LOOK };
+        let _ = timeout(wait, something).await;
     }
+}
+
+/// What a command has in the place of a file.
+enum There {
+    /// The file.
+    Right,
+    /// What is there without a mount, if anything.
+    Nothing,
+    /// The file that ours was before, or one that is nowhere else any more.
+    Replaced,
+    /// What it mounted itself.
+    Theirs,
 }
 
 /// The mounts of a command.
@@ -107,16 +140,15 @@ struct Mounts {
     root: OwnedFd,
     /// It is ready when they change.
     list: Option<AsyncFd<fs::File>>,
+    /// What was mounted over what.
+    mounted: BTreeMap<PathBuf, Identity>,
 }
 
 impl Mounts {
     /// None where they are nobody's but ours, or of a tree of files that is another one: a container's.
-    fn of(pid: u32) -> Option<Self> {
+    fn of(pid: u32, pidfd: BorrowedFd<'_>, directories: &[PathBuf]) -> Option<Self> {
         let of_process = |what: &str| PathBuf::from(format!("/proc/{pid}/{what}"));
-        let same = |one: &Path, other: &Path| {
-            let [one, other] = [one, other].map(|path| fs::metadata(path).ok());
-            Some((one.as_ref()?.dev(), one?.ino()) == (other.as_ref()?.dev(), other?.ino()))
-        };
+        let same = |one: &Path, other: &Path| Some(identity(one)? == identity(other)?);
         let namespace = of_process("ns/mnt");
         if same(&namespace, Path::new("/proc/self/ns/mnt"))?
             || !same(&of_process("root"), Path::new("/"))?
@@ -126,11 +158,18 @@ impl Mounts {
         let open =
             |path: &Path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
         let list = fs::File::open(of_process("mountinfo")).ok()?;
-        Some(Self {
-            namespace: open(&namespace, OFlags::RDONLY).ok()?,
-            root: open(&of_process("root"), OFlags::PATH | OFlags::DIRECTORY).ok()?,
+        let namespace = open(&namespace, OFlags::RDONLY).ok()?;
+        let root = open(&of_process("root"), OFlags::PATH | OFlags::DIRECTORY).ok()?;
+        // Last: while it has not ended nobody else had its number.
+        let ended =
+            poll(&mut [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)], Some(&NOW)) != Ok(0);
+        let files = files(directories).into_iter();
+        (!ended).then(|| Self {
+            namespace,
+            root,
             // SAFETY: an owned descriptor is the same one as long as it lives.
             list: unsafe { AsyncFd::register_with_interest(list, Interest::PRIORITY) }.ok(),
+            mounted: files.filter_map(|(from, to)| Some((to, identity(&from)?))).collect(),
         })
     }
 
@@ -144,38 +183,58 @@ impl Mounts {
     }
 
     /// Whether all is in its place now.
-    fn restore(&self, directories: &[PathBuf]) -> bool {
-        let lost = files(directories).into_iter().filter(|(from, to)| self.lacks(from, to));
+    fn restore(&mut self, directories: &[PathBuf]) -> bool {
         let mut all = true;
-        for (from, to) in lost {
-            if let Err(error) = self.mount(&from, &to) {
-                tracing::debug!("{}: {error}", to.display());
-                all = false;
+        for (from, to) in files(directories) {
+            let Some(wanted) = identity(&from) else { continue };
+            let done = match self.there(wanted, &to) {
+                There::Right | There::Theirs => continue,
+                There::Nothing => self.mount(&from, &to, false),
+                There::Replaced => self.mount(&from, &to, true),
+            };
+            match done {
+                Ok(()) => drop(self.mounted.insert(to, wanted)),
+                Err(error) => {
+                    tracing::debug!("{}: {error}", to.display());
+                    all = false;
+                }
             }
         }
         all
     }
 
-    /// Whether a file is not in its place, and nothing else that was mounted.
-    fn lacks(&self, from: &Path, to: &Path) -> bool {
-        let Ok(wanted) = fs::metadata(from) else { return false };
+    /// What is in the place of a file.
+    fn there(&self, wanted: Identity, to: &Path) -> There {
         let (flags, resolve) = (OFlags::PATH | OFlags::CLOEXEC, ResolveFlags::IN_ROOT);
-        let Ok(there) = openat2(&self.root, to, flags, Mode::empty(), resolve) else { return true };
-        let mask = StatxFlags::INO;
-        let Ok(there) = statx(&there, "", AtFlags::EMPTY_PATH, mask) else { return true };
+        let there = openat2(&self.root, to, flags, Mode::empty(), resolve);
+        let mask = StatxFlags::INO | StatxFlags::NLINK;
+        let there = there.and_then(|there| statx(&there, "", AtFlags::EMPTY_PATH, mask));
+        let Ok(there) = there else { return There::Nothing };
         let device = rustix::fs::makedev(there.stx_dev_major, there.stx_dev_minor);
-        (device, there.stx_ino) != (wanted.dev(), wanted.ino())
-            && !there.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+        let found = (device, there.stx_ino);
+        if found == wanted {
+            There::Right
+        } else if !there.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+            There::Nothing
+        } else if there.stx_nlink == 0 || self.mounted.get(to) == Some(&found) {
+            There::Replaced
+        } else {
+            There::Theirs
+        }
     }
 
-    /// Mounts a file of ours over what is in its place there.
-    fn mount(&self, from: &Path, to: &Path) -> io::Result<()> {
+    /// Mounts a file of ours over what is in its place there, or instead of the one that was.
+    fn mount(&self, from: &Path, to: &Path, instead: bool) -> io::Result<()> {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let file = open_tree(CWD, from, flags)?;
         let mount = || {
             // SAFETY: this thread ends here; what it shares with others but its directory stays shared.
             unsafe { unshare_unsafe(UnshareFlags::FS) }?;
             move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
+            if instead {
+                // Or each that somebody replaces would stay below the next.
+                unmount(to, UnmountFlags::DETACH)?;
+            }
             let flags =
                 MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
             Ok(move_mount(&file, "", CWD, to, flags)?)

@@ -16,6 +16,7 @@ mod etc;
 mod events;
 mod logs;
 mod lookup;
+mod paths;
 mod ports;
 mod process;
 mod runner;
@@ -27,13 +28,14 @@ pub use error::Error;
 pub(crate) use etc::keep;
 pub(crate) use logs::beginning as log_beginning;
 pub use lookup::{Kind, LookupError, find};
+pub(crate) use paths::Paths;
 pub use ports::PortError;
 pub use process::LaunchError;
 pub(crate) use process::{Launch, is_alive, now};
 
 use crate::{
     config::settings,
-    dns::Upstreams,
+    dns::{RESOLV_CONF, Upstreams},
     kernel,
     state::{Instance, Lock, LockError, State},
 };
@@ -45,6 +47,7 @@ use server::Turn;
 use std::{
     fs, io,
     os::unix::fs::PermissionsExt as _,
+    path::Path,
     sync::{Arc, RwLock},
     time::{Duration, Instant},
 };
@@ -60,7 +63,7 @@ use tokio::{
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long the host's interfaces must have been quiet before they are looked at again.
 const QUIET: Duration = Duration::from_millis(200);
-/// How often the host's resolv.conf is looked at.
+/// How often the host's resolv.conf is looked at: what happens in its directories is told at once.
 const RESOLVERS: Duration = Duration::from_secs(1);
 /// How often flows are looked through for those that expired.
 const EXPIRY: Duration = Duration::from_secs(1);
@@ -198,6 +201,7 @@ async fn serve(instance: &Instance, announcer: &mut Announcer) -> Result<(), Dae
     let (engine, warnings) =
         Engine::open(instance, settings, sender, Arc::clone(&upstreams)).await?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let paths = engine.paths();
     let daemon = Arc::new(Daemon {
         snapshot: RwLock::new(Arc::new(engine.snapshot())),
         events: engine.events(),
@@ -209,7 +213,7 @@ async fn serve(instance: &Instance, announcer: &mut Announcer) -> Result<(), Dae
     tokio::spawn(follow_processes(Arc::clone(&daemon), exited));
     tokio::spawn(follow_host(Arc::clone(&daemon)));
     tokio::spawn(expire_flows(Arc::clone(&daemon)));
-    tokio::spawn(follow_resolvers(Arc::clone(&daemon), upstreams));
+    tokio::spawn(follow_resolvers(Arc::clone(&daemon), upstreams, paths));
     tokio::spawn(shorten_logs(instance.clone()));
     announcer.ready(&warnings);
     let mut ended = daemon.ended.subscribe();
@@ -301,11 +305,16 @@ async fn follow_once(daemon: &Arc<Daemon>) -> Result<(), Error> {
 
 /// What was written of the host's resolv.conf is written again when that changes; and a resolver that could
 /// not be is tried again.
-async fn follow_resolvers(daemon: Arc<Daemon>, upstreams: Arc<Upstreams>) {
+async fn follow_resolvers(daemon: Arc<Daemon>, upstreams: Arc<Upstreams>, paths: Paths) {
     let mut ticks = interval(RESOLVERS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut follower = paths.follower();
+    follower.follow([Path::new(RESOLV_CONF)]);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = follower.changed() => drop(follower.follow([Path::new(RESOLV_CONF)])),
+        }
         if upstreams.needs_a_look() {
             let Ok(mut turn) = Turn::take(&daemon).await else { return };
             turn.engine.serve_names().await;

@@ -25,7 +25,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     os::{
-        fd::{AsFd as _, OwnedFd},
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::{
             fs::{MetadataExt as _, OpenOptionsExt as _},
             process::CommandExt as _,
@@ -316,6 +316,11 @@ impl Watched {
         }
         self.signal(Signal::KILL);
         self.wait().await
+    }
+
+    /// Its pidfd.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
     }
 
     fn signal(&self, signal: Signal) {

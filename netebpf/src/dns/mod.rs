@@ -36,7 +36,7 @@ pub use answer::{Outcome, Transport, answer};
 pub use files::etc_directories;
 pub use names::{Forward, View, views};
 pub(crate) use serving::Serving;
-pub(crate) use upstreams::Upstreams;
+pub(crate) use upstreams::{RESOLV_CONF, Upstreams};
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 

@@ -1,8 +1,8 @@
 //! The host's resolvers, followed as its resolv.conf changes.
 //!
 //! **Invariant**: whoever asks gets what the file says now: it is looked at (one `stat`) before each question
-//! that goes outside, and once a second for what is written down of it. A file that cannot be read says
-//! nothing new.
+//! that goes outside, and for what is written down of it once a second, or when something happens where it is. A
+//! file that cannot be read says nothing new.
 
 use super::resolv_conf::ResolvConf;
 use std::{
@@ -17,7 +17,7 @@ use std::{
 };
 
 /// The file that the host's own programs read.
-const PATH: &str = "/etc/resolv.conf";
+pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// What tells one content of a file from another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -80,9 +80,9 @@ impl Upstreams {
     }
 
     fn read(&self, stamp: Option<Stamp>) -> Known {
-        let text = fs::read(PATH).unwrap_or_else(|error| {
+        let text = fs::read(RESOLV_CONF).unwrap_or_else(|error| {
             if error.kind() != io::ErrorKind::NotFound {
-                tracing::warn!("{PATH}: {error}");
+                tracing::warn!("{RESOLV_CONF}: {error}");
             }
             Vec::new()
         });
@@ -99,7 +99,7 @@ fn write(known: &RwLock<Known>) -> std::sync::RwLockWriteGuard<'_, Known> {
 }
 
 fn stamp() -> Option<Stamp> {
-    let data = fs::metadata(Path::new(PATH)).ok()?;
+    let data = fs::metadata(Path::new(RESOLV_CONF)).ok()?;
     Some(Stamp {
         file: (data.dev(), data.ino()),
         modified: (data.mtime(), data.mtime_nsec()),

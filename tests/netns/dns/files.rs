@@ -1,11 +1,13 @@
 //! resolv.conf, as programs in an endpoint read it.
 
 use super::*;
+use std::path::Path;
 
 netebpf_tests::tests![
     resolv_conf,
     resolv_conf_of_others_stays,
     resolv_conf_of_a_running_command,
+    resolv_conf_replaced_under_a_running_command,
     resolv_conf_that_is_no_file,
     resolv_conf_half_written,
 ];
@@ -67,16 +69,17 @@ fn resolv_conf_of_others_stays() {
     assert_eq!(lab.read_etc_file(&file).as_deref(), Some(text));
 }
 
+/// A script that writes down what it sees, over and over.
+fn show_always(path: &Path) -> String {
+    let path = path.display();
+    format!("while sleep 0.05; do cat /etc/resolv.conf > {path}.new; mv {path}.new {path}; done")
+}
+
 /// The host's file is replaced while commands run, as systemd-resolved and NetworkManager do: theirs stays what it is.
 fn resolv_conf_of_a_running_command() {
     let lab = lab_with_resolv_conf(&[SERVER.of(Family::V4)]);
     let seen = ["service", "run", "exec"].map(|name| lab.file(name, ""));
-    let show = seen.each_ref().map(|path| {
-        let path = path.to_str().expect("plain");
-        format!(
-            "while sleep 0.05; do cat /etc/resolv.conf > {path}.new; mv {path}.new {path}; done"
-        )
-    });
+    let show = seen.each_ref().map(|path| show_always(path));
     lab.up_again(&topology().command("c2", &["sh", "-c", &show[0]]), &[]).ok();
     let _run = lab.start(&["run", "--rm", "--network", "front", "--", "sh", "-c", &show[1]]);
     let _exec = lab.start(&["exec", "c1", "--", "sh", "-c", &show[2]]);
@@ -110,6 +113,14 @@ fn resolv_conf_of_a_running_command() {
     lab.etc_file("run/new", &text("linked.example"));
     lab.tool_with_etc("mv", &["/etc/run/new", "/etc/run/stub"]).ok();
     all_see("linked.example");
+    // The link leads elsewhere: to a file that was there, and to one that comes later.
+    lab.etc_file("run/other", &text("other.example"));
+    for (name, domain) in [("run/other", "other.example"), ("later/file", "later.example")] {
+        lab.tool_with_etc("ln", &["-s", name, "/etc/link"]).ok();
+        replace("/etc/link");
+        lab.etc_file(name, &text(domain));
+        all_see(domain);
+    }
     lab.etc_file("resolv.conf.new", &text("file.example"));
     replace("/etc/resolv.conf.new");
     all_see("file.example");
@@ -119,6 +130,64 @@ fn resolv_conf_of_a_running_command() {
     replace("/etc/resolv.conf.new");
     lab.run("ps").ok();
     all_see("last.example");
+}
+
+/// Somebody gives an endpoint files of his own while commands run there.
+fn resolv_conf_replaced_under_a_running_command() {
+    let lab = lab_with_resolv_conf(&[SERVER.of(Family::V4)]);
+    let seen = ["service", "exec", "own"].map(|name| lab.file(name, ""));
+    let [service, exec, own] = seen.each_ref().map(|path| show_always(path));
+    lab.up_again(&topology().command("c1", &["sh", "-c", &service]), &[]).ok();
+    let directory = format!("netns/{}.c1", lab.instance());
+    lab.etc_file("hosts", "");
+    let _exec = lab.start(&["exec", "c1", "--", "sh", "-c", &exec]);
+    let mounts = "echo nameserver 192.0.2.99 > /etc/own; mount --bind /etc/own /etc/resolv.conf";
+    let _own = lab.start(&["exec", "c1", "--", "sh", "-c", &format!("{mounts}; {own}")]);
+    let sees = |path: &Path, line: &str| {
+        eventually(&format!("{} to see {line}", path.display()), || {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            text.lines().any(|seen| seen == line)
+        });
+    };
+    let all_see = |line: &str| seen.iter().for_each(|path| sees(path, line));
+    seen[..2].iter().for_each(|path| sees(path, "nameserver 127.0.0.11"));
+    // What a command mounts itself stays, until the file is replaced that it mounted it on: ours.
+    sees(&seen[2], "nameserver 192.0.2.99");
+    lab.etc_file(&format!("{directory}/hosts"), "192.0.2.7 somebody\n");
+    let has_hosts = |pid: &u32| {
+        std::fs::read(format!("/proc/{pid}/root/etc/hosts")).is_ok_and(|text| !text.is_empty())
+    };
+    eventually("the new file in all", || lab.endpoint("c1").processes().iter().all(has_hosts));
+    std::fs::write(&seen[2], "").expect("our own file");
+    sees(&seen[2], "nameserver 192.0.2.99");
+    let text = |number: u32| format!("nameserver 192.0.2.{number}\n");
+    let shell = |script: &str| {
+        lab.tool_with_etc("sh", &["-c", &format!("cd /etc/{directory}; {script}")]).ok();
+    };
+    for number in [1, 2] {
+        lab.etc_file(&format!("{directory}/new"), &text(number));
+        shell("mv new resolv.conf");
+        all_see(text(number).trim_end());
+    }
+    // By way of a copy, as editors do.
+    lab.etc_file(&format!("{directory}/new"), &text(3));
+    shell("mv resolv.conf resolv.conf~; mv new resolv.conf");
+    all_see(text(3).trim_end());
+    lab.kill_daemon();
+    lab.etc_file(&format!("{directory}/new"), &text(4));
+    shell("mv new resolv.conf");
+    lab.run("ps").ok();
+    all_see(text(4).trim_end());
+    // One that is taken away is followed by the next.
+    shell("rm resolv.conf");
+    lab.etc_file(&format!("{directory}/resolv.conf"), &text(5));
+    all_see(text(5).trim_end());
+    let mounted = |pid: &u32| {
+        let list = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+        list.lines().filter(|line| line.contains(" /etc/resolv.conf ")).count()
+    };
+    let most = lab.endpoint("c1").processes().iter().map(mounted).max();
+    assert_eq!(most, Some(1), "one in the place of the other");
 }
 
 /// A link, a pipe or a directory in the place of a file: named, left alone, and nobody waits for it.

@@ -11,7 +11,8 @@ mod status;
 mod views;
 
 use super::{
-    Error, api::FlowFilter, events::Events, ports::HeldPorts, process::now, runner::Codes,
+    Error, api::FlowFilter, events::Events, paths::Paths, ports::HeldPorts, process::now,
+    runner::Codes,
 };
 use crate::{
     apply::{self, Journal, Report},
@@ -168,6 +169,11 @@ impl Engine {
     /// Where foreground `run`s say how their commands ended.
     pub(super) fn codes(&self) -> Codes {
         self.watches.codes.clone()
+    }
+
+    /// Where it is told what happens to files of the host.
+    pub(super) fn paths(&self) -> Paths {
+        self.watches.paths.clone()
     }
 
     /// Whether the instance was taken down.

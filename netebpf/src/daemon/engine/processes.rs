@@ -5,6 +5,7 @@ use crate::{
     daemon::{
         Error,
         etc::keep,
+        paths::Paths,
         process::{self, Launch, Watched, boot_id, describe, now},
         runner::Codes,
     },
@@ -37,11 +38,13 @@ pub(super) struct Watches {
     exited: mpsc::UnboundedSender<Exited>,
     /// What foreground `run`s say.
     pub(super) codes: Codes,
+    /// What processes have in their /etc.
+    pub(super) paths: Paths,
 }
 
 impl Watches {
     pub(super) fn new(exited: mpsc::UnboundedSender<Exited>) -> Self {
-        Self { live: BTreeMap::new(), exited, codes: Codes::default() }
+        Self { live: BTreeMap::new(), exited, codes: Codes::default(), paths: Paths::new() }
     }
 
     /// Watches a process that sees the files of `etc` in its /etc; `false` when it has ended already.
@@ -49,10 +52,11 @@ impl Watches {
         let Some(watched) = Watched::find(process, &self.codes).map(Arc::new) else { return false };
         self.live.insert(endpoint.to_owned(), Arc::clone(&watched));
         let (exited, endpoint, pid) = (self.exited.clone(), endpoint.to_owned(), process.pid);
+        let paths = self.paths.clone();
         tokio::spawn(async move {
             let exit = tokio::select! {
                 exit = watched.wait() => exit,
-                () = keep(pid, &etc) => return,
+                () = keep(pid, watched.as_fd(), &etc, &paths) => return,
             };
             // Nobody listens when the daemon is going down.
             let _ = exited.send(Exited { endpoint, pid, exit });
@@ -195,7 +199,8 @@ impl Engine {
             return self.record(&name, Process { runner, ..process });
         };
         if let Some(process) = self.state.runtime.processes.get_mut(&name)
-            && process.pid == pid
+            // Nobody was told of the command when the daemon was killed then.
+            && (process.pid == pid || process.caller)
         {
             let before = process.exit.replace(Exit { code: Some(code), at: now() });
             self.watches.live.remove(&name);
