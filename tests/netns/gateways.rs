@@ -8,6 +8,7 @@ use netebpf_tests::lab::{
     probe::Answer,
     traffic,
 };
+use serde_json::json;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 netebpf_tests::tests![
@@ -128,6 +129,14 @@ fn routed() {
     });
     let listener = lab.host.run(|| std::net::TcpListener::bind("0.0.0.0:8080"));
     drop(listener.expect("the host's port is free"));
+    // And nobody is told of one.
+    assert_eq!(shown(&lab, "r1"), "80/tcp, 80/udp");
+    let told = &lab.json("inspect r1")[0]["NetworkSettings"]["Ports"]["80/udp"];
+    let no_port = |address: &str| json!({"HostIp": address, "HostPort": ""});
+    assert_eq!(*told, json!([no_port("0.0.0.0"), no_port("::")]));
+    lab.run("port r1 80").fails(1);
+    assert_eq!(lab.run("port r1").ok(), "");
+    assert_eq!(lab.run("ps --filter publish=8080 --format {{.Names}}").ok(), "");
     lab.kill_daemon();
     both(work);
     lab.up_text(&file(&options, false, ports)).ok();
@@ -190,6 +199,14 @@ fn one_family_routed() {
     assert!(taken.is_err(), "the host's IPv4 port is held");
     let options = &lab.json("network inspect open")[0]["Options"];
     assert_eq!(options[MODE_V6], "routed");
+    assert_eq!(shown(&lab, "r1"), "0.0.0.0:8080->80/tcp, 80/tcp");
+    assert_eq!(lab.run("port r1 80").ok(), "0.0.0.0:8080\n");
+    assert_eq!(lab.run("publish r1 8081:81").ok(), "81/tcp -> 0.0.0.0:8081\n");
+}
+
+fn shown(lab: &Lab, endpoint: &str) -> String {
+    let ports = lab.run(&format!("ps --filter name=^{endpoint}$ --format {{{{.Ports}}}}")).ok();
+    ports.trim_end().to_owned()
 }
 
 /// What leaves keeps its source; who comes in does so by the host's published ports, translated.

@@ -182,8 +182,9 @@ fn ports(view: &EndpointView) -> Map<String, Value> {
         let inside = format!("{}/{}", mapping.endpoint_port, mapping.transport);
         let list = ports.entry(inside).or_insert_with(|| Value::Array(Vec::new()));
         if let Value::Array(list) = list {
-            list.extend(host_sides(mapping).into_iter().map(|host| {
-                json!({"HostIp": host.ip().to_string(), "HostPort": host.port().to_string()})
+            list.extend(host_sides(view, mapping).into_iter().map(|side| {
+                let port = side.port.map(|port| port.to_string()).unwrap_or_default();
+                json!({"HostIp": side.address.to_string(), "HostPort": port})
             }));
         }
     }

@@ -1,6 +1,9 @@
 //! `netebpf port`.
 
-use super::{CliError, Context, output, ps::host_sides};
+use super::{
+    CliError, Context, output,
+    ps::{HostSide, host_sides},
+};
 use clap::Args;
 use std::fmt::Write as _;
 
@@ -24,7 +27,7 @@ impl Port {
         let mut text = String::new();
         for mapping in &view.endpoint.ports {
             let inside = format!("{}/{}", mapping.endpoint_port, mapping.transport);
-            for host in host_sides(mapping) {
+            for host in host_sides(&view, mapping).into_iter().filter_map(HostSide::socket) {
                 let _ = match &wanted {
                     None => writeln!(text, "{inside} -> {host}"),
                     Some(wanted) if *wanted == inside => writeln!(text, "{host}"),

@@ -1,6 +1,9 @@
 //! `netebpf publish` and `netebpf unpublish`.
 
-use super::{CliError, Context, output, ps::host_sides};
+use super::{
+    CliError, Context, output,
+    ps::{HostSide, host_sides},
+};
 use crate::{
     config::ports,
     daemon::api::{Changes, PublishRequest, Published, path},
@@ -28,12 +31,12 @@ impl Publish {
     pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
         let mut publish = specs(&self.ports)?;
         publish.iter_mut().for_each(|spec| spec.allow_from.clone_from(&self.allow_from));
-        context.endpoint(&self.endpoint).await?;
+        let view = context.endpoint(&self.endpoint).await?;
         let request = PublishRequest { endpoint: self.endpoint, ports: publish };
         let published: Published = context.change(path::PORTS_PUBLISH, &request).await?;
         let mut text = String::new();
         for mapping in &published.ports {
-            for host in host_sides(mapping) {
+            for host in host_sides(&view, mapping).into_iter().filter_map(HostSide::socket) {
                 let _ = writeln!(text, "{}/{} -> {host}", mapping.endpoint_port, mapping.transport);
             }
         }

@@ -1,7 +1,7 @@
 //! An endpoint: a network namespace on one or more networks.
 
 use super::{
-    DnsChoice, Id, InterfaceName, Origin, PortMapping,
+    DnsChoice, Id, InterfaceName, Network, Origin, PortMapping,
     mac::MacText,
     predefined::{HOST, NONE},
     requests::NetworkMode,
@@ -97,6 +97,25 @@ fn is_zero(number: &i32) -> bool {
 }
 
 impl Endpoint {
+    /// Where its published ports lead, of one family: its address on a network that lets anybody in, and that network:
+    /// the one of the default route, whose replies leave the way that the request came, or else the first.
+    pub fn reached_at<'a>(
+        &self,
+        networks: &'a BTreeMap<String, Network>,
+        v6: bool,
+    ) -> Option<(IpAddr, &'a Network)> {
+        let address = |attachment: &Attachment| -> Option<IpAddr> {
+            if v6 { attachment.v6.map(Into::into) } else { attachment.v4.map(Into::into) }
+        };
+        let open = self.attachments.iter().filter_map(|attachment| {
+            let network = networks.get(&attachment.network)?;
+            let address = address(attachment).filter(|_| !network.internal)?;
+            Some((!attachment.default_route, address, network))
+        });
+        open.min_by_key(|(other_way, ..)| *other_way)
+            .map(|(_, address, network)| (address, network))
+    }
+
     /// The predefined network that it is on without an interface.
     pub fn predefined(&self) -> Option<&'static str> {
         match self.namespace {

@@ -98,18 +98,8 @@ impl Desired {
         self.endpoints.get_mut(name).map(Arc::make_mut)
     }
 
-    /// Where an endpoint's published ports lead, of one family: its address on a network that lets anybody in, and that
-    /// network: the one of the default route, whose replies leave the way that the request came, or else the first.
+    /// See [`Endpoint::reached_at`].
     pub fn reached_at(&self, endpoint: &Endpoint, v6: bool) -> Option<(IpAddr, &Network)> {
-        let address = |attachment: &Attachment| -> Option<IpAddr> {
-            if v6 { attachment.v6.map(Into::into) } else { attachment.v4.map(Into::into) }
-        };
-        let open = endpoint.attachments.iter().filter_map(|attachment| {
-            let network = self.networks.get(&attachment.network)?;
-            let address = address(attachment).filter(|_| !network.internal)?;
-            Some((!attachment.default_route, address, network))
-        });
-        open.min_by_key(|(other_way, ..)| *other_way)
-            .map(|(_, address, network)| (address, network))
+        endpoint.reached_at(&self.networks, v6)
     }
 }

@@ -1,6 +1,6 @@
 //! `--filter` of endpoints.
 
-use super::{networks, state};
+use super::{host_sides, networks, state};
 use crate::{
     cli::filter::{Condition, fits, split, unknown, wrong},
     config::ports,
@@ -73,7 +73,11 @@ impl Condition for Filter {
             Self::Publish(ports) => endpoint
                 .ports
                 .iter()
-                .any(|mapping| ports.contains(&(mapping.host_port, mapping.transport))),
+                .flat_map(|mapping| {
+                    let sides = host_sides(view, mapping).into_iter();
+                    sides.filter_map(|side| Some((side.port?, mapping.transport)))
+                })
+                .any(|port| ports.contains(&port)),
             Self::Status(status) => state(view) == status,
         }
     }

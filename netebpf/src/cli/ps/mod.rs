@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     daemon::{api::EndpointView, now},
-    model::PortMapping,
+    model::{GatewayMode, PortMapping},
 };
 use clap::Args;
 use filter::{Filter, filter};
@@ -125,23 +125,52 @@ pub(super) fn addresses(view: &EndpointView) -> Vec<String> {
         .collect()
 }
 
-/// `0.0.0.0:8080->80/tcp` for each.
+/// `0.0.0.0:8080->80/tcp` for each, and `80/tcp` for what is reached without a port of the host.
 pub(super) fn ports(view: &EndpointView) -> Vec<String> {
     let mappings = view.endpoint.ports.iter();
     mappings
         .flat_map(|mapping| {
-            host_sides(mapping)
+            let inside = format!("{}/{}", mapping.endpoint_port, mapping.transport);
+            let mut texts: Vec<_> = host_sides(view, mapping)
                 .into_iter()
-                .map(move |host| format!("{host}->{}/{}", mapping.endpoint_port, mapping.transport))
+                .map(|side| match side.socket() {
+                    Some(host) => format!("{host}->{inside}"),
+                    None => inside.clone(),
+                })
+                .collect();
+            texts.dedup();
+            texts
         })
         .collect()
 }
 
-/// The host's side of a mapping: no address means every one of both families.
-pub(super) fn host_sides(mapping: &PortMapping) -> Vec<SocketAddr> {
-    let socket = |address: IpAddr| SocketAddr::new(address, mapping.host_port);
+/// What a mapping takes of the host in one family.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct HostSide {
+    /// The address; an unspecified one is every one of its family.
+    pub(super) address: IpAddr,
+    /// None where the network is routed: the endpoint's port is reached at its own address, and none of the host's is
+    /// taken.
+    pub(super) port: Option<u16>,
+}
+
+impl HostSide {
+    /// The port, where there is one.
+    pub(super) fn socket(self) -> Option<SocketAddr> {
+        self.port.map(|port| SocketAddr::new(self.address, port))
+    }
+}
+
+/// The host's sides of a mapping of an endpoint: no address means every one of both families.
+pub(super) fn host_sides(view: &EndpointView, mapping: &PortMapping) -> Vec<HostSide> {
+    let side = |address: IpAddr| {
+        let reached = view.endpoint.reached_at(&view.networks, address.is_ipv6());
+        let mode = reached.map(|(_, network)| network.gateway_mode(address.is_ipv6()));
+        let port = (mode != Some(GatewayMode::Routed)).then_some(mapping.host_port);
+        HostSide { address, port }
+    };
     match mapping.host_address {
-        Some(address) => vec![socket(address)],
-        None => vec![socket(Ipv4Addr::UNSPECIFIED.into()), socket(Ipv6Addr::UNSPECIFIED.into())],
+        Some(address) => vec![side(address)],
+        None => vec![side(Ipv4Addr::UNSPECIFIED.into()), side(Ipv6Addr::UNSPECIFIED.into())],
     }
 }
