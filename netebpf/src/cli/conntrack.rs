@@ -2,7 +2,7 @@
 
 use super::{
     CliError, Context,
-    output::{self, Format, Listing, duration},
+    output::{self, Format, ListFormat, Listing, duration},
 };
 use crate::daemon::api::{FlowFilter, FlowSnapshot, FlowsRemoved, path};
 use clap::{Args, Subcommand};
@@ -38,9 +38,9 @@ struct Ls {
     /// Only those with protocol=, state=, endpoint=, address= or port= these values
     #[arg(value_name = "FILTER", value_parser = part)]
     filter: Vec<Part>,
-    /// table, json or a template
+    /// table, json, a template, or a table of one: table {{.A}}\t{{.B}}
     #[arg(long, default_value = "table")]
-    format: Format,
+    format: ListFormat,
 }
 
 impl Ls {
@@ -49,7 +49,7 @@ impl Ls {
         let mut flows: Vec<FlowSnapshot> = context.look(path::FLOWS).await?;
         flows.retain(|flow| filter.takes(flow));
         let text = match &self.format {
-            Format::Json => output::pretty(&json!(flows)),
+            ListFormat::Plain(Format::Json) => output::pretty(&json!(flows)),
             format => Listing {
                 columns: &[
                     ("PROTOCOL", "protocol"),

@@ -3,7 +3,7 @@
 use super::{
     CliError, Context,
     client::ClientError,
-    output::{self, Format, Listing},
+    output::{self, Format, ListFormat, Listing},
 };
 use crate::{
     daemon::api::{FlowFindings, path},
@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 /// with the flows of the instance
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
-    /// table, json or a template
+    /// table, json, a template, or a table of one: table {{.A}}\t{{.B}}
     #[arg(long, default_value = "table")]
-    format: Format,
+    format: ListFormat,
 }
 
 impl Doctor {
@@ -27,7 +27,7 @@ impl Doctor {
         let mut features = probe::features();
         features.push(flow_table(context).await);
         let text = match &self.format {
-            Format::Json => output::pretty(&json!(features)),
+            ListFormat::Plain(Format::Json) => output::pretty(&json!(features)),
             format => Listing {
                 columns: &[
                     ("FEATURE", "name"),

@@ -5,7 +5,7 @@ use crate::{
     cli::{
         CliError, Context,
         filter::Condition as _,
-        output::{self, Format, Listing, rfc3339},
+        output::{self, ListFormat, Listing, rfc3339},
     },
     daemon::api::NetworkView,
     drivers,
@@ -25,9 +25,9 @@ pub(super) struct Ls {
     /// Only those: driver=, id=, label=KEY[=VALUE], name=, scope=, type=custom or builtin, dangling=
     #[arg(short, long = "filter", value_name = "KEY=VALUE", value_parser = filter)]
     filters: Vec<Filter>,
-    /// table, json or a template
+    /// table, json, a template, or a table of one: table {{.A}}\t{{.B}}
     #[arg(long, default_value = "table")]
-    format: Format,
+    format: ListFormat,
 }
 
 impl Ls {

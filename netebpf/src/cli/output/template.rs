@@ -82,6 +82,37 @@ impl Template {
         scope.render(&self.0, &mut out)?;
         Ok(out)
     }
+
+    /// The same with the headings of fields in their places.
+    pub(crate) fn headings(&self, heading: &dyn Fn(&str) -> String) -> String {
+        let mut out = String::new();
+        headings(&self.0, heading, &mut out);
+        out
+    }
+}
+
+/// What stands over a template's fields in a table: their headings in their places, whatever is done with them.
+fn headings(parts: &[Part], heading: &dyn Fn(&str) -> String, out: &mut String) {
+    for part in parts {
+        match part {
+            Part::Text(text) => out.push_str(text),
+            Part::Print(of) | Part::Range(_, of, _) => {
+                out.push_str(&of.field().map(heading).unwrap_or_default());
+            }
+            Part::If(_, [then, _]) => headings(then, heading, out),
+        }
+    }
+}
+
+impl Expression {
+    /// The field that it is of.
+    fn field(&self) -> Option<&str> {
+        match self {
+            Self::Dot | Self::Variable(_) => None,
+            Self::Fields(_, path) => path.last().map(String::as_str),
+            Self::Json(of) | Self::Index(of, _) => of.field(),
+        }
+    }
 }
 
 impl<'a> Scope<'a> {

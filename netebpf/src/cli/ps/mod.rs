@@ -5,7 +5,7 @@ mod filter;
 use super::{
     CliError, Context,
     filter::Condition as _,
-    output::{self, Format, Listing, duration, rfc3339},
+    output::{self, ListFormat, Listing, duration, rfc3339},
 };
 use crate::{
     daemon::{api::EndpointView, now},
@@ -31,9 +31,9 @@ pub(super) struct Ps {
     /// Whole identifiers
     #[arg(long)]
     no_trunc: bool,
-    /// table, json or a template
+    /// table, json, a template, or a table of one: table {{.A}}\t{{.B}}
     #[arg(long, default_value = "table")]
-    format: Format,
+    format: ListFormat,
 }
 
 impl Ps {

@@ -82,6 +82,32 @@ const ROWS: &[Row] = &[
         seen: Same("NETWORK ID, NAME, DRIVER, SCOPE"),
     },
     Row {
+        name: "`network ls -f type=custom --format 'table {{.Name}}\\t{{json .Driver}}\\t{{.Internal}}'`",
+        look: |side| {
+            let template = "table {{.Name}}\\t{{json .Driver}}\\t{{.Internal}}";
+            cells(side, &["network", "ls", "-f", "type=custom", "--format", template])
+        },
+        seen: Same(
+            "NAME · DRIVER · INTERNAL, back · \"bridge\" · true, front · \"bridge\" · false",
+        ),
+    },
+    Row {
+        name: "`network ls -f name=nosuch --format 'table {{.CreatedAt}}\\t{{.IPv6}}\\t{{.Labels}}'`",
+        look: |side| {
+            let template = "table {{.CreatedAt}}\\t{{.IPv6}}\\t{{.Labels}}";
+            cells(side, &["network", "ls", "-f", "name=nosuch", "--format", template])
+        },
+        seen: Same("CREATED AT · IPV6 · LABELS"),
+    },
+    Row {
+        name: "`ps -f name=b1 --format 'table {{.Names}}\\t{{.State}}\\t{{.Networks}}'`",
+        look: |side| {
+            let template = "table {{.Names}}\\t{{.State}}\\t{{.Networks}}";
+            cells(side, &["ps", "-f", "name=b1", "--format", template])
+        },
+        seen: Same("NAMES · STATE · NETWORKS, b1 · running · bridge"),
+    },
+    Row {
         name: "`network ls -q`: characters of an ID",
         look: |side| id_length(side, "network ls -q"),
         seen: Same("12"),
@@ -352,10 +378,18 @@ const ROWS: &[Row] = &[
 ];
 
 fn columns(side: &Side) -> String {
-    let out = side.run("network ls").ok();
-    let head = out.lines().next().unwrap_or_default();
-    let words = head.split("  ").map(str::trim).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join(", ")
+    let lines = cells(side, &["network", "ls"]);
+    lines.split(", ").next().unwrap_or_default().replace(" · ", ", ")
+}
+
+/// Each line of a table, and what stands in its columns.
+fn cells(side: &Side, words: &[&str]) -> String {
+    let out = side.words(words).ok();
+    let cells = |line: &str| {
+        let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
+        cells.collect::<Vec<_>>().join(" · ")
+    };
+    out.lines().map(cells).collect::<Vec<_>>().join(", ")
 }
 
 fn id_length(side: &Side, command: &str) -> String {
