@@ -6,11 +6,13 @@ use super::{
     ps::{self, host_sides, state},
 };
 use crate::{
+    config::endpoint_options,
     daemon::{LookupError, api::EndpointView},
-    model::{Namespace, requests::DEFAULT_NETWORK},
+    model::{Attachment, Namespace, Network, requests::DEFAULT_NETWORK},
 };
 use clap::Args;
 use serde_json::{Map, Value, json};
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// Print all about endpoints and networks, in Docker's shape
 #[derive(Debug, Args)]
@@ -116,6 +118,10 @@ fn settings(view: &EndpointView) -> Map<String, Value> {
         let told = no_addresses().into_iter();
         told.map(|(field, _)| (field.clone(), bridge[&field].clone())).collect()
     });
+    // Whose namespace is another's, or was there before, has none of its own.
+    let own = matches!(view.endpoint.namespace, Namespace::Own(_));
+    let sandbox = if own { view.endpoint.id.as_str() } else { "" };
+    settings.insert("SandboxID".to_owned(), json!(sandbox));
     settings.insert("SandboxKey".to_owned(), json!(view.namespace));
     settings.insert("Networks".to_owned(), networks.into());
     settings.insert("Ports".to_owned(), ports(view).into());
@@ -124,7 +130,8 @@ fn settings(view: &EndpointView) -> Map<String, Value> {
 
 /// Where there is none.
 fn no_addresses() -> Map<String, Value> {
-    let texts = ["IPAddress", "Gateway", "GlobalIPv6Address", "IPv6Gateway", "MacAddress"];
+    let texts =
+        ["EndpointID", "IPAddress", "Gateway", "GlobalIPv6Address", "IPv6Gateway", "MacAddress"];
     let lengths = ["IPPrefixLen", "GlobalIPv6PrefixLen"];
     let texts = texts.into_iter().map(|field| (field.to_owned(), json!("")));
     texts.chain(lengths.into_iter().map(|field| (field.to_owned(), json!(0)))).collect()
@@ -141,10 +148,14 @@ fn network_mode(view: &EndpointView) -> String {
 fn networks(view: &EndpointView) -> Map<String, Value> {
     let attachments = view.endpoint.attachments.iter();
     let predefined = view.endpoint.predefined().map(|name| {
-        let id = view.networks.get(name).map(|network| network.id.as_str());
+        let network = view.networks.get(name);
+        let id = network.map(|network| network.id.as_str());
         let mut value = no_addresses();
         value.insert("NetworkID".to_owned(), json!(id));
+        value.insert("EndpointID".to_owned(), json!(endpoint_id(view, network)));
         value.insert("Aliases".to_owned(), json!([]));
+        value.insert("IPAMConfig".to_owned(), Value::Null);
+        value.insert("DriverOpts".to_owned(), Value::Null);
         (name.to_owned(), value.into())
     });
     attachments
@@ -159,6 +170,10 @@ fn networks(view: &EndpointView) -> Map<String, Value> {
             let text = |address: Option<String>| address.unwrap_or_default();
             let value = json!({
                 "NetworkID": network.map(|network| network.id.as_str()),
+                "EndpointID": endpoint_id(view, network),
+                "IPAMConfig": chosen(attachment),
+                "DriverOpts": endpoint_options::shown(attachment).into_iter().collect::<BTreeMap<_, _>>(),
+                "GwPriority": attachment.gateway_priority,
                 "IPAddress": text(attachment.v4.map(|address| address.to_string())),
                 "IPPrefixLen": if attachment.v4.is_some() { length(false) } else { 0 },
                 "Gateway": gateway(false),
@@ -174,6 +189,18 @@ fn networks(view: &EndpointView) -> Map<String, Value> {
         })
         .chain(predefined)
         .collect()
+}
+
+/// Docker's endpoint is one of ours on one network.
+fn endpoint_id(view: &EndpointView, network: Option<&Network>) -> String {
+    network.map(|network| view.endpoint.id_on(network).to_string()).unwrap_or_default()
+}
+
+/// The addresses that the user chose; null where there are none.
+fn chosen(attachment: &Attachment) -> Option<BTreeMap<&'static str, IpAddr>> {
+    let key = |address: &IpAddr| if address.is_ipv6() { "IPv6Address" } else { "IPv4Address" };
+    let chosen = attachment.chosen.iter().map(|address| (key(address), *address));
+    (!attachment.chosen.is_empty()).then(|| chosen.collect())
 }
 
 fn ports(view: &EndpointView) -> Map<String, Value> {

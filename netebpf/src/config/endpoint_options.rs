@@ -3,7 +3,7 @@
 //! **Invariant**: every key that is taken does what Docker's does; every other one is an error.
 
 use crate::model::{
-    InterfaceName, InterfaceNameError,
+    Attachment, InterfaceName, InterfaceNameError,
     requests::{AttachmentRequest, is_interface_sysctl},
 };
 
@@ -54,6 +54,15 @@ pub fn set(
         _ => return Err(EndpointOptionError::Unknown(key.to_owned())),
     }
     Ok(())
+}
+
+/// The options that an endpoint has on a network, as Docker shows them: the name of its interface, and its sysctls.
+pub fn shown(attachment: &Attachment) -> Vec<(&'static str, String)> {
+    let sysctls = attachment.sysctls.iter();
+    let sysctls: Vec<_> =
+        sysctls.map(|(path, value)| format!("{}={value}", path.replace('/', "."))).collect();
+    let sysctls = (!sysctls.is_empty()).then(|| (SYSCTLS, sysctls.join(",")));
+    std::iter::once((IFNAME, attachment.interface.to_string())).chain(sysctls).collect()
 }
 
 /// `net.ipv4.conf.IFNAME.KEY=VALUE`, as the path below `/proc/sys` and the value.

@@ -59,6 +59,9 @@ pub struct Attachment {
     /// IPv6 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub v6: Option<Ipv6Addr>,
+    /// Those of its addresses that the user chose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chosen: Vec<IpAddr>,
     /// Further names on this network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
@@ -114,6 +117,11 @@ impl Endpoint {
         });
         open.min_by_key(|(other_way, ..)| *other_way)
             .map(|(_, address, network)| (address, network))
+    }
+
+    /// The identifier of its place on a network, always the same one: Docker's endpoint.
+    pub fn id_on(&self, network: &Network) -> Id {
+        Id::derived(&format!("{} on {}", self.id, network.id))
     }
 
     /// The predefined network that it is on without an interface.

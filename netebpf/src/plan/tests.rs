@@ -67,6 +67,7 @@ fn endpoint(name: &str, network: &Network, host: u8) -> Endpoint {
             v6: None,
             aliases: Vec::new(),
             sysctls: BTreeMap::new(),
+            chosen: Vec::new(),
             gateway_priority: 0,
             default_route: true,
         }],

@@ -168,6 +168,7 @@ pub(crate) fn endpoint(instance: &Instance, name: &str, network: &Network, host:
             mac: MacText::for_address(v4.into()),
             v4: Some(v4),
             v6: Some(format!("fd97:{}::{host}", network.number).parse().unwrap()),
+            chosen: Vec::new(),
             aliases: Vec::new(),
             sysctls: BTreeMap::new(),
             gateway_priority: 0,

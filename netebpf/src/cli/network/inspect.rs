@@ -101,6 +101,7 @@ fn containers(view: &NetworkView) -> Map<String, Value> {
         for attachment in joined.filter(|attachment| attachment.network == network.name) {
             let value = json!({
                 "Name": endpoint.name,
+                "EndpointID": endpoint.id_on(network).as_str(),
                 "MacAddress": attachment.mac.to_string(),
                 "IPv4Address": with_length(attachment.v4.map(IpAddr::from)),
                 "IPv6Address": with_length(attachment.v6.map(IpAddr::from)),
@@ -110,6 +111,7 @@ fn containers(view: &NetworkView) -> Map<String, Value> {
         if endpoint.predefined() == Some(&network.name) {
             let value = json!({
                 "Name": endpoint.name,
+                "EndpointID": endpoint.id_on(network).as_str(),
                 "MacAddress": "",
                 "IPv4Address": "",
                 "IPv6Address": "",

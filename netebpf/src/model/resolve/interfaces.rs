@@ -71,6 +71,12 @@ fn attachment(
         mac,
         v4: None,
         v6: None,
+        chosen: request
+            .v4
+            .map(IpAddr::from)
+            .into_iter()
+            .chain(request.v6.map(IpAddr::from))
+            .collect(),
         aliases: request.aliases.clone(),
         sysctls: request.sysctls.clone(),
         gateway_priority: request.gateway_priority,
