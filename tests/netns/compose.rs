@@ -12,7 +12,13 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-netebpf_tests::tests![a_shop, a_monitoring, two_families];
+netebpf_tests::tests![
+    a_shop,
+    a_monitoring,
+    two_families,
+    variables_beside_the_file,
+    a_program_of_this_host
+];
 
 /// What a name that nobody has here resolves to.
 const OUTSIDE: (Ipv4Addr, Ipv6Addr) =
@@ -271,4 +277,42 @@ fn two_families() {
     let resolv_conf = lab.netebpf(&["exec", "api", "--", "cat", "/etc/resolv.conf"]).ok();
     assert!(resolv_conf.contains("search example.org"), "{resolv_conf}");
     compose.again_and_down();
+}
+
+/// `.env` is read where the file is, from wherever; another file instead of it where one is named.
+fn variables_beside_the_file() {
+    let lab = Lab::bare();
+    let text = "name: ${NAME:?not named}\nservices:\n  web:\n    ports: [\"${PORT:-8000}:80\"]\n";
+    let file = lab.file("compose.yaml", text).display().to_string();
+    lab.netebpf(&["up", "-f", &file]).fails_saying(1, &["NAME", "not named"]);
+    lab.file(".env", "# of the test\nexport NAME='shop' # its name\nPORT=80${TENS:-80}\n");
+    lab.netebpf(&["up", "-f", &file]).ok();
+    assert_eq!(lab.run("port web 80").ok(), "0.0.0.0:8080\n[::]:8080\n");
+    let other = lab.file("other.env", "NAME=shop\nPORT=8081\n").display().to_string();
+    lab.netebpf(&["up", "-f", &file, "--env-file", &other]).ok();
+    assert_eq!(lab.run("port web 80").ok(), "0.0.0.0:8081\n[::]:8081\n");
+    // What is wrong there changes nothing.
+    let wrong = lab.file("wrong.env", "NAME=shop\nPORT='8082\n").display().to_string();
+    let up = ["up", "-f", &file, "--env-file"];
+    lab.netebpf(&[&up[..], &[&wrong]].concat()).fails_saying(1, &["wrong.env:2:6", "closes"]);
+    lab.netebpf(&[&up[..], &["/no/such/file"]].concat()).fails_saying(1, &["/no/such/file"]);
+    assert_eq!(lab.run("port web 80").ok(), "0.0.0.0:8081\n[::]:8081\n");
+    lab.netebpf(&["down", "-f", &file]).ok();
+    lab.nothing_left();
+}
+
+/// A `command` beside an `image` runs where its program is here, and that is said.
+fn a_program_of_this_host() {
+    let lab = Lab::bare();
+    let text = "name: t\nservices:\n  a: {image: nginx, command: [sleep, \"1000\"]}\n  b: {image: redis, \
+                command: [--save, \"60\"]}\n";
+    let ran = lab.up_text(text);
+    for words in
+        ["\"a\": \"command\" runs \"sleep\" of this host", "\"b\": \"command\" has no effect"]
+    {
+        assert!(ran.err.contains(words), "{words}: {}", ran.err);
+    }
+    ran.ok();
+    let running = lab.run("ps --filter status=running --format {{.Name}}").ok();
+    assert_eq!(running, "a\n");
 }

@@ -11,6 +11,9 @@ pub(super) struct Down {
     /// Only what `up` made of this file
     #[arg(short, long, value_name = "FILE", conflicts_with = "all")]
     file: Option<PathBuf>,
+    /// As for `up`
+    #[arg(long = "env-file", value_name = "FILE", requires = "file")]
+    env_files: Vec<PathBuf>,
     /// Engines' endpoints too
     #[arg(long)]
     all: bool,
@@ -19,7 +22,7 @@ pub(super) struct Down {
 impl Down {
     pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
         let topology = match &self.file {
-            Some(file) => Some(up::read(Some(file))?.name),
+            Some(file) => Some(up::read(Some(file), &self.env_files)?.name),
             None => None,
         };
         let request = DownRequest { topology, all: self.all };

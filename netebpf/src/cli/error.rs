@@ -2,7 +2,9 @@
 
 use super::{client::ClientError, output::TemplateError, privilege::Missing};
 use crate::{
-    config::{options::OptionError, ports::PortError, topology::ConfigError},
+    config::{
+        env_file::EnvFileError, options::OptionError, ports::PortError, topology::ConfigError,
+    },
     daemon::{DaemonError, LaunchError, LookupError, StartError},
     model::requests::NameError,
     state::Instance,
@@ -20,6 +22,8 @@ pub(super) enum CliError {
     Daemon(#[from] Box<DaemonError>),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    EnvFile(#[from] EnvFileError),
     #[error("-p: {0}")]
     Port(#[from] PortError),
     #[error(transparent)]

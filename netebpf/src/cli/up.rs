@@ -7,7 +7,10 @@ use super::{
     ps,
 };
 use crate::{
-    config::topology::{self, Problem, Surroundings, Topology},
+    config::{
+        env_file,
+        topology::{self, Problem, Surroundings, Topology, Variables},
+    },
     daemon::api::{UpReply, UpRequest, path},
 };
 use clap::Args;
@@ -24,6 +27,9 @@ pub(super) struct Up {
     /// The topology file, - for standard input; netebpf.yaml, compose.yaml or docker-compose.yml
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Variables of the file's values, instead of those in .env beside it; the environment's count first
+    #[arg(long = "env-file", value_name = "FILE")]
+    env_files: Vec<PathBuf>,
     /// Only say what would be done, step by step
     #[arg(long)]
     dry_run: bool,
@@ -36,7 +42,7 @@ pub(super) struct Up {
 
 impl Up {
     pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
-        let topology = read(self.file.as_deref())?;
+        let topology = read(self.file.as_deref(), &self.env_files)?;
         let host = self.host.choice();
         let request = UpRequest { topology, dry_run: self.dry_run, host };
         let reply: UpReply = context.change(path::UP, &request).await?;
@@ -66,12 +72,30 @@ impl Up {
     }
 }
 
-/// The caller's environment; what is not text cannot stand in a file.
-fn surroundings() -> Surroundings {
+/// The caller's environment, and what the files of variables have besides: `.env` beside the topology file, where nothing
+/// else is said. What is not text cannot stand in a file.
+fn surroundings(topology: &Path, env_files: &[PathBuf]) -> Result<Surroundings, CliError> {
     let text = |(name, value): (OsString, OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
-    Surroundings { variables: env::vars_os().filter_map(text).collect(), is_program }
+    let environment: Variables = env::vars_os().filter_map(text).collect();
+    let beside = topology.with_file_name(".env");
+    let files = match env_files {
+        [] if beside.is_file() => std::slice::from_ref(&beside),
+        files => files,
+    };
+    let mut variables = environment.clone();
+    for file in files.iter().rev() {
+        let name = file.display().to_string();
+        let text = fs::read_to_string(file).map_err(CliError::io(format!("variables {name}")))?;
+        let (more, warnings) = env_file::parse(&text, &name, &environment)?;
+        warnings.iter().for_each(|warning| eprintln!("netebpf: warning: {warning}"));
+        // The environment's count, and then the last file's.
+        for (name, value) in more {
+            variables.entry(name).or_insert(value);
+        }
+    }
+    Ok(Surroundings { variables, is_program })
 }
 
 /// Whether a command that begins so can be run: by its path, or found in PATH.
@@ -87,7 +111,7 @@ fn is_program(name: &str) -> bool {
 }
 
 /// Reads a topology file; what in it has no effect is said.
-pub(super) fn read(file: Option<&Path>) -> Result<Topology, CliError> {
+pub(super) fn read(file: Option<&Path>, env_files: &[PathBuf]) -> Result<Topology, CliError> {
     let path = match file {
         Some(path) => path.to_owned(),
         None => ["netebpf.yaml", "compose.yaml", "docker-compose.yml"]
@@ -102,11 +126,12 @@ pub(super) fn read(file: Option<&Path>) -> Result<Topology, CliError> {
         _ => fs::read_to_string(&path),
     };
     let text = text.map_err(CliError::io(format!("topology file {name}")))?;
-    let parsed = match topology::parse(&text, &name, surroundings()) {
+    let surroundings = surroundings(&path, env_files)?;
+    let parsed = match topology::parse(&text, &name, surroundings.clone()) {
         // Its directory has a name that the file's own way of being named may not show.
         Err(error) if matches!(error.problem, Problem::NoName) => {
             let whole = std::path::absolute(&path).unwrap_or(path);
-            topology::parse(&text, &whole.display().to_string(), surroundings())
+            topology::parse(&text, &whole.display().to_string(), surroundings)
         }
         parsed => parsed,
     };

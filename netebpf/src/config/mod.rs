@@ -4,6 +4,7 @@
 //! one file of settings.
 
 pub mod endpoint_options;
+pub mod env_file;
 pub mod options;
 pub mod ports;
 pub mod settings;

@@ -17,7 +17,8 @@ mod variables;
 mod words;
 
 pub use error::{ConfigError, Problem};
-use variables::Variables;
+pub use variables::Variables;
+pub(super) use variables::{VariableError, replace};
 
 use crate::{
     drivers::{self, Publishing},

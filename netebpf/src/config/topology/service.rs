@@ -28,6 +28,9 @@ use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
 /// What arguments to an image's program are, for which there is no program here.
 const OF_IMAGE: &str = "has no effect here: it is the image's";
 
+/// Where the program of a service with an image comes from when it is here.
+const OF_HOST: &str = "of this host, with the host's files: the image has no effect here";
+
 type Networks = At<Shape<raw::Attachments>>;
 type Environment = At<Shape<Entries<Option<Text>>>>;
 
@@ -72,9 +75,15 @@ impl Reader {
             let is_program = || (of.reader.surroundings.is_program)(&service.command[0]);
             !image || (entrypoint.is_none() && is_program())
         };
-        if let Some(key) = at.filter(|_| service.as_ref().is_some_and(|service| !runs(service))) {
-            of.reader.warn(&key, format!("{}: \"{key}\" {OF_IMAGE}", of.owner));
-            service = None;
+        if let (Some(key), Some(wanted)) = (at, &service) {
+            let owner = &of.owner;
+            if !runs(wanted) {
+                of.reader.warn(&key, format!("{owner}: \"{key}\" {OF_IMAGE}"));
+                service = None;
+            } else if image {
+                let program = &wanted.command[0];
+                of.reader.warn(&key, format!("{owner}: \"{key}\" runs {program:?} {OF_HOST}"));
+            }
         }
         Ok(EndpointRequest {
             name: Some(plain),

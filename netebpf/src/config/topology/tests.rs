@@ -357,12 +357,13 @@ fn an_image_has_its_own_program() {
     let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
     for warning in [
         "f:3:30: service \"a\": \"command\" has no effect here: it is the image's",
+        "f:4:26: service \"b\": \"command\" runs \"sh\" of this host, with the host's files: the image has no effect here",
         "f:5:17: service \"c\": \"entrypoint\" has no effect here: it is the image's",
         "f:5:41: service \"c\": \"command\" has no effect here: it is the image's",
     ] {
         assert!(warnings.iter().any(|text| text == warning), "{warning}: {warnings:?}");
     }
-    assert_eq!(warnings.len(), 6, "{warnings:?}");
+    assert_eq!(warnings.len(), 7, "{warnings:?}");
     let error = parse("name: t\nservices: {a: {entrypoint: x}}", "f", Default::default());
     assert!(error.unwrap_err().to_string().contains("unknown key \"entrypoint\""));
 }

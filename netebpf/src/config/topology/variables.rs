@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 
 /// The variables that there are.
-pub(super) type Variables = BTreeMap<String, String>;
+pub type Variables = BTreeMap<String, String>;
 
 /// How deep a default may have a variable with a default: nobody writes so many, and each is a call.
 const MAX_DEPTH: usize = 32;
 
 /// Why a value cannot be had.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum VariableError {
+pub(in crate::config) enum VariableError {
     /// A dollar sign that begins nothing.
     Syntax,
     /// The user says that it has to be there, and what to say where it is not.
@@ -22,7 +22,7 @@ pub(super) enum VariableError {
 }
 
 /// A value with its variables replaced; `unset` is told which are not there.
-pub(super) fn replace(
+pub(in crate::config) fn replace(
     text: &str,
     variables: &Variables,
     unset: &mut dyn FnMut(&str),
