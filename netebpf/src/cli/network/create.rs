@@ -55,6 +55,9 @@ pub(super) struct Create {
     /// Only default
     #[arg(long, default_value = "default", value_parser = ["default"])]
     ipam_driver: String,
+    /// As Docker: the default driver of addresses knows none
+    #[arg(long = "ipam-opt", value_name = "KEY[=VALUE]", value_parser = pair)]
+    ipam_options: Vec<(String, String)>,
     /// A label
     #[arg(long = "label", value_name = "KEY[=VALUE]", value_parser = pair)]
     labels: Vec<(String, String)>,
@@ -63,6 +66,11 @@ pub(super) struct Create {
 impl Create {
     pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
         check_network_name(&self.name)?;
+        for (key, _) in &self.ipam_options {
+            eprintln!(
+                "netebpf: warning: --ipam-opt: {key:?} has no effect: the default driver of addresses has no options"
+            );
+        }
         let mut network = NetworkRequest::new(self.name);
         network.driver = self.driver;
         network.ipv4 = self.ipv4;

@@ -75,7 +75,9 @@ pub(super) struct Ipam {
     pub(super) config: Option<Vec<Section<IpamConfig>>>,
 }
 
-impl Keys for Ipam {}
+impl Keys for Ipam {
+    const WITHOUT_EFFECT: &'static [&'static str] = &["options"];
+}
 
 /// A subnet.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]

@@ -327,7 +327,7 @@ fn a_file_without_a_name_has_its_directorys() {
 fn what_has_no_effect_is_a_warning() {
     let (_, warnings) = parsed(
         "version: '3'\nx-common: &c {image: alpine}\nvolumes: {v: }\nservices:\n  w:\n    <<: *c\n    \
-         depends_on: [x]\n    ports: [{target: 80, mode: host}]\n  x: {x-note: 1, networks: [i], ports: [80]}\nnetworks: {i: {internal: true}}\n",
+         depends_on: [x]\n    ports: [{target: 80, mode: host}]\n  x: {x-note: 1, networks: [i], ports: [80]}\nnetworks: {i: {internal: true, ipam: {options: {a: b}}}}\n",
     );
     assert_eq!(
         warnings,
@@ -335,6 +335,7 @@ fn what_has_no_effect_is_a_warning() {
             "demo/netebpf.yaml:1:1: the file: \"version\" has no effect here",
             "demo/netebpf.yaml:2:1: the file: \"x-common\" has no effect here",
             "demo/netebpf.yaml:3:1: the file: \"volumes\" has no effect here",
+            "demo/netebpf.yaml:10:39: network \"i\": ipam: \"options\" has no effect here",
             "demo/netebpf.yaml:7:5: service \"w\": \"depends_on\" has no effect here",
             "demo/netebpf.yaml:2:15: service \"w\": \"image\" has no effect here",
             "demo/netebpf.yaml:8:26: service \"w\": ports: \"mode\" has no effect here",

@@ -301,6 +301,20 @@ const ROWS: &[Row] = &[
         ["nosuch"],
         Otherwise { netebpf: "2: nosuch", docker: "1: nosuch", why: USAGE }
     ),
+    Row {
+        name: "`network create --subnet 10.61.0.0/24 --ipam-opt pool=a tuned`",
+        look: |side| {
+            let ran = side.run("network create --subnet 10.61.0.0/24 --ipam-opt pool=a tuned");
+            side.run("network rm tuned").ok();
+            let said = if ran.err.contains("no effect") { ", and a warning" } else { "" };
+            format!("{}{said}", ran.code)
+        },
+        seen: Otherwise {
+            netebpf: "0, and a warning",
+            docker: "0",
+            why: "Docker's default driver does not look at them either",
+        },
+    },
     says!(
         "network create",
         ["Usage"],
