@@ -121,7 +121,7 @@ impl Process {
     /// Tells an endpoint and its command from those of the same name before and after it.
     pub fn purpose_of(endpoint: &Endpoint) -> String {
         let command = serde_json::json!([endpoint.id, endpoint.service, endpoint.namespace]);
-        store::checksum(&command)
+        store::checksum(&command.to_string())
     }
 }
 

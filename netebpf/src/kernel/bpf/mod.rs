@@ -48,6 +48,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 /// The kernel object, built by `build.rs`.
@@ -278,9 +279,11 @@ impl Bpf {
     }
 
     fn program_dir(&self) -> PathBuf {
-        let hash = Sha256::digest(OBJECT);
-        let hash: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        self.pins.join(format!("programs-{hash}"))
+        static HASH: LazyLock<String> = LazyLock::new(|| {
+            let hash = Sha256::digest(OBJECT);
+            hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+        });
+        self.pins.join(format!("programs-{}", *HASH))
     }
 
     /// Loads and pins the programs of this version, with the maps that are pinned already or new ones.
