@@ -3,7 +3,7 @@
 use crate::model::{Attachment, Desired, Endpoint, Network, PortMapping};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fmt,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -100,7 +100,12 @@ impl Event {
 /// What happened on the way from one intent to the other, in the order in which it did: what went, then what came.
 pub fn between(before: &Desired, after: &Desired) -> Vec<Event> {
     let mut events = Vec::new();
-    for old in before.endpoints.values() {
+    // Most stay as they are, and some have ten thousand ports.
+    let differ = |one: &Desired, other: &Desired, name: &String| {
+        one.endpoints.get(name) != other.endpoints.get(name)
+    };
+    let all = before.endpoints.iter().filter(|(name, _)| differ(before, after, name));
+    for (_, old) in all {
         let new = after.endpoint(&old.name).filter(|new| new.id == old.id);
         leave(&mut events, before, old, new);
         if new.is_none() {
@@ -114,7 +119,8 @@ pub fn between(before: &Desired, after: &Desired) -> Vec<Event> {
     events.extend(gone.map(|network| Event::of_network(network, "destroy", None)));
     let new = after.networks.values().filter(|network| !same(network, before));
     events.extend(new.map(|network| Event::of_network(network, "create", None)));
-    for new in after.endpoints.values() {
+    let all = after.endpoints.iter().filter(|(name, _)| differ(before, after, name));
+    for (_, new) in all {
         let old = before.endpoint(&new.name).filter(|old| old.id == new.id);
         if old.is_none() {
             events.push(Event::of_endpoint(new, "create", &[]));
@@ -137,7 +143,8 @@ fn leave(events: &mut Vec<Event>, before: &Desired, old: &Endpoint, new: Option<
         events.extend(network.map(|network| Event::of_network(network, "disconnect", Some(old))));
     }
     if let Some(new) = new {
-        let gone = old.ports.iter().filter(|port| !new.ports.contains(port));
+        let stay: HashSet<&PortMapping> = new.ports.iter().collect();
+        let gone = old.ports.iter().filter(|port| !stay.contains(port));
         events.extend(gone.map(|port| of_port(new, "unpublish", port)));
     }
 }
@@ -148,8 +155,8 @@ fn join(events: &mut Vec<Event>, after: &Desired, old: Option<&Endpoint>, new: &
         let network = after.networks.get(&joined.network);
         events.extend(network.map(|network| Event::of_network(network, "connect", Some(new))));
     }
-    let was = |port: &PortMapping| old.is_some_and(|old| old.ports.contains(port));
-    let ports = new.ports.iter().filter(|port| !was(port));
+    let were: HashSet<&PortMapping> = old.into_iter().flat_map(|old| &old.ports).collect();
+    let ports = new.ports.iter().filter(|port| !were.contains(port));
     events.extend(ports.map(|port| of_port(new, "publish", port)));
 }
 
