@@ -8,8 +8,8 @@
 //!
 //! **Invariant**: the answer is what the owner itself would say. Nothing is answered that is not a question about an
 //! address of the asker's own network, which somebody else has: announcements, and an endpoint's questions whether its
-//! own address is another's (RFC 5227 §2.1.1, RFC 4862 §5.4), go on to everybody. A question to one station is that one's,
-//! so that neighbours who are gone are noticed.
+//! own address is another's (RFC 5227 §2.1.1, RFC 4862 §5.4), go on to everybody. A question to one station is that one's.
+//! An owner whose interface is down would say nothing, and is answered for: the tables do not know it.
 //!
 //! Deliberately absent: link-local addresses, which are in no table; and what would not have room for its answer, a
 //! solicitation without an option of eight bytes. The bridge has those, as it has what nobody is known to have.

@@ -18,7 +18,7 @@ pub(super) async fn perform(
             if let Action::Publish(changes) = action
                 && changes.all().any(|change| change.earlier.is_some())
             {
-                kernel.end_misled_flows().await?;
+                kernel.end_misled_flows().await.inspect_err(|_| kernel.look_again())?;
             }
             Ok(None)
         }

@@ -36,7 +36,10 @@ impl Codes {
     fn expect(&self, pid: u32) -> watch::Receiver<Option<i32>> {
         let mut codes = self.lock();
         codes.retain(|_, sender| !sender.is_closed());
-        codes.entry(pid).or_insert_with(|| watch::Sender::new(None)).subscribe()
+        // A fresh one: an earlier process had the same number.
+        let (sender, code) = watch::channel(None);
+        codes.insert(pid, sender);
+        code
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, watch::Sender<Option<i32>>>> {

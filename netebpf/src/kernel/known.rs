@@ -13,7 +13,7 @@ use crate::{
     model::Desired,
     plan::{Action, Attached, Link, Others, PublishChange, Scope, Tables, Uplink},
 };
-use netebpf_common::abi::{Published, PublishedKey};
+use netebpf_common::abi::{INTERFACE_TABLE_SIZE, Published, PublishedKey};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     hash::Hash,
@@ -144,6 +144,9 @@ fn hung(hooks: &mut BTreeMap<(u32, Hook), Attached>, action: &Action) {
 fn written(tables: &mut Tables, action: &Action) {
     match action {
         Action::SetInterface { new: Some(entry), .. } => {
+            // One place is one interface's.
+            let place = |index: u32| index % INTERFACE_TABLE_SIZE;
+            tables.interfaces.retain(|index, _| place(*index) != place(entry.ifindex));
             tables.interfaces.insert(entry.ifindex, *entry);
         }
         Action::SetInterface { new: None, earlier, .. } => {

@@ -14,7 +14,7 @@ use crate::{
 use netebpf_common::abi::{Usage, map};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 impl Kernel {
@@ -177,8 +177,8 @@ impl Kernel {
             endpoints.map(|endpoint| endpoint.namespace.path().to_owned()).collect()
         };
         let before = known.settled.as_ref().map(|settled| of(&settled.desired));
-        let mut paths: BTreeSet<PathBuf> =
-            before.into_iter().flatten().chain(of(desired)).collect();
+        let before: BTreeSet<PathBuf> = before.into_iter().flatten().collect();
+        let mut paths: BTreeSet<PathBuf> = before.iter().cloned().chain(of(desired)).collect();
         let mut own = BTreeSet::new();
         if *scope == Scope::Everything {
             own = self.own_namespaces()?;
@@ -188,13 +188,17 @@ impl Kernel {
                 own.extend(self.owns(path)?.then(|| path.clone()));
             }
         }
+        let host = netns::stamp(Path::new("/proc/self/ns/net"))?;
         let mut found = BTreeMap::new();
         for path in paths {
-            let Some(stamp) = netns::stamp(&path)? else {
+            // What led to an endpoint's namespace may lead to the host's by now, where nothing is to be made.
+            let Some(stamp) = netns::stamp(&path)?.filter(|stamp| Some(*stamp) != host) else {
                 known.namespaces.remove(&path);
                 continue;
             };
-            let links = match known.inside(&path, stamp) {
+            // Of a path that was only asked about nobody follows what happens there.
+            let known_links = known.inside(&path, stamp).filter(|_| before.contains(&path));
+            let links = match known_links {
                 Some(links) => links.clone(),
                 None => Netlink::in_namespace(&path)?.facts().await?.links,
             };

@@ -157,8 +157,11 @@ impl Target {
         places: &mut Places<'_>,
     ) -> Result<(), PlanError> {
         let place = |index: u32| index % INTERFACE_TABLE_SIZE;
-        let taken = self.names.iter().find(|(index, _)| place(**index) == place(uplink.index));
-        if let Some((_, other)) = taken {
+        let same = |index: &u32| place(*index) == place(uplink.index);
+        let named = self.names.iter().find(|(index, _)| same(index)).map(|(_, name)| name.as_str());
+        let other =
+            observed.others.interfaces.iter().any(same).then_some("an endpoint's interface");
+        if let Some(other) = named.or(other) {
             self.notes.push(format!(
                 "uplink {} is left out: its index and that of {other} cannot be told apart by the \
                  packet path; plugging it in again gives it another",
@@ -301,7 +304,10 @@ impl Target {
             mtu,
             alias: format!("{}network:{}:{}", observed.mark, network.name, network.id.short()),
         };
-        let gateway = |v6| network.subnet(v6).map_or(Address::NONE, |subnet| subnet.gateway.into());
+        let gateway = |v6| {
+            let subnet = network.subnet(v6).filter(joined);
+            subnet.map_or(Address::NONE, |subnet| subnet.gateway.into())
+        };
         let entry = Interface {
             kind: InterfaceKind::Gateway as u32,
             v4: gateway(false),

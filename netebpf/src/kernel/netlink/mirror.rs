@@ -58,8 +58,10 @@ impl Mirror {
         &mut self,
         netlink: &Netlink,
     ) -> Result<&BTreeMap<u32, Link>, NetlinkError> {
+        // Not known while it is brought up to date: what fails half-way is read anew.
+        let known = self.links.take();
         let mut heard = self.hear()?;
-        let mut links = match self.links.take().filter(|_| !heard.lost) {
+        let mut links = match known.filter(|_| !heard.lost) {
             Some(links) => links,
             None => {
                 self.changed = None;

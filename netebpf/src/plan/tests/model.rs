@@ -91,6 +91,9 @@ pub(super) fn performed(observed: &mut Observed, action: &Action) {
             link.gateways.retain(|gateway| !spec.no_gateways.contains(gateway));
         }
         Action::SetInterface { new: Some(entry), .. } => {
+            let place = |index: u32| index % INTERFACE_TABLE_SIZE;
+            let others = |index: &u32| place(*index) != place(entry.ifindex);
+            observed.tables.interfaces.retain(|index, _| others(index));
             observed.tables.interfaces.insert(entry.ifindex, entry);
         }
         Action::SetInterface { new: None, earlier, .. } => {

@@ -68,7 +68,11 @@ proptest! {
         networks[2].gateway_mode_v4 = GatewayMode::Routed;
         let all: Vec<Endpoint> = NAMES.iter().map(|name| endpoint(name, &networks[0], 9)).collect();
         let mut observed = host();
-        observed.uplinks = vec![uplink("up0", 2, &["192.0.2.1", "203.0.113.1"])];
+        observed.uplinks = vec![
+            uplink("up0", 2, &["192.0.2.1", "203.0.113.1"]),
+            // Where one of the endpoints' interfaces stands, too.
+            uplink("up1", 2 * INTERFACE_TABLE_SIZE - 5, &["198.51.100.1"]),
+        ];
         let mut before = state(&networks, &all, &wishes);
         settle(&before, &mut observed);
         for (which, wish) in changes {
