@@ -27,6 +27,7 @@ mod obscure;
 mod peers;
 mod published;
 mod spoofing;
+mod stop;
 mod tools;
 mod whole;
 mod xdp;
@@ -55,6 +56,7 @@ fn main() -> std::process::ExitCode {
         tools::TESTS,
         daemon::TESTS,
         lifecycle::TESTS,
+        stop::TESTS,
         events::TESTS,
         commands::TESTS,
         networks::TESTS,

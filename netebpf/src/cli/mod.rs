@@ -32,6 +32,7 @@ mod rm;
 mod run;
 mod schema;
 mod status;
+mod stop;
 mod up;
 mod version;
 
@@ -71,6 +72,9 @@ enum Command {
     #[command(alias = "remove")]
     Rm(rm::Rm),
     Exec(exec::Exec),
+    Stop(stop::Stop),
+    Start(stop::Start),
+    Restart(stop::Restart),
     Logs(logs::Logs),
     Port(port::Port),
     Publish(publish::Publish),
@@ -133,6 +137,9 @@ fn run(cli: Cli) -> Result<u8, CliError> {
             Command::Create(command) => command.run(&context).await,
             Command::Rm(command) => command.run(&context).await,
             Command::Exec(command) => command.run(&context).await,
+            Command::Stop(command) => command.run(&context).await,
+            Command::Start(command) => command.run(&context).await,
+            Command::Restart(command) => command.run(&context).await,
             Command::Logs(command) => command.run(&context).await,
             Command::Port(command) => command.run(&context).await,
             Command::Publish(command) => command.run(&context).await,

@@ -28,6 +28,12 @@ pub mod path {
     pub const ENDPOINTS: &str = "/v1/endpoints";
     /// POST [`super::RemoveRequest`], answers [`super::Changes`].
     pub const ENDPOINTS_REMOVE: &str = "/v1/endpoints/remove";
+    /// POST [`super::StopRequest`], answers [`super::Changes`] when the command has ended.
+    pub const ENDPOINTS_STOP: &str = "/v1/endpoints/stop";
+    /// POST [`super::StartRequest`], answers [`super::Changes`].
+    pub const ENDPOINTS_START: &str = "/v1/endpoints/start";
+    /// POST [`super::StopRequest`], answers [`super::Changes`].
+    pub const ENDPOINTS_RESTART: &str = "/v1/endpoints/restart";
     /// POST [`super::ProcessReport`], answers nothing.
     pub const ENDPOINTS_PROCESS: &str = "/v1/endpoints/process";
     /// GET: a list of [`super::NetworkView`]. POST [`super::CreateNetworkRequest`], answers one.
@@ -173,6 +179,23 @@ pub struct RemoveRequest {
     /// Also what runs.
     #[serde(default)]
     pub force: bool,
+}
+
+/// `stop`, `restart`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StopRequest {
+    /// Name, or unique beginning of an identifier.
+    pub endpoint: String,
+    /// How many seconds its command has between SIGTERM and SIGKILL; as many as it takes when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
+}
+
+/// `start`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StartRequest {
+    /// Name, or unique beginning of an identifier.
+    pub endpoint: String,
 }
 
 /// A label, and its value where it matters.

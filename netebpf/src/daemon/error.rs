@@ -63,6 +63,14 @@ pub enum Error {
         /// Who is in it.
         by: String,
     },
+    /// Nothing to start.
+    #[error(
+        "endpoint {0:?}: it has no command to start: one from \"run -d\", or of a file, would be its own; \"exec\" runs another in it"
+    )]
+    NoCommand(String),
+    /// Whoever starts it is not the one to stop.
+    #[error("endpoint {0:?}: its command is just being started: try again")]
+    Starting(String),
     /// Too late.
     #[error("daemon: it just takes the instance down: try again")]
     Ending,
@@ -104,6 +112,8 @@ impl Error {
             | Self::Port(_)
             | Self::Running(_)
             | Self::Shared { .. }
+            | Self::NoCommand(_)
+            | Self::Starting(_)
             | Self::Service { .. }
             | Self::Namespace { .. } => StatusCode::CONFLICT,
             Self::Lookup(_) => StatusCode::NOT_FOUND,

@@ -10,6 +10,7 @@
 
 pub mod api;
 mod background;
+mod commands;
 mod engine;
 mod error;
 mod etc;

@@ -12,6 +12,7 @@ use crate::{
     model::{Endpoint, Id},
     state::{Exit, Process},
 };
+use futures_util::future::join_all;
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
@@ -33,13 +34,16 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::{io::unix::AsyncFd, time::timeout};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::timeout,
+};
 
 /// How long a process has between SIGTERM and SIGKILL, as with Docker.
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// The environment variable that holds the identifier of a command's endpoint.
 pub(super) const MARK: &str = "NETEBPF_ENDPOINT";
@@ -245,6 +249,7 @@ pub(crate) fn describe(pid: u32, endpoint: &Endpoint) -> Process {
         started: now(),
         caller: false,
         runner: None,
+        asked: None,
         exit: None,
     }
 }
@@ -253,6 +258,8 @@ pub(crate) fn describe(pid: u32, endpoint: &Endpoint) -> Process {
 #[derive(Debug)]
 pub(crate) struct Watched {
     pidfd: AsyncFd<OwnedFd>,
+    /// Its code, which the kernel tells once, and several may wait for.
+    code: Mutex<Option<i32>>,
     /// Who knows its code where we do not.
     waiter: Option<Waiter>,
 }
@@ -276,7 +283,7 @@ impl Watched {
         }
         // SAFETY: an owned descriptor is the same one as long as it lives.
         let pidfd = unsafe { AsyncFd::register(pidfd) }.ok()?;
-        Some(Self { pidfd, waiter })
+        Some(Self { pidfd, code: Mutex::default(), waiter })
     }
 
     /// Waits for the end. The code is known only to the parent: who is another's child has none when that one is
@@ -293,6 +300,10 @@ impl Watched {
         loop {
             // An error says that the runtime is going down: nobody reads the answer then.
             let Ok(mut ready) = self.pidfd.readable().await else { return None };
+            let mut known = self.code.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            if known.is_some() {
+                return *known;
+            }
             match waitid(
                 WaitId::PidFd(self.pidfd.as_fd()),
                 WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
@@ -300,7 +311,8 @@ impl Watched {
                 Ok(None) => ready.clear_ready(),
                 Ok(Some(status)) => {
                     let signal = status.terminating_signal().map(|signal| 128 + signal);
-                    return status.exit_status().or(signal);
+                    *known = status.exit_status().or(signal);
+                    return *known;
                 }
                 Err(Errno::AGAIN) => ready.clear_ready(),
                 Err(_) => return None,
@@ -323,7 +335,7 @@ impl Watched {
         self.pidfd.as_fd()
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(super) fn signal(&self, signal: Signal) {
         // ESRCH: it ended by itself.
         let _ = pidfd_send_signal(self.pidfd.get_ref(), signal);
     }
@@ -347,10 +359,11 @@ pub(crate) fn is_occupied(endpoint: &Endpoint) -> bool {
 }
 
 /// Kills every process whose network namespace is the one mounted at `path`; with an endpoint only what
-/// descends from its command.
-pub(crate) fn evict(path: &Path, endpoint: Option<&Id>) {
-    let Some(wanted) = identity(path) else { return };
-    let Ok(processes) = fs::read_dir("/proc") else { return };
+/// descends from its command. Answers with them: they may take a moment.
+pub(crate) fn evict(path: &Path, endpoint: Option<&Id>) -> Vec<OwnedFd> {
+    let mut killed = Vec::new();
+    let Some(wanted) = identity(path) else { return killed };
+    let Ok(processes) = fs::read_dir("/proc") else { return killed };
     for process in processes.flatten() {
         let pid = process.file_name().to_str().and_then(|name| name.parse().ok());
         let Some(pid) = pid.and_then(Pid::from_raw) else { continue };
@@ -361,8 +374,23 @@ pub(crate) fn evict(path: &Path, endpoint: Option<&Id>) {
             && endpoint.is_none_or(|endpoint| is_marked(&process.path(), endpoint))
         {
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+            killed.push(pidfd);
         }
     }
+    killed
+}
+
+/// Waits until killed processes are gone, and with them the ports that they hold; one in the middle of a system call
+/// that does not end is given up.
+pub(crate) async fn are_gone(killed: Vec<OwnedFd>) {
+    let gone = killed.into_iter().map(async |pidfd| {
+        // SAFETY: an owned descriptor is the same one as long as it lives.
+        if let Ok(pidfd) = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) } {
+            // An error says that the runtime is going down.
+            let _ = pidfd.readable().await;
+        }
+    });
+    let _ = timeout(GRACE, join_all(gone)).await;
 }
 
 /// Whether a process, by its directory in `/proc`, was started with the mark of an endpoint.

@@ -12,6 +12,7 @@ use super::{
         FlowSnapshot, FlowsRemoved, GcRequest, NetworkView, ProcessReport, PruneRequest, Pruned,
         PublishRequest, Published, RemoveRequest, Status, UpReply, UpRequest, path,
     },
+    commands,
     engine::Engine,
 };
 use crate::kernel::{self, Look, Suspicion};
@@ -36,8 +37,8 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// How long the daemon may take to look at every flow twice; one that does not expire flows is a finding, too.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-type Shared = State<Arc<Daemon>>;
-type Answer<T> = Result<Json<T>, Error>;
+pub(super) type Shared = State<Arc<Daemon>>;
+pub(super) type Answer<T> = Result<Json<T>, Error>;
 
 /// Every path.
 pub(super) fn router(daemon: Arc<Daemon>) -> Router {
@@ -47,6 +48,9 @@ pub(super) fn router(daemon: Arc<Daemon>) -> Router {
         .route(path::STATUS, get(status))
         .route(path::ENDPOINTS, get(endpoints).post(create))
         .route(path::ENDPOINTS_REMOVE, post(remove))
+        .route(path::ENDPOINTS_STOP, post(commands::stop))
+        .route(path::ENDPOINTS_START, post(commands::start))
+        .route(path::ENDPOINTS_RESTART, post(commands::restart))
         .route(path::ENDPOINTS_PROCESS, post(process))
         .route(path::NETWORKS, get(networks).post(create_network))
         .route(path::NETWORKS_REMOVE, post(remove_networks))
@@ -117,7 +121,7 @@ impl Turn {
         self.daemon.publish(&self.engine);
     }
 
-    async fn end_changes(self, done: Result<Vec<String>, Error>) -> Answer<Changes> {
+    pub(super) async fn end_changes(self, done: Result<Vec<String>, Error>) -> Answer<Changes> {
         let (mut changes, more) = self.end(done).await?;
         changes.extend(more);
         Ok(Json(Changes { changes }))

@@ -44,8 +44,8 @@ pub struct Event {
     /// What it happened to.
     #[serde(rename = "Type")]
     pub subject: Subject,
-    /// What: create, start, die (with the exit code where it is known), destroy, connect, disconnect, publish,
-    /// unpublish.
+    /// What: create, start, kill (with the signal), die (with the exit code where it is known), stop, restart, destroy,
+    /// connect, disconnect, publish, unpublish.
     #[serde(rename = "Action")]
     pub action: String,
     /// Which one.

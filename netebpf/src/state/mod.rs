@@ -103,9 +103,22 @@ pub struct Process {
     /// Who waits for it and knows how it ends, where that is no daemon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner: Option<Runner>,
+    /// What it was told to end for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
     /// How it ended; absent while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
+}
+
+/// Why a process was told to end, where its endpoint does not go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Asked {
+    /// It is to stay ended until somebody starts it.
+    Stop,
+    /// Another comes in its place, so that even an endpoint that goes with its command stays.
+    Restart,
 }
 
 /// A foreground `run`: the parent of an endpoint's command.

@@ -250,6 +250,7 @@ mod tests {
                 purpose: "p".to_owned(),
                 caller: false,
                 runner: None,
+                asked: None,
                 exit: Some(Exit { code: Some(3), at: 2 }),
             },
         );

@@ -8,6 +8,7 @@
 mod operations;
 mod processes;
 mod status;
+mod stopping;
 mod views;
 
 use super::{

@@ -224,7 +224,7 @@ impl Engine {
         for orphan in &orphans {
             // Nobody knows any more what runs in it.
             if let Action::RemoveNamespace { path } = orphan {
-                evict(path, None);
+                let _ = evict(path, None);
             }
         }
         let (actions, mut errors) =

@@ -13,7 +13,7 @@ use crate::{
     kernel::netns,
     model::{Desired, Endpoint, Namespace, Origin},
     observe::Event,
-    state::{Exit, Instance, Process, Runner, save_runtime},
+    state::{Asked, Exit, Instance, Process, Runner, save_runtime},
 };
 use futures_util::future::join_all;
 use std::{
@@ -27,14 +27,14 @@ use tokio::sync::mpsc;
 /// The end of a process that was watched.
 #[derive(Debug)]
 pub(in crate::daemon) struct Exited {
-    endpoint: String,
-    pid: u32,
-    exit: Exit,
+    pub(super) endpoint: String,
+    pub(super) pid: u32,
+    pub(super) exit: Exit,
 }
 
 /// The live processes, by their endpoints' names. Each has a task that waits for its end.
 pub(super) struct Watches {
-    live: BTreeMap<String, Arc<Watched>>,
+    pub(super) live: BTreeMap<String, Arc<Watched>>,
     exited: mpsc::UnboundedSender<Exited>,
     /// What foreground `run`s say.
     pub(super) codes: Codes,
@@ -121,7 +121,7 @@ impl Engine {
             match &endpoint.namespace {
                 Namespace::Own(path) if owns(path) => process::evict(path, None),
                 other => process::evict(other.path(), Some(&endpoint.id)),
-            }
+            };
         }
     }
 
@@ -159,17 +159,21 @@ impl Engine {
     /// What the end of a process means.
     pub(in crate::daemon) async fn process_exited(&mut self, exited: Exited) -> Result<(), Error> {
         let Exited { endpoint, pid, exit } = exited;
-        match self.state.runtime.processes.get_mut(&endpoint) {
+        let asked = match self.state.runtime.processes.get_mut(&endpoint) {
             Some(process) if process.pid == pid && process.exit.is_none() => {
-                let code = exit.code;
+                let (code, asked) = (exit.code, process.asked);
                 process.exit = Some(exit);
                 self.tell_end(&endpoint, code);
+                asked
             }
             // Stopped by us, or the endpoint is another one by now.
             _ => return Ok(()),
-        }
+        };
         self.watches.live.remove(&endpoint);
         self.save()?;
+        if asked == Some(Asked::Restart) {
+            return Ok(());
+        }
         self.remove_if_wanted(&endpoint).await
     }
 
@@ -222,7 +226,15 @@ impl Engine {
         if let Some(endpoint) = self.state.desired.endpoints.get(name) {
             let code = code.map(|code| ("exitCode", code.to_string()));
             self.events.tell(Event::of_endpoint(endpoint, "die", code.as_slice()));
+            if self.was_asked(name) {
+                self.events.tell(Event::of_endpoint(endpoint, "stop", &[]));
+            }
         }
+    }
+
+    /// Whether an endpoint's process ends, or ended, because somebody said so.
+    fn was_asked(&self, name: &str) -> bool {
+        self.state.runtime.processes.get(name).is_some_and(|process| process.asked.is_some())
     }
 
     /// Watches a process that somebody else started for an endpoint.
@@ -253,19 +265,20 @@ impl Engine {
         self.state.runtime.processes.get(name).is_some_and(|process| process.exit.is_none())
     }
 
-    /// Forgets the services of one origin that failed, so that the next change starts them again. What
-    /// ended well is done.
+    /// Forgets the services of one origin that failed or were stopped, so that the next change starts them again.
+    /// What ended well by itself is done.
     pub(super) fn forget_failed(&mut self, next: &Desired, origin: &Origin) {
         for endpoint in next.endpoints.values().filter(|endpoint| endpoint.origin == *origin) {
-            if self.has_failed(&endpoint.name) {
+            if self.is_to_come_again(&endpoint.name) {
                 self.state.runtime.processes.remove(&endpoint.name);
             }
         }
     }
 
-    fn has_failed(&self, name: &str) -> bool {
+    fn is_to_come_again(&self, name: &str) -> bool {
         let process = self.state.runtime.processes.get(name);
-        process.and_then(|process| process.exit.as_ref()).is_some_and(|exit| exit.code != Some(0))
+        let exit = process.and_then(|process| process.exit.as_ref());
+        exit.is_some_and(|exit| exit.code != Some(0) || self.was_asked(name))
     }
 
     /// What [`Engine::stop_what_goes`] would do on the way to `next`.
@@ -278,8 +291,8 @@ impl Engine {
     pub(super) fn would_start(&self, next: &Desired, origin: &Origin) -> Vec<String> {
         let again = |endpoint: &Endpoint| {
             let known = self.state.runtime.processes.contains_key(&endpoint.name);
-            let failed = endpoint.origin == *origin && self.has_failed(&endpoint.name);
-            !known || failed || !stays(endpoint, &self.state.desired)
+            let again = endpoint.origin == *origin && self.is_to_come_again(&endpoint.name);
+            !known || again || !stays(endpoint, &self.state.desired)
         };
         let coming = next.endpoints.values().filter(|endpoint| again(endpoint));
         coming
@@ -336,7 +349,10 @@ impl Engine {
         Ok(changes)
     }
 
-    async fn start_if_needed(&mut self, endpoint: &Endpoint) -> Result<Vec<String>, Error> {
+    pub(super) async fn start_if_needed(
+        &mut self,
+        endpoint: &Endpoint,
+    ) -> Result<Vec<String>, Error> {
         let mut changes = Vec::new();
         let Some(service) = &endpoint.service else { return Ok(changes) };
         let name = &endpoint.name;
