@@ -131,6 +131,12 @@ fn a_failure_half_way() {
     let no_program = "name: lab\nservices:\n  a: {command: [sleep, \"1000\"]}\n  b: {command: [/there/is/none]}\n";
     lab.up_text(no_program).fails_saying(1, &["b", "/there/is/none"]);
     lab.nothing_left();
+    // What shows only when it is started, after another was.
+    let script = lab.file("script", "#!/there/is/none\n");
+    let script = script.to_str().expect("plain");
+    lab.host.tool("chmod", &["755", script]).ok();
+    lab.up_text(&no_program.replace("/there/is/none", script)).fails_saying(1, &["b", script]);
+    lab.nothing_left();
 
     let address = HOST.port(netebpf_tests::lab::Family::V4, 8080);
     let holder = lab.host.run(|| TcpListener::bind(address)).expect("a free port");
@@ -154,6 +160,12 @@ fn a_failed_change() {
     let missing = format!("{}  late: {{netns: /run/netns/there-is-none}}\n", topology());
     lab.up_text(&missing).fails_saying(1, &["late"]);
     assert_eq!((lab.pins(), lab.now(), lab.run("ps --format {{.ID}}{{.Ports}}").ok()), before);
+    for command in [&["there-is-none"], &["/there/is/none"]] {
+        let another = topology().command("d1", command);
+        lab.up_again(&another, &[]).fails_saying(1, &["d1", command[0]]);
+        lab.up_again(&another, &["--dry-run"]).fails_saying(1, &["d1", command[0]]);
+        assert_eq!((lab.pins(), lab.now(), lab.run("ps --format {{.ID}}{{.Ports}}").ok()), before);
+    }
     assert_eq!(pid(), runs, "a service that would have gone was stopped nevertheless");
     lab.endpoint("c1").reaches(C2.0.into());
 }

@@ -20,6 +20,7 @@ mod lookup;
 mod paths;
 mod ports;
 mod process;
+mod program;
 mod runner;
 mod server;
 mod sockets;

@@ -265,6 +265,7 @@ impl Engine {
                     source,
                 })?;
             }
+            self.check_command(endpoint)?;
         }
         self.follow_names()?;
         let journal = StateJournal { instance: &self.instance, state: &mut self.state };

@@ -7,6 +7,7 @@ use crate::{
         etc::keep,
         paths::Paths,
         process::{self, Launch, Watched, boot_id, describe, now},
+        program,
         runner::Codes,
     },
     dns,
@@ -330,6 +331,15 @@ impl Engine {
             }
         }
         changes
+    }
+
+    /// Refuses a service that is new, or has another command now, and would not start.
+    pub(super) fn check_command(&self, endpoint: &Endpoint) -> Result<(), Error> {
+        match &endpoint.service {
+            Some(service) if !stays(endpoint, &self.state.desired) => program::check(service)
+                .map_err(|source| Error::Service { endpoint: endpoint.name.clone(), source }),
+            _ => Ok(()),
+        }
     }
 
     /// Starts the services that never ran, and again those whose namespace was made again. One that
