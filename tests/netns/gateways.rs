@@ -298,6 +298,20 @@ fn a_port_is_for_whom_it_is_for() {
     lab.server.ask_tcp(HOST.port(Family::V4, 8082));
     lab.lan.refused(HOST.port(Family::V4, 8082));
     lab.server.refused(HOST.port(Family::V6, 8082));
+    // And it is told.
+    let ports = lab.json("inspect w r1");
+    let of = |endpoint: usize, side: usize| {
+        ports[endpoint]["NetworkSettings"]["Ports"]["80/tcp"][side].clone()
+    };
+    assert_eq!(of(0, 0)["AllowFrom"], serde_json::json!(["198.51.100.0/24"]));
+    assert!(lab.run("port w").ok().starts_with("80/tcp -> 0.0.0.0:8082 from 198.51.100.0/24\n"));
+    assert!(lab.run("port w 80").ok().starts_with("0.0.0.0:8082\n"));
+    let told = lab.run("port r1").ok();
+    assert!(
+        told.contains(":8080 from 192.0.2.9/32, 2001:db8:1::8/125\n") && told.contains(":8081\n"),
+        "{told}"
+    );
+    assert!(of(1, 0)["HostPort"].is_string() && of(1, 3).get("AllowFrom").is_none());
 }
 
 /// Whoever is no longer meant loses what it has.

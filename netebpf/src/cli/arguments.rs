@@ -58,7 +58,8 @@ pub(super) struct EndpointArguments {
     /// A port to publish: 8080:80, 80, 127.0.0.1:8080:80/tcp, [::1]:53:53/udp, 8000-8010:80-90
     #[arg(short, long = "publish", value_name = "PORT")]
     publish: Vec<String>,
-    /// Who may use the published ports: a range of addresses; everybody when none is given
+    /// Who may use the published ports: a range of addresses; everybody when none is given. The host's own programs always
+    /// may
     #[arg(long = "allow-from", value_name = "CIDR", value_parser = ports::source)]
     allow_from: Vec<IpNet>,
     /// A label

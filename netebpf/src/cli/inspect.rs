@@ -211,7 +211,12 @@ fn ports(view: &EndpointView) -> Map<String, Value> {
         if let Value::Array(list) = list {
             list.extend(host_sides(view, mapping).into_iter().map(|side| {
                 let port = side.port.map(|port| port.to_string()).unwrap_or_default();
-                json!({"HostIp": side.address.to_string(), "HostPort": port})
+                let mut told = json!({"HostIp": side.address.to_string(), "HostPort": port});
+                // Ours: Docker has no such thing.
+                if !mapping.allow_from.is_empty() {
+                    told["AllowFrom"] = json!(mapping.allow_from);
+                }
+                told
             }));
         }
     }

@@ -5,9 +5,10 @@ use super::{
     ps::{HostSide, host_sides},
 };
 use clap::Args;
+use ipnet::IpNet;
 use std::fmt::Write as _;
 
-/// List the published ports of an endpoint
+/// List the published ports of an endpoint, and who may use them where not everybody may
 #[derive(Debug, Args)]
 pub(super) struct Port {
     /// The endpoint
@@ -16,6 +17,12 @@ pub(super) struct Port {
     /// Only what leads to this port of it: 80, 80/tcp
     #[arg(value_name = "PORT[/PROTOCOL]")]
     port: Option<String>,
+}
+
+/// Who may use it, where not everybody may.
+fn from(ranges: &[IpNet]) -> String {
+    let ranges: Vec<_> = ranges.iter().map(ToString::to_string).collect();
+    if ranges.is_empty() { String::new() } else { format!(" from {}", ranges.join(", ")) }
 }
 
 impl Port {
@@ -29,7 +36,7 @@ impl Port {
             let inside = format!("{}/{}", mapping.endpoint_port, mapping.transport);
             for host in host_sides(&view, mapping).into_iter().filter_map(HostSide::socket) {
                 let _ = match &wanted {
-                    None => writeln!(text, "{inside} -> {host}"),
+                    None => writeln!(text, "{inside} -> {host}{}", from(&mapping.allow_from)),
                     Some(wanted) if *wanted == inside => writeln!(text, "{host}"),
                     Some(_) => Ok(()),
                 };

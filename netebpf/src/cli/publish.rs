@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 /// Publish ports of an endpoint that is there
 #[derive(Debug, Args)]
 pub(super) struct Publish {
-    /// Who may use them: a range of addresses; everybody when none is given
+    /// Who may use them: a range of addresses; everybody when none is given. The host's own programs always may
     #[arg(long = "allow-from", value_name = "CIDR", value_parser = ports::source)]
     allow_from: Vec<IpNet>,
     /// The endpoint
