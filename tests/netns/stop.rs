@@ -1,7 +1,9 @@
 //! `stop`, `start` and `restart`: commands that end and come again in endpoints that stay.
 
 use netebpf_tests::lab::{Family, Lab, eventually, family::HOST};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::io::Read as _;
 
 netebpf_tests::tests![
     addresses_and_ports_stay,
@@ -15,6 +17,7 @@ netebpf_tests::tests![
     a_foreground_run,
     what_it_started,
     told,
+    an_interrupted_up,
 ];
 
 const FILE: &str = "name: stopped
@@ -269,4 +272,31 @@ fn told() {
     let restarted = [&ended[..], &["start", "restart"]].concat();
     let expected = [&["create", "start"], &restarted[..], &ended, &["start"]].concat();
     assert_eq!(words.collect::<Vec<_>>(), expected);
+}
+
+/// Ctrl-C ends `up`, and not what it asked for: that is said, with what to do.
+fn an_interrupted_up() {
+    let lab = Lab::bare();
+    let deaf = FILE.replace("exec sleep 1000", "trap 'echo no' TERM; while :; do sleep 0.05; done");
+    lab.up_text(&deaf).ok();
+    waits_for_term(&lab, "web");
+    let old = pid(&lab, "web");
+    let file = lab.file("another.yaml", FILE);
+    let mut running = lab.start(&["up", "-f", file.to_str().expect("plain")]);
+    eventually("the old command to be told", || lab.run("logs web").ok().contains("no"));
+    let process = |pid: u64| i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a number");
+    kill_process(process(running.0.id().into()), Signal::INT).expect("it runs");
+    assert_eq!(running.wait().code(), Some(130));
+    let mut said = String::new();
+    running.0.stderr.take().expect("piped").read_to_string(&mut said).expect("text");
+    for word in ["status", "down"] {
+        let word = format!("\"netebpf --instance {} {word}\"", lab.instance());
+        assert!(said.contains(&word), "{said}");
+    }
+    kill_process(process(old), Signal::KILL).expect("it runs");
+    let another = || {
+        let state = state(&lab, "web");
+        state["Running"] == true && state["Pid"] != old
+    };
+    eventually("the new command", another);
 }

@@ -20,6 +20,10 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The exit code of one that was interrupted, as a shell has it.
+const INTERRUPTED: u8 = 128 + 2;
 
 /// Make the host match a topology file
 #[derive(Debug, Args)]
@@ -45,7 +49,17 @@ impl Up {
         let topology = read(self.file.as_deref(), &self.env_files)?;
         let host = self.host.choice();
         let request = UpRequest { topology, dry_run: self.dry_run, host };
-        let reply: UpReply = context.change(path::UP, &request).await?;
+        let mut interrupt =
+            signal(SignalKind::interrupt()).map_err(CliError::io("catch signals"))?;
+        let reply: UpReply = tokio::select! {
+            reply = context.change(path::UP, &request) => reply?,
+            _ = interrupt.recv() => {
+                if !self.dry_run {
+                    say_who_goes_on(context);
+                }
+                return Ok(INTERRUPTED);
+            }
+        };
         let mut text = String::new();
         for change in &reply.changes {
             text.push_str(change);
@@ -96,6 +110,18 @@ fn surroundings(topology: &Path, env_files: &[PathBuf]) -> Result<Surroundings, 
         }
     }
     Ok(Surroundings { variables, is_program })
+}
+
+/// What is asked for is done whole, also for one who does not wait.
+fn say_who_goes_on(context: &Context) {
+    let program = match context.instance.name() {
+        "default" => "netebpf".to_owned(),
+        name => format!("netebpf --instance {name}"),
+    };
+    eprintln!(
+        "netebpf: interrupted: the daemon goes on with it: \"{program} status\" shows what there is, \"{program} down\" \
+         takes it away"
+    );
 }
 
 /// Whether a command that begins so can be run: by its path, or found in PATH.
