@@ -87,6 +87,7 @@ const COMMANDS: &[(&str, i32, &[&str])] = &[
     ("exec nobody -- true", 125, &["nobody"]),
     ("run --name a/b -- true", 125, &["a/b"]),
     ("run --network nowhere -- true", 125, &["nowhere"]),
+    ("network create a/b", 1, &["network create: \"a/b\" is no name"]),
     ("network create x --subnet 10.0.0.7/24", 1, &["10.0.0.7/24", "10.0.0.0/24"]),
     ("network create x --subnet 192.0.2.0/25", 1, &["192.0.2.0/25", "192.0.2.0/24"]),
     ("network create x --subnet 10.0.0.0/24 --gateway 10.0.1.1", 1, &["10.0.1.1", "10.0.0.0/24"]),

@@ -32,6 +32,8 @@ pub(super) enum CliError {
     Option(#[from] OptionError),
     #[error("--name: {0}")]
     Name(#[from] NameError),
+    #[error("network create: {0}")]
+    NetworkName(NameError),
     #[error(transparent)]
     Lookup(#[from] LookupError),
     #[error(transparent)]

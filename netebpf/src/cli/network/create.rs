@@ -65,7 +65,7 @@ pub(super) struct Create {
 
 impl Create {
     pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
-        check_network_name(&self.name)?;
+        check_network_name(&self.name).map_err(CliError::NetworkName)?;
         for (key, _) in &self.ipam_options {
             eprintln!(
                 "netebpf: warning: --ipam-opt: {key:?} has no effect: the default driver of addresses has no options"
