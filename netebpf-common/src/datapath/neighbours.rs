@@ -114,7 +114,8 @@ pub(super) fn asked_by_host<P: Packet + ?Sized, S: State>(
     frame: &Ethernet,
     gateway: &Interface,
 ) -> Option<Verdict> {
-    if !is_for_everybody(frame) {
+    // What is tagged is a VLAN's on the bridge.
+    if !is_for_everybody(frame) || packet.tag().is_some() {
         return None;
     }
     let asked = match frame.ether_type {
