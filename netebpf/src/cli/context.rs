@@ -102,7 +102,12 @@ impl Context {
 
     /// The endpoint that the user means.
     pub(super) async fn endpoint(&self, query: &str) -> Result<EndpointView, CliError> {
-        let mut all = self.endpoints().await?;
+        // What no name has needs no look for it.
+        let may_be = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        let mut all: Vec<EndpointView> = match query.chars().all(may_be) {
+            true => self.look(&format!("{}?like={query}", path::ENDPOINTS)).await?,
+            false => self.endpoints().await?,
+        };
         let names = all.iter().map(|view| (view.endpoint.name.as_str(), &view.endpoint.id));
         let name = find(Kind::Endpoint, query, names)?.to_owned();
         all.retain(|view| view.endpoint.name == name);

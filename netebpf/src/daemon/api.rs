@@ -24,7 +24,7 @@ pub mod path {
     pub const DOWN: &str = "/v1/down";
     /// GET, answers [`super::Status`].
     pub const STATUS: &str = "/v1/status";
-    /// GET: a list of [`super::EndpointView`]. POST [`super::CreateRequest`], answers one.
+    /// GET with [`super::EndpointsQuery`]: a list of [`super::EndpointView`]. POST [`super::CreateRequest`], answers one.
     pub const ENDPOINTS: &str = "/v1/endpoints";
     /// POST [`super::RemoveRequest`], answers [`super::Changes`].
     pub const ENDPOINTS_REMOVE: &str = "/v1/endpoints/remove";
@@ -144,6 +144,14 @@ pub struct CreateRequest {
 pub struct CreateNetworkRequest {
     /// The network.
     pub network: NetworkRequest,
+}
+
+/// Endpoints.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct EndpointsQuery {
+    /// Those alone that a user may mean by this: a name, or the beginning of an identifier.
+    #[serde(default)]
+    pub like: Option<String>,
 }
 
 /// `events`.

@@ -87,9 +87,12 @@ impl Follower {
     pub(crate) fn follow<'a>(&mut self, paths: impl IntoIterator<Item = &'a Path>) -> bool {
         self.told = Arc::default();
         let Some(inner) = &self.paths.0 else { return false };
-        let steps = paths.into_iter().flat_map(way);
-        // Not ended at the first that cannot be.
-        steps.filter(|step| !inner.add(step, &self.told)).count() == 0
+        let mut all = true;
+        for path in paths {
+            // Not ended at the first that cannot be.
+            way(path, |step| all &= inner.add(&step, &self.told));
+        }
+        all
     }
 
     /// Waits until something happened there since [`Follower::follow`].
@@ -157,9 +160,9 @@ async fn read(inner: Arc<Inner>) {
     }
 }
 
-/// Every directory in which something decides where a path leads, and the name that does.
-fn way(path: &Path) -> Vec<Step> {
-    let mut steps = Vec::new();
+/// Every directory in which something decides where a path leads, and the name that does: each is told before it is
+/// looked there, so that who is told of a change from then on misses none.
+fn way(path: &Path, mut tell: impl FnMut(Step)) {
     let mut at = PathBuf::from("/");
     let mut links = 0;
     let names = |path: &Path| -> Vec<OsString> {
@@ -172,7 +175,7 @@ fn way(path: &Path) -> Vec<Step> {
             Some(Component::ParentDir) => drop(at.pop()),
             Some(Component::Normal(_)) => {
                 let next = at.join(&name);
-                steps.push((at.clone(), Some(name)));
+                tell((at.clone(), Some(name)));
                 match fs::read_link(&next) {
                     Ok(target) if links < MOST_LINKS => {
                         links += 1;
@@ -185,9 +188,8 @@ fn way(path: &Path) -> Vec<Step> {
         }
     }
     if at.is_dir() {
-        steps.push((at, None));
+        tell((at, None));
     }
-    steps
 }
 
 #[cfg(test)]
@@ -198,7 +200,9 @@ mod tests {
     fn steps(path: &Path, below: &Path) -> Vec<(String, String)> {
         let relative =
             |path: &Path| path.strip_prefix(below).ok()?.to_str().map(|path| format!("/{path}"));
-        way(path)
+        let mut steps = Vec::new();
+        way(path, |step| steps.push(step));
+        steps
             .into_iter()
             .filter_map(|(directory, name)| {
                 let name = name.unwrap_or_else(|| "*".into());

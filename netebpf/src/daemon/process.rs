@@ -320,14 +320,19 @@ impl Watched {
         }
     }
 
-    /// SIGTERM, and SIGKILL to what is still there after the grace.
+    /// Ends it, and waits for what is to be known of that.
     pub(crate) async fn stop(&self) -> Exit {
-        self.signal(Signal::TERM);
-        if let Ok(exit) = timeout(GRACE, self.wait()).await {
-            return exit;
-        }
-        self.signal(Signal::KILL);
+        self.end().await;
         self.wait().await
+    }
+
+    /// SIGTERM, and SIGKILL to what is still there after the grace.
+    pub(super) async fn end(&self) {
+        self.signal(Signal::TERM);
+        if timeout(GRACE, self.ended()).await.is_err() {
+            self.signal(Signal::KILL);
+            self.ended().await;
+        }
     }
 
     /// Its pidfd.

@@ -8,9 +8,10 @@ use super::{
     Daemon, Error,
     api::{
         Changes, ConnectRequest, CreateNetworkRequest, CreateRequest, DisconnectRequest,
-        DownRequest, ENDED, EndpointView, EventsQuery, Failure, FlowFilter, FlowFindings,
-        FlowSnapshot, FlowsRemoved, GcRequest, NetworkView, ProcessReport, PruneRequest, Pruned,
-        PublishRequest, Published, RemoveRequest, Status, UpReply, UpRequest, path,
+        DownRequest, ENDED, EndpointView, EndpointsQuery, EventsQuery, Failure, FlowFilter,
+        FlowFindings, FlowSnapshot, FlowsRemoved, GcRequest, NetworkView, ProcessReport,
+        PruneRequest, Pruned, PublishRequest, Published, RemoveRequest, Status, UpReply, UpRequest,
+        path,
     },
     commands,
     engine::Engine,
@@ -149,8 +150,11 @@ async fn status(State(daemon): Shared) -> Answer<Status> {
     Ok(Json(turn.engine.status().await?))
 }
 
-async fn endpoints(State(daemon): Shared) -> Json<Vec<EndpointView>> {
-    Json(daemon.snapshot().endpoints())
+async fn endpoints(
+    State(daemon): Shared,
+    Query(query): Query<EndpointsQuery>,
+) -> Json<Vec<EndpointView>> {
+    Json(daemon.snapshot().endpoints(query.like.as_deref()))
 }
 
 async fn create(State(daemon): Shared, Json(request): Json<CreateRequest>) -> Answer<EndpointView> {

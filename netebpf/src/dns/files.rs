@@ -10,7 +10,7 @@ use crate::{
     state::Instance,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeSet, HashMap},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -85,7 +85,7 @@ pub(super) fn mark(instance: &Instance, endpoint: &Endpoint) -> String {
 pub(super) struct Files {
     instance: Instance,
     /// Those that are there, and what they were given; nothing before it was looked for them.
-    written: Option<BTreeMap<PathBuf, Option<String>>>,
+    written: Option<HashMap<PathBuf, Option<String>>>,
 }
 
 impl Files {
@@ -100,7 +100,7 @@ impl Files {
 
     /// Writes what is wanted, and removes what is not; what was written before is not looked at again. Answers with
     /// what could not be done, by file.
-    pub(super) fn sync(&mut self, wanted: &BTreeMap<PathBuf, String>) -> Vec<(PathBuf, String)> {
+    pub(super) fn sync(&mut self, wanted: &HashMap<PathBuf, String>) -> Vec<(PathBuf, String)> {
         let mut problems = Vec::new();
         let mut written = self.written.take().unwrap_or_else(|| {
             found(&self.instance).into_iter().map(|path| (path, None)).collect()

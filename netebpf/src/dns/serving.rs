@@ -27,7 +27,7 @@ use crate::{
 use netebpf_common::abi::ResolverPorts;
 use rustix::process::{Resource, getrlimit};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -47,7 +47,7 @@ pub(crate) struct Serving {
     /// Endpoints that should have a resolver, and have none.
     waiting: BTreeSet<String>,
     /// The files that there should be, and whose they are.
-    wanted: BTreeMap<PathBuf, String>,
+    wanted: HashMap<PathBuf, String>,
     paths: BTreeMap<String, PathBuf>,
     told: BTreeSet<String>,
     forwards: usize,
@@ -97,7 +97,7 @@ impl Serving {
             names: Names::default(),
             served: Served::default(),
             waiting: BTreeSet::new(),
-            wanted: BTreeMap::new(),
+            wanted: HashMap::new(),
             paths: BTreeMap::new(),
             told: BTreeSet::new(),
             forwards: FORWARDS.min(all / 2),

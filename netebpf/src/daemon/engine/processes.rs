@@ -93,7 +93,8 @@ impl Engine {
                     "endpoint {name:?}: its process {} is an earlier one's",
                     process.pid
                 );
-                stopping.push(async move { watched.stop().await });
+                // Nobody can tell its code yet, nor wants it.
+                stopping.push(async move { watched.end().await });
             }
             !stale
         });
@@ -408,9 +409,11 @@ fn etc_of(instance: &Instance, desired: &Desired, name: &str, process: &Process)
 
 /// Whether another intent has the endpoint with the same process in the same namespace.
 fn stays(endpoint: &Endpoint, other: &Desired) -> bool {
-    other.endpoints.get(&endpoint.name).is_some_and(|other| {
-        (&other.id, &other.service, &other.namespace)
-            == (&endpoint.id, &endpoint.service, &endpoint.namespace)
+    other.endpoint(&endpoint.name).is_some_and(|other| {
+        // Of most there is nothing to compare.
+        std::ptr::eq(other, endpoint)
+            || (&other.id, &other.service, &other.namespace)
+                == (&endpoint.id, &endpoint.service, &endpoint.namespace)
     })
 }
 

@@ -14,7 +14,10 @@ use crate::{
     },
     state::{Instance, State},
 };
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// A copy of the state, for those who only look: they never wait for a change to end.
 #[derive(Clone)]
@@ -25,13 +28,18 @@ pub(in crate::daemon) struct Snapshot {
 }
 
 impl Snapshot {
-    pub(in crate::daemon) fn endpoints(&self) -> Vec<EndpointView> {
-        self.state.desired.endpoints.values().map(|endpoint| self.endpoint(endpoint)).collect()
+    /// All, or those alone that a user may mean by `like`.
+    pub(in crate::daemon) fn endpoints(&self, like: Option<&str>) -> Vec<EndpointView> {
+        let all = self.state.desired.endpoints.values();
+        let meant = |endpoint: &&Arc<Endpoint>| {
+            like.is_none_or(|like| endpoint.name == like || endpoint.id.as_str().starts_with(like))
+        };
+        all.filter(meant).map(|endpoint| self.endpoint(endpoint)).collect()
     }
 
     /// Those that somebody made.
     pub(super) fn endpoints_of(&self, origin: &Origin) -> Vec<EndpointView> {
-        let mut views = self.endpoints();
+        let mut views = self.endpoints(None);
         views.retain(|view| view.endpoint.origin == *origin);
         views
     }
