@@ -13,7 +13,7 @@ use crate::{
     model::Desired,
     plan::{Action, Attached, Link, Others, PublishChange, Scope, Tables, Uplink},
 };
-use netebpf_common::abi::{INTERFACE_TABLE_SIZE, Published, PublishedKey, ResolverPorts};
+use netebpf_common::abi::{INTERFACE_TABLE_SIZE, Published, PublishedKey};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     hash::Hash,
@@ -29,8 +29,6 @@ pub(crate) struct Known {
     pub(crate) hooks: Option<BTreeMap<(u32, Hook), Attached>>,
     /// Interfaces inside namespaces, and which namespaces these were.
     pub(crate) namespaces: HashMap<PathBuf, (netns::Stamp, BTreeMap<String, Link>)>,
-    /// The resolvers that calls are led to, by the cookies of namespaces.
-    pub(crate) resolvers: Option<BTreeMap<u64, ResolverPorts>>,
     /// What the kernel was made to match the last time.
     pub(crate) settled: Option<Settled>,
     /// Endpoints of which something was found to be another than it was left.
