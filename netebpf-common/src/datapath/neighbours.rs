@@ -35,9 +35,35 @@ use crate::{
 const ADDRESSES: usize = ethernet::LENGTH + ipv6::ADDRESSES;
 const MESSAGE: usize = ethernet::LENGTH + ipv6::LENGTH;
 
-/// What becomes of an endpoint's question: it goes back to it, answered, or on to everybody.
+/// What becomes of an endpoint's ARP packet, which the guard has seen.
 #[inline(always)]
-pub(super) fn verdict(answered: Option<()>, asker: &Interface) -> Verdict {
+pub(super) fn request<P: Packet + ?Sized, S: State>(
+    packet: &mut P,
+    state: &S,
+    frame: &Ethernet,
+    asker: &Interface,
+) -> Verdict {
+    let answered = is_for_everybody(frame).then(|| answer_request(packet, state, asker));
+    verdict(answered.flatten(), asker)
+}
+
+/// What becomes of an endpoint's packet for its network, which the guard has seen; `target` is room to work in.
+#[inline(always)]
+pub(super) fn solicitation<P: Packet + ?Sized, S: State>(
+    packet: &mut P,
+    state: &S,
+    (frame, datagram): (&Ethernet, &Datagram),
+    target: &mut Address,
+    asker: &Interface,
+) -> Verdict {
+    let answered = is_for_everybody(frame)
+        .then(|| answer_solicitation(packet, state, datagram, target, asker));
+    verdict(answered.flatten(), asker)
+}
+
+/// An endpoint's question goes back to it, answered, or on to everybody.
+#[inline(always)]
+fn verdict(answered: Option<()>, asker: &Interface) -> Verdict {
     match answered {
         Some(()) => Verdict::Deliver { ifindex: asker.ifindex, reason: DeliverReason::Answered },
         None => Verdict::Pass(PassReason::Neighbours),
@@ -50,10 +76,10 @@ struct Owner<'a> {
     is_router: bool,
 }
 
-/// Answers an endpoint's ARP request to everybody, which the guard has seen. A function of its own in the programs, with
+/// Answers an endpoint's ARP request to everybody. A function of its own in the programs, with
 /// a frame of its own: the room on the stack that it takes is not its caller's.
 #[inline(never)]
-pub(super) fn answer_request<P: Packet + ?Sized, S: State>(
+fn answer_request<P: Packet + ?Sized, S: State>(
     packet: &mut P,
     state: &S,
     asker: &Interface,
@@ -70,11 +96,10 @@ pub(super) fn answer_request<P: Packet + ?Sized, S: State>(
     Some(())
 }
 
-/// Answers an endpoint's neighbour solicitation to everybody, which the guard has seen. Its checksum becomes the
-/// advertisement's by what changes, so one that is wrong stays wrong. A function of its own as well; the target is room
-/// to work in.
+/// Answers an endpoint's neighbour solicitation to everybody. Its checksum becomes the
+/// advertisement's by what changes, so one that is wrong stays wrong. A function of its own as well.
 #[inline(never)]
-pub(super) fn answer_solicitation<P: Packet + ?Sized, S: State>(
+fn answer_solicitation<P: Packet + ?Sized, S: State>(
     packet: &mut P,
     state: &S,
     datagram: &Datagram,
@@ -140,7 +165,7 @@ pub(super) fn asked_by_host<P: Packet + ?Sized, S: State>(
 
 /// Whether it is addressed to a group of stations.
 #[inline(always)]
-pub(super) const fn is_for_everybody(frame: &Ethernet) -> bool {
+const fn is_for_everybody(frame: &Ethernet) -> bool {
     frame.destination.0[0] & 1 != 0
 }
 

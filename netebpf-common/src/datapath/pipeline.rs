@@ -67,9 +67,7 @@ fn endpoint_sends<P: Packet + ?Sized, S: State, H: Host>(
         }
         ether_type::ARP => {
             guard::arp(packet, ethernet::LENGTH, sender)?;
-            let answered = neighbours::is_for_everybody(&frame)
-                .then(|| neighbours::answer_request(packet, state, sender));
-            return Ok(neighbours::verdict(answered.flatten(), sender));
+            return Ok(neighbours::request(packet, state, &frame, sender));
         }
         ether_type::VLAN | ether_type::QINQ => return Ok(Verdict::Drop(DropReason::VlanTag)),
         _ => return Ok(Verdict::Pass(PassReason::Bridge)),
@@ -85,9 +83,7 @@ fn endpoint_sends<P: Packet + ?Sized, S: State, H: Host>(
     guard::datagram(packet, datagram, sender)?;
     if isolation::is_link_wide(datagram) {
         let target = &mut new.reply.source;
-        let answered = neighbours::is_for_everybody(&frame)
-            .then(|| neighbours::answer_solicitation(packet, state, datagram, target, sender));
-        return Ok(neighbours::verdict(answered.flatten(), sender));
+        return Ok(neighbours::solicitation(packet, state, (&frame, datagram), target, sender));
     }
     if beside {
         return Ok(shortcut::to_neighbour(state, &frame, sender, datagram));

@@ -98,6 +98,17 @@ impl Known {
         self.touched.extend(gone.chain(other).filter_map(endpoint_of).map(ToOwned::to_owned));
     }
 
+    /// Whose namespace is another than it was, or is not known.
+    pub(super) fn notice_namespaces(&mut self, desired: &Desired) {
+        for endpoint in desired.endpoints.values().filter(|e| !e.namespace.is_shared()) {
+            let path = endpoint.namespace.path();
+            let known = self.namespaces.get(path);
+            if !known.is_some_and(|(stamp, _)| stamp.is_still_at(path)) {
+                self.touched.insert(endpoint.name.clone());
+            }
+        }
+    }
+
     /// Which endpoints a plan for `desired` is about.
     pub(super) fn scope(&self, desired: &Desired, uplinks: &[Uplink]) -> Scope {
         match &self.settled {

@@ -101,7 +101,7 @@ impl Kernel {
             self.bpf.attached(&self.netlink, &carriers, known.hooks.as_ref()).await?;
         known.notice_hooks(&hooks, |index| of_endpoints.get(&index).copied());
         known.hooks = Some(hooks);
-        self.notice_namespaces(desired, known)?;
+        known.notice_namespaces(desired);
 
         let bridges = ours.filter(|link| link.kind.as_deref() == Some("bridge"));
         let interfaces =
@@ -147,21 +147,6 @@ impl Kernel {
             no_masquerade: self.no_masquerade.clone(),
             no_socket_hooks: self.no_socket_hooks(),
         })
-    }
-
-    /// Whose namespace is another than it was, or is not known.
-    fn notice_namespaces(&self, desired: &Desired, known: &mut Known) -> Result<(), KernelError> {
-        for endpoint in desired.endpoints.values().filter(|e| !e.namespace.is_shared()) {
-            let path = endpoint.namespace.path();
-            let is_known = match known.namespaces.get(path) {
-                Some((stamp, _)) => stamp.is_still_at(path),
-                None => false,
-            };
-            if !is_known {
-                known.touched.insert(endpoint.name.clone());
-            }
-        }
-        Ok(())
     }
 
     /// Of the endpoints that `scope` covers: the namespaces that we made, and the interfaces inside those that are ours or

@@ -153,9 +153,8 @@ impl Kernel {
 
     /// The endpoint whose interface a link is, by its mark.
     pub(super) fn endpoint_of<'a>(&self, link: &'a Link) -> Option<&'a str> {
-        let rest = link.alias.as_deref()?.strip_prefix("netebpf:")?;
-        let rest = rest.strip_prefix(self.instance.name())?.strip_prefix(":endpoint:")?;
-        rest.split(':').next()
+        let rest = link.alias.as_deref()?.strip_prefix(&self.instance.mark())?;
+        rest.strip_prefix("endpoint:")?.split(':').next()
     }
 
     /// The uplinks as they are now.

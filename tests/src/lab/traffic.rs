@@ -125,12 +125,7 @@ impl Ns {
         to: SocketAddr,
         wait: Duration,
     ) -> io::Result<TcpStream> {
-        use rustix::net::{AddressFamily, SocketFlags, SocketType};
-        let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let socket: OwnedFd = self.run(|| {
-            let flags = SocketFlags::CLOEXEC;
-            rustix::net::socket_with(family, SocketType::STREAM, flags, None)
-        })?;
+        let socket = self.tcp_socket(to)?;
         if let Some(port) = source_port {
             set_option(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1 as libc::c_int)?;
             rustix::net::bind(&socket, &SocketAddr::new(Family::of(to.ip()).any(), port))?;
@@ -148,6 +143,13 @@ impl Ns {
         Ok(stream)
     }
 
+    /// A TCP socket of the family of `to`, connected to nobody yet.
+    fn tcp_socket(&self, to: SocketAddr) -> io::Result<OwnedFd> {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+        let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        Ok(self.run(|| socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None))?)
+    }
+
     /// A UDP socket of a family, on a port (0 for any).
     pub fn udp(&self, family: Family, port: u16) -> UdpSocket {
         let bind = || bound(|| UdpSocket::bind(SocketAddr::new(family.any(), port)));
@@ -163,12 +165,7 @@ impl Ns {
         to: SocketAddr,
         port: Port,
     ) -> io::Result<TcpStream> {
-        use rustix::net::{AddressFamily, SocketFlags, SocketType};
-        let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let socket: OwnedFd = self.run(|| {
-            let flags = SocketFlags::CLOEXEC;
-            rustix::net::socket_with(family, SocketType::STREAM, flags, None)
-        })?;
+        let socket = self.tcp_socket(to)?;
         if port == Port::Later {
             let name = libc::IP_BIND_ADDRESS_NO_PORT;
             set_option(&socket, libc::IPPROTO_IP, name, 1 as libc::c_int)?;
