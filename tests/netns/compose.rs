@@ -240,6 +240,7 @@ fn two_families() {
     assert_eq!(of("api"), [ip("172.28.6.2"), ip("fd28:5::20"), ip("10.99.0.2")].into());
     assert_eq!(of("files"), [ip("10.99.0.20")].into());
     assert_eq!(web.mac("eth0"), [2, 0x42, 0xac, 0x1c, 5, 0x0a]);
+    assert_eq!(lab.endpoint("files").mac("eth0"), [2, 0x42, 0x0a, 0x63, 0, 0xf1]);
     assert_eq!(web.ip_json("link show dev eth0")[0]["mtu"], 1400);
     assert_eq!(api.ip_json("route show default")[0]["gateway"], "172.28.5.254");
 

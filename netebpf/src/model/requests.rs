@@ -11,6 +11,7 @@ use super::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -183,7 +184,7 @@ pub struct AttachmentRequest {
     /// As [`super::Attachment::sysctls`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, String>,
-    /// Networks are joined in the order of this, the highest first, then of their names.
+    /// Networks are joined in the order of this, the highest first, then of their names: see [`Self::turn`].
     #[serde(default)]
     pub priority: i32,
     /// The default route goes to the highest; among equals to the first name.
@@ -198,6 +199,11 @@ impl AttachmentRequest {
     /// Joins a network, all else open.
     pub fn new(network: impl Into<String>) -> Self {
         Self { network: network.into(), ..Self::default() }
+    }
+
+    /// The order in which an endpoint joins its networks.
+    pub fn turn(&self) -> (Reverse<i32>, &str) {
+        (Reverse(self.priority), &self.network)
     }
 }
 

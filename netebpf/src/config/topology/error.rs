@@ -151,6 +151,14 @@ pub enum Fault {
     /// Not an Ethernet address.
     #[error("mac_address: {0}")]
     Mac(#[from] MacError),
+    /// An Ethernet address without an interface of its own to have it.
+    #[error("conflicting options: mac_address and network_mode; one of the two has to go")]
+    MacAndMode,
+    /// A service's Ethernet address, and another one on the network that it is for.
+    #[error(
+        "mac_address: on network {0:?}, which it is for, stands another one; one of the two has to go"
+    )]
+    TwoMacs(String),
     /// A network that the file does not define.
     #[error("network {name:?} is not defined in this file; {defined}")]
     UnknownNetwork {

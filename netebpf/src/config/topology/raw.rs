@@ -104,6 +104,8 @@ pub(super) struct Service {
     /// The networks to join; "default" when absent.
     #[schemars(with = "Option<ServiceNetworks>")]
     pub(super) networks: Option<At<Shape<Attachments>>>,
+    /// The Ethernet address on the network that is joined first; made from the IP address when absent.
+    pub(super) mac_address: Option<Text>,
     /// In the place of networks: "bridge", "host", "none", "service:NAME" or "container:NAME".
     pub(super) network_mode: Option<Text>,
     /// What is published, such as "8080:80" or "127.0.0.1:8443:443/tcp".

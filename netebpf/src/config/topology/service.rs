@@ -16,7 +16,7 @@ use crate::{
         ports,
     },
     model::{
-        DnsChoice, InterfaceName, Service,
+        DnsChoice, InterfaceName, MacText, Service,
         requests::{
             AttachmentRequest, DEFAULT_NETWORK, EndpointRequest, NetworkMode, PublishSpec,
             check_name,
@@ -55,7 +55,7 @@ impl Reader {
         let name = raw.container_name.as_ref().unwrap_or(key);
         let plain = of.plain(name)?;
         check_name(&plain).map_err(|error| of.error(name, error.into()))?;
-        let (mode, networks) = match (&raw.network_mode, joined) {
+        let (mode, mut networks) = match (&raw.network_mode, joined) {
             (Some(text), None) => network_mode(of, text, services)?,
             (Some(text), Some(_)) => return Err(of.error(text, Fault::NetworksAndMode)),
             (None, joined) => {
@@ -69,6 +69,9 @@ impl Reader {
                 (None, networks)
             }
         };
+        if let Some(text) = &raw.mac_address {
+            mac_of_service(of, text, &mut networks)?;
+        }
         let at = raw.command.as_ref().map(|command| command.with("command".to_owned()));
         let mut service = service(of, raw.command, raw.environment, raw.working_dir)?;
         let runs = |service: &Service| {
@@ -182,6 +185,26 @@ fn network_mode(
     Ok((Some(mode), Vec::new()))
 }
 
+/// The Ethernet address of a service is the one of its first interface.
+fn mac_of_service(
+    of: &Of<'_>,
+    text: &Text,
+    networks: &mut [AttachmentRequest],
+) -> Result<(), ConfigError> {
+    let wanted = mac(of, text)?;
+    let first = networks.iter_mut().min_by(|a, b| a.turn().cmp(&b.turn()));
+    let first = first.ok_or_else(|| of.error(text, Fault::MacAndMode))?;
+    if first.mac.is_some_and(|other| other != wanted) {
+        return Err(of.error(text, Fault::TwoMacs(first.network.clone())));
+    }
+    first.mac = Some(wanted);
+    Ok(())
+}
+
+fn mac(of: &Of<'_>, text: &Text) -> Result<MacText, ConfigError> {
+    of.plain(text)?.parse().map_err(|error| of.error(text, Fault::Mac(error)))
+}
+
 fn unknown(name: &str, names: &NetworkNames) -> Fault {
     let keys: Vec<&str> = names.by_key.keys().map(String::as_str).collect();
     let defined = match keys.as_slice() {
@@ -211,8 +234,7 @@ fn attachment(
         request.place = Some(of.reader.at(text));
     }
     if let Some(text) = &raw.mac_address {
-        let mac = of.plain(text)?.parse().map_err(|error| of.error(text, Fault::Mac(error)))?;
-        request.mac = Some(mac);
+        request.mac = Some(mac(of, text)?);
     }
     if let Some(text) = &raw.interface_name {
         let name = InterfaceName::new(of.plain(text)?)

@@ -71,8 +71,8 @@ fn every_wrong_file_has_its_message() {
         ("nets: {}\n", "1:1: the file: unknown key \"nets\"; known are name, networks, services"),
         (
             "services:\n  web:\n    prots: []\n",
-            "3:5: service \"web\": unknown key \"prots\"; known are container_name, networks, network_mode, ports, \
-             command, environment, working_dir, netns, dns, dns_search, dns_opt, labels",
+            "3:5: service \"web\": unknown key \"prots\"; known are container_name, networks, mac_address, \
+             network_mode, ports, command, environment, working_dir, netns, dns, dns_search, dns_opt, labels",
         ),
         (
             "networks: {a: {subnet: 10.0.0.0/8}}\n",
@@ -244,6 +244,17 @@ fn every_wrong_file_has_its_message() {
             "networks: {a: }\nservices: {w: {networks: {a: {mac_address: \"01:00:5e:00:00:01\"}}}}\n",
             "2:44: service \"w\": mac_address: \"01:00:5e:00:00:01\" is not an Ethernet address of \
              one station, such as 02:42:ac:11:00:02",
+        ),
+        (
+            "services: {w: {network_mode: host, mac_address: \"02:00:00:00:00:01\"}}\n",
+            "1:49: service \"w\": conflicting options: mac_address and network_mode; one of the two \
+             has to go",
+        ),
+        (
+            "networks: {a: }\nservices: {w: {mac_address: \"02:00:00:00:00:01\", networks: {a: \
+             {mac_address: \"02:00:00:00:00:02\"}}}}\n",
+            "2:29: service \"w\": mac_address: on network \"a\", which it is for, stands another one; \
+             one of the two has to go",
         ),
         (
             "networks: {a: }\nservices: {w: {networks: {a: {interface_name: \"a/b\"}}}}\n",

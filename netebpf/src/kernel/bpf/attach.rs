@@ -19,10 +19,19 @@ use aya::programs::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    error::Error,
     fs, io,
     os::fd::AsFd,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
+use tokio::time::sleep;
+
+/// How long a link whose pin somebody removed may still be there: the kernel frees what a pin held after a grace period
+/// (`bpf_free_inode`), and until then the same program hangs there already (TCX: EEXIST; XDP: EBUSY).
+const RELEASE: Duration = Duration::from_secs(1);
+/// And how often it is tried again.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A program could not be attached.
 #[derive(Debug, thiserror::Error)]
@@ -84,14 +93,21 @@ impl Bpf {
             }
             Err(_) => false,
         };
-        let existing = pinned
+        let mut existing = pinned
             .then(|| PinnedLink::from_pin(&path).map(FdLink::from))
             .transpose()
             .map_err(link_failed("open", &object))?;
-        let link = match &mut program.loaded {
-            Loaded::Tc(program) => attach_tcx(program, name, hook, existing),
-            Loaded::Xdp(program) => attach_xdp(program, index, mechanism, existing),
-            Loaded::Socket(_) => return Err(BpfError::NoProgram(hook.program()).into()),
+        let deadline = Instant::now() + RELEASE;
+        let link = loop {
+            let link = match &mut program.loaded {
+                Loaded::Tc(program) => attach_tcx(program, name, hook, existing.take()),
+                Loaded::Xdp(program) => attach_xdp(program, index, mechanism, existing.take()),
+                Loaded::Socket(_) => return Err(BpfError::NoProgram(hook.program()).into()),
+            };
+            match link {
+                Err(error) if error.is_in_use() && Instant::now() < deadline => sleep(PAUSE).await,
+                link => break link,
+            }
         };
         let link = link.map_err(|error| match error {
             Refused::Program(error) => failed("attach", &object)(error),
@@ -219,6 +235,17 @@ pub(crate) fn remove_pin(path: &Path) -> Result<(), BpfError> {
 enum Refused {
     Program(ProgramError),
     Link(aya::programs::links::LinkError),
+}
+
+impl Refused {
+    /// Whether another link is in the way.
+    fn is_in_use(&self) -> bool {
+        let Self::Program(error) = self else { return false };
+        let first: Option<&(dyn Error + 'static)> = Some(error);
+        let mut causes = std::iter::successors(first, |&error| error.source());
+        let code = causes.find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error());
+        matches!(code, Some(libc::EEXIST | libc::EBUSY))
+    }
 }
 
 impl From<ProgramError> for Refused {

@@ -140,7 +140,7 @@ impl<'a> Resolver<'a> {
         }
         check_request(request).map_err(|problem| draft.error(problem))?;
         let mut requests: Vec<&AttachmentRequest> = request.networks.iter().collect();
-        requests.sort_by(|a, b| (b.priority, &a.network).cmp(&(a.priority, &b.network)));
+        requests.sort_by_key(|request| request.turn());
         for request in requests {
             let twice = |other: &AttachmentDraft<'_>| other.request.network == request.network;
             if draft.attachments.iter().any(twice) {

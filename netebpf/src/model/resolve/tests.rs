@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     config::{settings::Settings, topology},
-    model::{Driver, Transport},
+    model::{Attachment, Driver, Transport},
 };
 
 /// A host with nothing but a LAN.
@@ -208,15 +208,16 @@ fn the_default_route_goes_where_the_user_says() {
 #[test]
 fn interfaces_are_named_in_the_order_of_priority() {
     let world = World::new();
-    let text = "name: n\nnetworks: {a: , b: , c: }\nservices: {w: {networks: {a: , b: {priority: 9}, c: \
-                {interface_name: eth0}}}}\n";
+    let text = "name: n\nnetworks: {a: , b: , c: }\nservices: {w: {mac_address: \"02:00:00:00:00:01\", \
+                networks: {a: , b: {priority: 9}, c: {interface_name: eth0}}}}\n";
     let desired = world.up(&Desired::default(), text).unwrap();
-    let names: Vec<String> = desired.endpoints["w"]
-        .attachments
-        .iter()
-        .map(|attachment| format!("{} {}", attachment.interface, attachment.network))
-        .collect();
-    assert_eq!(names, ["eth0 c", "eth1 b", "eth2 a"]);
+    let attachments = &desired.endpoints["w"].attachments;
+    let name = |joined: &Attachment| format!("{} {}", joined.interface, joined.network);
+    assert_eq!(attachments.iter().map(name).collect::<Vec<_>>(), ["eth0 c", "eth1 b", "eth2 a"]);
+    // The service's Ethernet address is that of the network which is joined first.
+    let given: Vec<bool> =
+        attachments.iter().map(|a| a.mac.to_string() == "02:00:00:00:00:01").collect();
+    assert_eq!(given, [false, true, false]);
 }
 
 #[test]
