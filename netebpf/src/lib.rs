@@ -8,6 +8,7 @@
 //! plan, apply → model.
 
 pub mod apply;
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod daemon;

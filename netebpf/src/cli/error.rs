@@ -2,6 +2,7 @@
 
 use super::{client::ClientError, output::TemplateError, privilege::Missing};
 use crate::{
+    bench::{BenchError, load::LoadError},
     config::{
         env_file::EnvFileError, options::OptionError, ports::PortError, topology::ConfigError,
     },
@@ -42,6 +43,10 @@ pub(super) enum CliError {
     Launch(#[from] LaunchError),
     #[error(transparent)]
     Missing(#[from] Missing),
+    #[error("bench: {0}")]
+    Bench(#[from] BenchError),
+    #[error("bench: {0}")]
+    Load(#[from] LoadError),
     /// No topology file where one is looked for.
     #[error(
         "no topology file: netebpf.yaml, compose.yaml and docker-compose.yml are looked for in this directory: -f names another"

@@ -5,6 +5,7 @@
 //! `run` and `exec` have their command's, or 125, 126 and 127 as Docker).
 
 mod arguments;
+mod bench;
 mod client;
 mod completion;
 mod conntrack;
@@ -85,6 +86,7 @@ enum Command {
     Conntrack(conntrack::Conntrack),
     Doctor(doctor::Doctor),
     Gc(gc::Gc),
+    Bench(bench::Bench),
     Daemon(daemon::Daemon),
     Completion(completion::Completion),
     Man(man::Man),
@@ -150,6 +152,7 @@ fn run(cli: Cli) -> Result<u8, CliError> {
             Command::Conntrack(command) => command.run(&context).await,
             Command::Doctor(command) => command.run(&context).await,
             Command::Gc(command) => command.run(&context).await,
+            Command::Bench(command) => command.run().await,
             Command::Daemon(_)
             | Command::Completion(_)
             | Command::Man(_)

@@ -1,0 +1,83 @@
+//! What ends a benchmark.
+
+use super::{arms::Kind, measure::Cell};
+use std::io;
+
+/// Why nothing was measured.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// By a signal.
+    #[error("interrupted; what it made is taken away")]
+    Interrupted,
+    /// Another one runs.
+    #[error("another benchmark is running here: wait until it is done")]
+    NotAlone,
+    /// A program that is not there.
+    #[error("{program} is missing: `apt-get install {package}` installs it on Debian and Ubuntu")]
+    Tool {
+        /// The program.
+        program: &'static str,
+        /// Who has it.
+        package: &'static str,
+    },
+    /// Two ends that share a CPU leave none for the rest.
+    #[error(
+        "{0} CPU is too few: the two ends have one, and what else the machine does needs another"
+    )]
+    Cpus(usize),
+    /// A program failed.
+    #[error("`{command}` failed ({status}): {said}")]
+    Command {
+        /// As one would type it.
+        command: String,
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// What it wrote to standard error.
+        said: String,
+    },
+    /// A host that does not forward as it should.
+    #[error("{arm}: {way}: {what}")]
+    Broken {
+        /// Which.
+        arm: Kind,
+        /// On which way.
+        way: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// One measurement.
+    #[error("{arm}: {cell}: {source}")]
+    Measurement {
+        /// Where.
+        arm: Kind,
+        /// Of what.
+        cell: Cell,
+        /// Why it failed.
+        source: Box<BenchError>,
+    },
+    /// A server or a client that says something else than it should.
+    #[error("a {0} says {1:?}")]
+    Talk(&'static str, String),
+    /// The other end does not answer.
+    #[error("{0}")]
+    Load(#[from] super::load::LoadError),
+    /// Rules that are not taken.
+    #[error(transparent)]
+    Rules(#[from] super::rules::RulesError),
+    /// The system refused.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl BenchError {
+    /// Names what was tried.
+    pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}

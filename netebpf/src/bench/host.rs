@@ -1,0 +1,163 @@
+//! Throw-away hosts: a network namespace with an uplink, and the neighbour at the wire's other end.
+//!
+//! ```text
+//!  the host                                   its neighbour
+//!   bridges ... uplink0 ===================== lan0 192.0.2.1, 2001:db8::1
+//!               192.0.2.2, 2001:db8::2        lo   198.51.100.1, 2001:db8:1::1 (outside)
+//! ```
+//!
+//! **Invariant**: a namespace goes with its [`Namespace`], and takes what is in it along; one that an earlier run left
+//! is replaced.
+
+use super::{BenchError, process};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::Path,
+    process::Command,
+};
+
+/// The two families.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize,
+)]
+pub enum Family {
+    /// IPv4.
+    #[serde(rename = "IPv4")]
+    V4,
+    /// IPv6.
+    #[serde(rename = "IPv6")]
+    V6,
+}
+
+impl Family {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+}
+
+impl std::fmt::Display for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
+
+/// An address in both families.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place(Ipv4Addr, Ipv6Addr);
+
+impl Place {
+    const fn new(v4: [u8; 4], v6: [u16; 8]) -> Self {
+        let [a, b, c, d] = v4;
+        let [e, f, g, h, i, j, k, l] = v6;
+        Self(Ipv4Addr::new(a, b, c, d), Ipv6Addr::new(e, f, g, h, i, j, k, l))
+    }
+
+    pub(super) fn of(self, family: Family) -> IpAddr {
+        match family {
+            Family::V4 => self.0.into(),
+            Family::V6 => self.1.into(),
+        }
+    }
+}
+
+/// The host, on its wire.
+pub(super) const HOST: Place = Place::new([192, 0, 2, 2], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 2]);
+/// Its neighbour there.
+pub(super) const NEIGHBOUR: Place = Place::new([192, 0, 2, 1], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]);
+/// Behind the host's default route.
+pub(super) const OUTSIDE: Place = Place::new([198, 51, 100, 1], [0x2001, 0xdb8, 1, 0, 0, 0, 0, 1]);
+/// The endpoint that serves.
+pub(super) const WEB: Place = Place::new([172, 18, 0, 2], [0xfd18, 0, 0, 0, 0, 0, 0, 2]);
+/// The endpoint that asks.
+pub(super) const APP: Place = Place::new([172, 18, 0, 3], [0xfd18, 0, 0, 0, 0, 0, 0, 3]);
+/// Where the servers listen.
+pub(super) const SERVED: u16 = 80;
+/// The host's port that leads to `web`.
+pub(super) const PUBLISHED: u16 = 8080;
+
+/// The host's end of the wire.
+const OF_HOST: [&str; 5] = [
+    "address add 192.0.2.2/24 dev uplink0",
+    // No duplicate address detection: traffic flows at once.
+    "address add 2001:db8::2/64 dev uplink0 nodad",
+    "link set uplink0 up",
+    "route add default via 192.0.2.1",
+    "route add default via 2001:db8::1",
+];
+/// The neighbour's.
+const OF_NEIGHBOUR: [&str; 5] = [
+    "address add 198.51.100.1/32 dev lo",
+    "address add 2001:db8:1::1/128 dev lo",
+    "address add 192.0.2.1/24 dev lan0",
+    "address add 2001:db8::1/64 dev lan0 nodad",
+    "link set lan0 up",
+];
+
+/// A namespace that we made.
+#[derive(Debug)]
+pub(super) struct Namespace {
+    pub(super) name: String,
+}
+
+impl Namespace {
+    /// Makes one, with loopback up.
+    pub(super) fn new(name: &str) -> Result<Self, BenchError> {
+        if Path::new("/run/netns").join(name).exists() {
+            remove(name)?;
+        }
+        process::output(Command::new("ip").args(["netns", "add", name]))?;
+        let made = Self { name: name.to_owned() };
+        made.ip(["link set lo up"])?;
+        made.set("net.ipv4.tcp_congestion_control=reno")?;
+        Ok(made)
+    }
+
+    /// Commands of `ip`, one after the other.
+    pub(super) fn ip<const N: usize>(&self, lines: [&str; N]) -> Result<(), BenchError> {
+        let mut ip = Command::new("ip");
+        ip.args(["-n", &self.name, "-batch", "-"]);
+        process::told(&mut ip, &(lines.join("\n") + "\n")).map(drop)
+    }
+
+    /// Sets a sysctl, `NAME=VALUE`.
+    pub(super) fn set(&self, sysctl: &str) -> Result<(), BenchError> {
+        set(&self.name, sysctl)
+    }
+}
+
+/// Sets a sysctl, `NAME=VALUE`, in a namespace.
+pub(super) fn set(namespace: &str, sysctl: &str) -> Result<(), BenchError> {
+    let mut set = process::inside(namespace, "sysctl");
+    process::output(set.args(["-q", "-w", sysctl])).map(drop)
+}
+
+/// Whatever congestion control this machine prefers: some put timers into each round trip. This one is always there,
+/// and every namespace may choose it.
+pub(super) fn use_reno(namespace: &str) -> Result<(), BenchError> {
+    set(namespace, "net.ipv4.tcp_congestion_control=reno")
+}
+
+fn remove(name: &str) -> Result<(), BenchError> {
+    process::output(Command::new("ip").args(["netns", "delete", name])).map(drop)
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.name) {
+            eprintln!("netebpf: {error}");
+        }
+    }
+}
+
+/// Makes a host and its neighbour.
+pub(super) fn pair(name: &str) -> Result<[Namespace; 2], BenchError> {
+    let host = Namespace::new(name)?;
+    let neighbour = Namespace::new(&format!("{name}-lan"))?;
+    let wire = format!("link add uplink0 type veth peer name lan0 netns {}", neighbour.name);
+    host.ip([&wire])?;
+    host.ip(OF_HOST)?;
+    neighbour.ip(OF_NEIGHBOUR)?;
+    Ok([host, neighbour])
+}

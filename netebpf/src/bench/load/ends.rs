@@ -1,0 +1,147 @@
+//! What the two processes do.
+
+use super::{PATIENCE, READY, Told, Workload};
+use rustix::{
+    net::sockopt,
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
+use std::{
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    time::{Duration, Instant},
+};
+
+/// Sent instead of a byte that comes back: who is it that asks?
+const WHO: u8 = b'?';
+/// What comes back.
+const BYTE: u8 = 1;
+
+/// An end that cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Nobody there, or nothing on the way.
+    #[error("cannot connect to {0}: {1}")]
+    Connect(SocketAddr, io::Error),
+    /// The port is somebody's.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    /// What was sent, or what should come back, is lost.
+    #[error("no answer: {0}")]
+    Answer(io::Error),
+    /// The other end has ended.
+    #[error("the server closed the connection")]
+    Closed,
+    /// It was told to run here.
+    #[error("cannot have a CPU for itself: {0}")]
+    Cpu(io::Error),
+}
+
+/// Sends each byte back, one connection after the other, until standard input is closed.
+pub fn server(listen: SocketAddr) -> Result<(), LoadError> {
+    settle()?;
+    let listener = TcpListener::bind(listen).map_err(|error| LoadError::Listen(listen, error))?;
+    println!("{READY}");
+    // However the starter ends, its pipe is closed then.
+    std::thread::spawn(|| {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        std::process::exit(0)
+    });
+    loop {
+        let (mut stream, client) = listener.accept().map_err(LoadError::Answer)?;
+        stream.set_nodelay(true).map_err(LoadError::Answer)?;
+        let mut byte = [0];
+        // Its end, by FIN or RST, is the end of this client only.
+        while stream.read_exact(&mut byte).is_ok() {
+            let sent = match byte {
+                [WHO] => writeln!(stream, "{}", client.ip().to_canonical()),
+                byte => stream.write_all(&byte),
+            };
+            if sent.is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// As whom the server sees this process.
+pub fn who_am_i(server: SocketAddr) -> Result<String, LoadError> {
+    let mut stream = connect(server)?;
+    stream.write_all(&[WHO]).map_err(LoadError::Answer)?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).map_err(LoadError::Answer)?;
+    Ok(line)
+}
+
+/// Asks for the given time.
+pub fn client(server: SocketAddr, workload: Workload, time: Duration) -> Result<Told, LoadError> {
+    settle()?;
+    match workload {
+        Workload::RoundTrips => {
+            let mut stream = connect(server)?;
+            measure(time, || ask(&mut stream))
+        }
+        Workload::Connections => measure(time, || ask(&mut connect(server)?)),
+    }
+}
+
+/// Both ends share a CPU, so that what is measured is the work and not the wake-up of another CPU; and what else the
+/// machine does shall not count.
+fn settle() -> Result<(), LoadError> {
+    let cpu = |errno: rustix::io::Errno| LoadError::Cpu(errno.into());
+    let allowed = sched_getaffinity(None).map_err(cpu)?;
+    let mut only = CpuSet::new();
+    (0..CpuSet::MAX_CPU)
+        .rev()
+        .find(|&cpu| allowed.is_set(cpu))
+        .into_iter()
+        .for_each(|cpu| only.set(cpu));
+    sched_setaffinity(None, &only).map_err(cpu)?;
+    rustix::process::nice(-20).map_err(cpu)?;
+    Ok(())
+}
+
+fn connect(server: SocketAddr) -> Result<TcpStream, LoadError> {
+    let stream = TcpStream::connect_timeout(&server, PATIENCE)
+        .map_err(|error| LoadError::Connect(server, error))?;
+    let prepare = || {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        // RST at the end: no port stays in TIME-WAIT, so none runs out.
+        Ok::<_, io::Error>(sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?)
+    };
+    prepare().map_err(|error| LoadError::Connect(server, error))?;
+    Ok(stream)
+}
+
+fn ask(stream: &mut TcpStream) -> Result<(), LoadError> {
+    let mut byte = [BYTE];
+    stream.write_all(&byte).map_err(LoadError::Answer)?;
+    match stream.read(&mut byte).map_err(LoadError::Answer)? {
+        0 => Err(LoadError::Closed),
+        _ => Ok(()),
+    }
+}
+
+/// What is done again and again for the given time.
+fn measure(
+    time: Duration,
+    mut operation: impl FnMut() -> Result<(), LoadError>,
+) -> Result<Told, LoadError> {
+    // A vector that grows meanwhile would be in the measurement.
+    let mut taken: Vec<u32> = Vec::with_capacity(1 << 20);
+    let started = Instant::now();
+    let mut before = started;
+    while before - started < time {
+        operation()?;
+        let now = Instant::now();
+        taken.push(u32::try_from((now - before).as_nanos()).unwrap_or(u32::MAX));
+        before = now;
+    }
+    let per_second = taken.len() as f64 / (before - started).as_secs_f64();
+    taken.sort_unstable();
+    let at = |per_mille: usize| {
+        let place = (taken.len() * per_mille / 1000).min(taken.len().saturating_sub(1));
+        taken.get(place).map_or(0.0, |nanoseconds| f64::from(*nanoseconds) / 1e3)
+    };
+    Ok(Told { per_second, p50: at(500), p99: at(990), p999: at(999) })
+}

@@ -1,0 +1,103 @@
+//! `netebpf bench`: how fast a packet's ways are with netebpf, beside what people have today and beside the limit.
+//!
+//! Each way to forward packets is an [arm](arms): a throw-away host with the same two endpoints, the same neighbour and
+//! the same servers. All arms are alive at once and take turns within a round, so whatever disturbs the machine
+//! disturbs each of them; what counts is the ratio within a round, and its median over the rounds.
+//!
+//! **Invariant**: everything is in network namespaces that this made, and all of it goes when it ends, however it ends but
+//! by SIGKILL (then with the next run). An arm that does not forward as it should is an error and never a missing
+//! row; what this kernel does not have is named in the report.
+
+mod arms;
+mod error;
+mod host;
+pub mod load;
+mod measure;
+mod process;
+mod progress;
+pub mod report;
+mod rules;
+mod statistics;
+
+pub use arms::Kind;
+pub use error::BenchError;
+
+use arms::Arm;
+use measure::Cell;
+use report::{Machine, Record};
+use std::{
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr, UnixListener},
+    },
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+/// What to measure, and how thoroughly.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How often everything is measured; the medians count.
+    pub rounds: u32,
+    /// How long one measurement takes.
+    pub time: Duration,
+}
+
+impl Options {
+    /// As `netebpf bench` measures when nothing is said: about two minutes.
+    pub const USUAL: Self = Self { rounds: 7, time: Duration::from_millis(200) };
+    /// In less than a minute.
+    pub const QUICK: Self = Self { rounds: 5, time: Duration::from_millis(60) };
+}
+
+/// Measures everything, and takes away what it needed for that. `interrupted` may become true at any time.
+///
+/// # Errors
+/// What cannot be measured, and why; [`BenchError::Interrupted`].
+pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Record, BenchError> {
+    let _alone = alone()?;
+    process::require(&process::TOOLS)?;
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    if cpus < 2 {
+        return Err(BenchError::Cpus(cpus));
+    }
+    let stop = || match interrupted.load(Ordering::Relaxed) {
+        true => Err(BenchError::Interrupted),
+        false => Ok(()),
+    };
+    let (kinds, absent) = Kind::here()?;
+    let progress = progress::Progress::new();
+    let mut arms = Vec::new();
+    for kind in kinds {
+        stop()?;
+        progress.say(format!("making a host with {kind}"));
+        arms.push(Arm::make(kind)?);
+    }
+    for arm in &arms {
+        stop()?;
+        progress.say(format!("trying the ways with {}", arm.kind));
+        arm.check()?;
+    }
+    let cells: Vec<Cell> = Cell::all().collect();
+    let results = measure::rounds(options, &arms, &cells, &progress, &stop)?;
+    progress.say("taking everything away");
+    let bridge_netfilter = arms.iter().find_map(Arm::bridge_netfilter);
+    drop(arms);
+    Ok(Record {
+        machine: Machine::here(bridge_netfilter),
+        rounds: options.rounds,
+        milliseconds: u64::try_from(options.time.as_millis()).unwrap_or(u64::MAX),
+        absent,
+        results,
+    })
+}
+
+/// One at a time in a network namespace: two would disturb each other, and their hosts have the same names.
+fn alone() -> Result<UnixListener, BenchError> {
+    let address = SocketAddr::from_abstract_name("netebpf-bench");
+    let bound = address.and_then(|address| UnixListener::bind_addr(&address));
+    bound.map_err(|source| match source.kind() {
+        std::io::ErrorKind::AddrInUse => BenchError::NotAlone,
+        _ => BenchError::Io { what: "the lock".to_owned(), source },
+    })
+}

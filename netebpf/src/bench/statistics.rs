@@ -1,0 +1,56 @@
+//! Of many rounds, what counts.
+
+use serde::{Deserialize, Serialize};
+
+/// The middle one, or the mean of the two in the middle; not a number where there are none.
+pub(super) fn median(samples: &[f64]) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.as_slice() {
+        [] => f64::NAN,
+        sorted if sorted.len() % 2 == 1 => sorted[sorted.len() / 2],
+        sorted => (sorted[sorted.len() / 2 - 1] + sorted[sorted.len() / 2]) / 2.0,
+    }
+}
+
+/// How two arms compare: within each round, for a machine that is slow for a while is so for both.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Ratio {
+    /// The median of the rounds' ratios.
+    pub median: f64,
+    /// The lowest.
+    pub lowest: f64,
+    /// And the highest.
+    pub highest: f64,
+}
+
+impl Ratio {
+    /// Of rounds in which both were measured.
+    pub fn of(these: &[f64], others: &[f64]) -> Self {
+        let ratios: Vec<f64> = these.iter().zip(others).map(|(this, other)| this / other).collect();
+        Self {
+            median: median(&ratios),
+            lowest: ratios.iter().copied().fold(f64::INFINITY, f64::min),
+            highest: ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(&[]).is_nan());
+    }
+
+    #[test]
+    fn rounds_are_compared_one_by_one() {
+        // A machine that slows down to a tenth: the medians alone would say 1.
+        let ratio = Ratio::of(&[20.0, 2.0, 4.0], &[10.0, 1.0, 2.0]);
+        assert_eq!((ratio.median, ratio.lowest, ratio.highest), (2.0, 2.0, 2.0));
+    }
+}
