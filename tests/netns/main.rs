@@ -3,6 +3,7 @@
 use netebpf_tests::runner;
 
 mod bad_input;
+mod bench;
 mod bulk;
 mod commands;
 mod compose;
@@ -65,6 +66,7 @@ fn main() -> std::process::ExitCode {
         compose::TESTS,
         bad_input::TESTS,
         xdp::TESTS,
+        bench::TESTS,
     ];
     runner::main(&modules.concat())
 }

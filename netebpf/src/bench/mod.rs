@@ -26,10 +26,7 @@ use arms::Arm;
 use measure::Cell;
 use report::{Machine, Record};
 use std::{
-    os::{
-        linux::net::SocketAddrExt as _,
-        unix::net::{SocketAddr, UnixListener},
-    },
+    fs::{File, TryLockError},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -92,12 +89,19 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Record, BenchE
     })
 }
 
-/// One at a time in a network namespace: two would disturb each other, and their hosts have the same names.
-fn alone() -> Result<UnixListener, BenchError> {
-    let address = SocketAddr::from_abstract_name("netebpf-bench");
-    let bound = address.and_then(|address| UnixListener::bind_addr(&address));
-    bound.map_err(|source| match source.kind() {
-        std::io::ErrorKind::AddrInUse => BenchError::NotAlone,
-        _ => BenchError::Io { what: "the lock".to_owned(), source },
-    })
+/// Where it is written down that one runs.
+const LOCK: &str = "/run/lock/netebpf-bench";
+
+/// One at a time: two would disturb each other, and their hosts have the same names.
+fn alone() -> Result<Alone, BenchError> {
+    let opened = File::options().create(true).append(true).open(LOCK);
+    let file = opened.map_err(BenchError::io(LOCK))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Alone(file)),
+        Err(TryLockError::WouldBlock) => Err(BenchError::NotAlone),
+        Err(TryLockError::Error(source)) => Err(BenchError::io(LOCK)(source)),
+    }
 }
+
+/// The lock; the file stays, for one that is removed may be somebody's who waits.
+struct Alone(#[expect(dead_code, reason = "held until it is over")] File);

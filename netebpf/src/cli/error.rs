@@ -104,6 +104,8 @@ impl CliError {
     pub(super) fn code(&self) -> Option<u8> {
         match self {
             Self::Missing(_) => Some(1),
+            // As a shell says of what SIGINT ended.
+            Self::Bench(BenchError::Interrupted) => Some(130),
             Self::Launch(error) => error.exit(),
             Self::Command { exit, .. } => Some(*exit),
             _ => None,

@@ -1,5 +1,6 @@
 //! Names, as programs in an endpoint ask for them.
 
+use aya::maps::{HashMap, Map, MapData};
 use hickory_proto::op::ResponseCode;
 use netebpf_tests::lab::{
     Family, Lab, Ns, Upstream, Way, both, delete_namespace, eventually,
@@ -8,7 +9,7 @@ use netebpf_tests::lab::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     path::PathBuf,
@@ -412,31 +413,20 @@ fn entries_of_others() {
     let c1 = lab.endpoint("c1");
     let is_it = |path: &PathBuf| path.ends_with("RESOLVERS");
     let map = lab.pins().into_keys().find(is_it).expect("a map");
-    let bpftool = |words: &str| {
-        let (verb, rest) = words.split_once(' ').unwrap_or((words, ""));
-        let place = ["map", verb, "pinned", map.to_str().expect("plain")];
-        let all: Vec<&str> = place.into_iter().chain(rest.split_whitespace()).collect();
-        lab.host.tool("bpftool", &[&["-j"], &all[..]].concat()).ok()
+    let pinned = || Map::HashMap(MapData::from_pin(&map).expect("a pinned map"));
+    let mut table: HashMap<_, [u8; 8], [u8; 4]> = pinned().try_into().expect("cookies and ports");
+    let entries = |table: &HashMap<MapData, [u8; 8], [u8; 4]>| {
+        table.iter().map(|entry| entry.expect("an entry")).collect::<BTreeMap<_, _>>()
     };
-    let entries = || {
-        let entries: Vec<serde_json::Value> =
-            serde_json::from_str(&bpftool("dump")).expect("a list of entries");
-        let text = |value: &serde_json::Value| {
-            let bytes = value.as_array().expect("bytes").iter();
-            bytes.map(|byte| byte.as_str().expect("a number").to_owned()).collect::<Vec<_>>()
-        };
-        let all = entries.iter().map(|entry| (text(&entry["key"]), text(&entry["value"])));
-        all.collect::<std::collections::BTreeMap<_, _>>()
-    };
-    let right = entries();
+    let right = entries(&table);
     assert!(right.len() > 3, "{right:?}");
-    let mut keys = right.keys().map(|key| key.join(" "));
+    let mut keys = right.keys();
     let (removed, changed) = (keys.next().expect("one"), keys.next().expect("two"));
-    bpftool(&format!("delete key {removed}"));
-    bpftool(&format!("update key {changed} value 0 1 0 1"));
-    bpftool("update key 1 2 3 4 5 6 7 8 value 0 9 0 9");
+    table.remove(removed).expect("it was there");
+    table.insert(changed, [0, 1, 0, 1], 0).expect("it is there");
+    table.insert([1, 2, 3, 4, 5, 6, 7, 8], [0, 9, 0, 9], 0).expect("room");
     lab.run("network create other").ok();
-    assert_eq!(entries(), right);
+    assert_eq!(entries(&table), right);
     assert_eq!(c1.resolve("c2", "A").ok(), ["10.10.0.12"]);
 }
 
