@@ -26,6 +26,7 @@ const TEST_PACKAGES: &[&str] = &[
     "kmod",
     "libdevmapper1.02.1",
     "libseccomp2",
+    "nftables",
     "procps",
     "qemu-system-x86",
     "util-linux",

@@ -184,7 +184,16 @@ impl Arm {
                 return Err(broken(format!("the server sees {seen}, and should see {expected}")));
             }
         }
-        Ok(())
+        let hits = self.kind.backend().map(|backend| rules::hits(backend, &self.host.name));
+        match hits.transpose()?.flatten() {
+            // A masquerade and a published port, in both families.
+            Some(hits @ ..4) => Err(BenchError::Broken {
+                arm: self.kind,
+                way: "masquerade, published port".to_owned(),
+                what: format!("its rules translated {hits} of four connections"),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// The namespace of the client on this way, and the server that it asks.
@@ -232,7 +241,7 @@ fn serve(namespace: &str) -> Result<Server, BenchError> {
 }
 
 /// A bridge as Docker and podman make one, and two endpoints on it.
-fn bridge(host: &Namespace) -> Result<Vec<Namespace>, BenchError> {
+pub(super) fn bridge(host: &Namespace) -> Result<Vec<Namespace>, BenchError> {
     host.ip([
         "link add br-front type bridge",
         "address add 172.18.0.1/16 dev br-front",

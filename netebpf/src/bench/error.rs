@@ -61,9 +61,6 @@ pub enum BenchError {
     /// The other end does not answer.
     #[error("{0}")]
     Load(#[from] super::load::LoadError),
-    /// Rules that are not taken.
-    #[error(transparent)]
-    Rules(#[from] super::rules::RulesError),
     /// The system refused.
     #[error("{what}: {source}")]
     Io {
