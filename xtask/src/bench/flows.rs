@@ -3,7 +3,7 @@
 //! **Invariant**: every flow that is counted was answered, and the first is asked again when all are there; flows live
 //! longer than the measurement takes, so none of them expires before it ends.
 
-use super::arms::{self, Arm};
+use super::host::{self, Host};
 use crate::{
     namespace::OUTSIDE_V4,
     run::{self, Step},
@@ -67,20 +67,20 @@ pub(super) fn measure(netebpf: &Path, flows: u32) -> Result<()> {
         "snat_port_range = \"1024-65535\"\n[flows]\ncapacity = {capacity}\nquota = {capacity}\n\
          embryonic_quota = {capacity}\n"
     );
-    let mut arm = Arm::netebpf(netebpf, Some(&settings))?;
+    let mut host = Host::up(netebpf, &settings)?;
     let servers = [OUTSIDE_V4.to_owned(), FIRST_SERVER.to_string(), SERVERS.to_string()];
-    arm.serve_outside(&[&["answers".to_owned()], &servers[..]].concat())?;
-    let daemon = arms::ask(netebpf, "status")?["pid"].as_u64().context("status names no daemon")?;
+    host.serve_outside(&[&["answers".to_owned()], &servers[..]].concat())?;
+    let daemon = host::ask(netebpf, "status")?["pid"].as_u64().context("status names no daemon")?;
     let step = Step::begin(format!("Opening {flows} flows"));
     let daemon_idle = load_of(daemon)?;
-    let mut client = arm.inside_app(std::env::current_exe()?)?;
+    let mut client = host.inside_app(std::env::current_exe()?);
     client.args(["load", "flows"]).args(&servers).arg(flows.to_string());
     let opened: Opened = serde_json::from_str(&run::output(&mut client)?)?;
-    let status = arms::ask(netebpf, "status")?;
+    let status = host::ask(netebpf, "status")?;
     let live = status["flows"]["used"].as_u64().context("status counts no flows")?;
     let daemon_with_flows = load_of(daemon)?;
     let started = Instant::now();
-    let doctor = arms::ask(netebpf, "doctor")?;
+    let doctor = host::ask(netebpf, "doctor")?;
     let seconds_to_check = started.elapsed().as_secs_f64();
     step.end("done");
     let bytes = bytes_of_maps()?;
@@ -96,7 +96,7 @@ pub(super) fn measure(netebpf: &Path, flows: u32) -> Result<()> {
         daemon_with_flows,
         seconds_to_check,
     };
-    drop(arm);
+    drop(host);
     print(&record);
     let file = run::target_dir().join("bench-flows.json");
     fs::write(&file, serde_json::to_string_pretty(&record)?)
@@ -152,7 +152,7 @@ pub(super) fn time_of(pid: u64) -> Result<Duration> {
 /// The memory that the kernel accounts for our maps.
 fn bytes_of_maps() -> Result<u64> {
     let mut find = run::root("find");
-    let pins = run::output(find.args([&arms::pinned_maps(), "-path", "*/maps/*", "-type", "f"]))?;
+    let pins = run::output(find.args([&host::pinned_maps(), "-path", "*/maps/*", "-type", "f"]))?;
     let bytes = |pin: &str| -> Result<u64> {
         let mut show = run::root("bpftool");
         let said = run::output(show.args(["--json", "map", "show", "pinned", pin]))

@@ -1,22 +1,11 @@
-//! The two ends of a measurement: a server and a client on one CPU, with blocking sockets.
+//! The ends of a measurement, each a process on one CPU.
 //!
-//! **Invariant**: a client prints one number, operations per second, or fails; it never waits longer than
-//! [`PATIENCE`] for an answer.
+//! **Invariant**: a client waits for no answer for ever, and a server ends with whoever started it.
 
 use super::{flows::Servers, queries::Queries};
-use anyhow::{Context as _, Result, bail};
-use rustix::{
-    net::sockopt,
-    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
-};
-use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
-    time::{Duration, Instant},
-};
-
-const PATIENCE: Duration = Duration::from_secs(5);
+use anyhow::{Context as _, Result};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use std::path::PathBuf;
 
 /// What the server prints when it can be connected to.
 pub(super) const READY: &str = "ready";
@@ -30,8 +19,6 @@ pub(crate) struct Load {
 
 #[derive(clap::Subcommand)]
 enum End {
-    /// Sends each byte back, one connection after the other, until standard input is closed
-    Server { listen: SocketAddr },
     /// Answers datagrams on many ports, until standard input is closed
     Answers {
         #[command(flatten)]
@@ -50,24 +37,6 @@ enum End {
     },
     /// Attaches an endpoint and detaches it, many times, and prints how long that took
     Attach { netebpf: PathBuf, rounds: u32 },
-    /// Asks for the given time and prints operations per second
-    Client {
-        server: SocketAddr,
-        #[arg(long, value_enum)]
-        metric: Metric,
-        #[arg(long)]
-        milliseconds: u64,
-    },
-}
-
-/// What is counted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Metric {
-    /// One byte there and back, on one connection
-    RoundTrips,
-    /// A connection, one byte there and back, and its end
-    Connections,
 }
 
 impl Load {
@@ -79,7 +48,6 @@ impl Load {
             rustix::process::nice(-20).context("cannot take precedence")?;
         }
         match self.end {
-            End::Server { listen } => serve(listen),
             End::Answers { servers } => {
                 servers.answer()?;
                 println!("{READY}");
@@ -88,15 +56,6 @@ impl Load {
             End::Flows { servers, flows } => servers.open(flows),
             End::Ask { queries } => queries.ask(),
             End::Attach { netebpf, rounds } => super::attach::measure_as_root(netebpf, rounds),
-            End::Client { server, metric, milliseconds } => {
-                let time = Duration::from_millis(milliseconds);
-                let rate = match metric {
-                    Metric::RoundTrips => round_trips(server, time)?,
-                    Metric::Connections => connections(server, time)?,
-                };
-                println!("{rate:.1}");
-                Ok(())
-            }
         }
     }
 }
@@ -111,61 +70,8 @@ fn pin_to_last_cpu() -> Result<()> {
     sched_setaffinity(None, &only).context("cannot pin to one CPU")
 }
 
-fn serve(listen: SocketAddr) -> Result<()> {
-    let listener =
-        TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
-    println!("{READY}");
-    std::thread::spawn(until_input_ends);
-    loop {
-        let (mut stream, _) = listener.accept()?;
-        stream.set_nodelay(true)?;
-        let mut byte = [0];
-        // Its end, by FIN or RST, is the end of this client only.
-        while stream.read_exact(&mut byte).is_ok() && stream.write_all(&byte).is_ok() {}
-    }
-}
-
 /// However the starter ends, its pipe is closed then.
 fn until_input_ends() -> ! {
     let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
     std::process::exit(0)
-}
-
-fn connect(server: SocketAddr) -> Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&server, PATIENCE)
-        .with_context(|| format!("cannot connect to {server}"))?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    // RST at the end: no port stays in TIME-WAIT, so none runs out.
-    sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
-    Ok(stream)
-}
-
-fn ask(stream: &mut TcpStream) -> Result<()> {
-    let mut byte = [1];
-    stream.write_all(&byte)?;
-    if stream.read(&mut byte).context("no answer")? == 0 {
-        bail!("the server closed the connection");
-    }
-    Ok(())
-}
-
-fn round_trips(server: SocketAddr, time: Duration) -> Result<f64> {
-    let mut stream = connect(server)?;
-    rate(time, || ask(&mut stream))
-}
-
-fn connections(server: SocketAddr, time: Duration) -> Result<f64> {
-    rate(time, || ask(&mut connect(server)?))
-}
-
-/// Operations per second of what is done again and again for the given time.
-fn rate(time: Duration, mut operation: impl FnMut() -> Result<()>) -> Result<f64> {
-    let started = Instant::now();
-    let mut done = 0.0;
-    while started.elapsed() < time {
-        operation()?;
-        done += 1.0;
-    }
-    Ok(done / started.elapsed().as_secs_f64())
 }

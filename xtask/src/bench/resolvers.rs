@@ -4,7 +4,7 @@
 //! **Invariant**: each is asked by whoever asks it in real life: from the namespace of `app`, at the address that is in
 //! `app`'s resolv.conf. What is started here ends here, by its process id.
 
-use super::arms::{self, Arm};
+use super::host::{self, Host};
 use crate::{namespace, run};
 use anyhow::{Context as _, Result, bail, ensure};
 use std::{
@@ -37,11 +37,17 @@ impl Resolver {
     }
 
     pub(super) fn netebpf(binary: &Path) -> Result<Self> {
-        let arm = Arm::netebpf(binary, None)?;
-        let pid = arms::ask(binary, "status")?["pid"].as_u64().context("status names no daemon")?;
-        let inside = namespace::path("bench.app").display().to_string();
+        let host = Host::up(binary, "")?;
+        let pid = host::ask(binary, "status")?["pid"].as_u64().context("status names no daemon")?;
+        let inside = namespace::path(host::APP).display().to_string();
         let pid = u32::try_from(pid)?;
-        Ok(Self { name: "netebpf", inside, address: "127.0.0.11:53", pid, _running: Box::new(arm) })
+        Ok(Self {
+            name: "netebpf",
+            inside,
+            address: "127.0.0.11:53",
+            pid,
+            _running: Box::new(host),
+        })
     }
 
     /// aardvark-dns, or why not.
