@@ -111,27 +111,73 @@ impl Kind {
         }
         Ok((here, absent))
     }
+}
 
-    /// What its namespaces are called.
-    fn host(self) -> &'static str {
-        match self {
-            Self::Netebpf => "netebpf-bench",
-            Self::BareVeth => "netebpf-bench-bare",
-            Self::IptablesLegacy => "netebpf-bench-legacy",
-            Self::IptablesNft => "netebpf-bench-nft",
-            Self::Netavark => "netebpf-bench-netavark",
-            Self::NetavarkFlowtable => "netebpf-bench-flowtable",
+/// Who forwards, with how many published ports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Site {
+    pub(super) kind: Kind,
+    pub(super) ports: u16,
+}
+
+impl Site {
+    /// What its host's namespace is called, and the instance of netebpf there.
+    fn name(self) -> String {
+        let name = match self.kind {
+            Kind::Netebpf => "netebpf-bench",
+            Kind::BareVeth => "netebpf-bench-bare",
+            Kind::IptablesLegacy => "netebpf-bench-legacy",
+            Kind::IptablesNft => "netebpf-bench-nft",
+            Kind::Netavark => "netebpf-bench-netavark",
+            Kind::NetavarkFlowtable => "netebpf-bench-flowtable",
+        };
+        match self.ports {
+            1 => name.to_owned(),
+            ports => format!("{name}-{ports}"),
+        }
+    }
+
+    /// An endpoint's namespace.
+    fn endpoint(self, name: &str) -> String {
+        match self.kind {
+            Kind::Netebpf => format!("{}.{name}", self.name()),
+            _ => format!("{}-{name}", self.name()),
+        }
+    }
+
+    /// Whether what has so many published ports is measured here. A bare veth has none, and is the limit of all.
+    pub(super) fn measures(self, ports: u16) -> bool {
+        self.ports == ports || self.kind == Kind::BareVeth
+    }
+
+    /// Further ports stand on both sides of the one that is measured: rules that are gone through one after the other
+    /// find it half-way.
+    fn published(self) -> Vec<Published> {
+        let further = (FURTHER..).take(usize::from(self.ports) - 1);
+        let mut all: Vec<_> =
+            further.map(|port| Published { host: port, endpoint: port }).collect();
+        all.insert(all.len() / 2, Published { host: PUBLISHED, endpoint: SERVED });
+        all
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ports {
+            1 => write!(f, "{}", self.kind),
+            ports => write!(f, "{} with {ports} ports", self.kind),
         }
     }
 }
 
-/// The instance of the arm that runs netebpf; also the first part of its namespaces' names.
-const INSTANCE: &str = "netebpf-bench";
+/// The first of the published ports that are not measured. They are measured in IPv4, and netebpf has them there alone: it
+/// holds each with a socket, and those of both families are more files than some machines allow.
+const FURTHER: u16 = 20_000;
 
 /// A host with endpoints `web` and `app`, a neighbour, and the servers in `web` and at the neighbour. Fields go in this
 /// order: nothing is served where no namespace is.
 pub(super) struct Arm {
-    pub(super) kind: Kind,
+    pub(super) site: Site,
     #[expect(dead_code, reason = "held until the arm goes")]
     servers: Vec<Server>,
     #[expect(dead_code, reason = "held until the arm goes")]
@@ -144,36 +190,33 @@ pub(super) struct Arm {
 }
 
 impl Arm {
-    pub(super) fn make(kind: Kind) -> Result<Self, BenchError> {
+    pub(super) fn make(site: Site) -> Result<Self, BenchError> {
+        let kind = site.kind;
         if kind == Kind::Netebpf {
-            Instance::clear()?;
+            Instance(site).clear()?;
         }
-        let [host, neighbour] = host::pair(kind.host())?;
+        let [host, neighbour] = host::pair(&site.name())?;
         let mut servers = vec![serve(&neighbour.name)?];
         let (mut instance, mut endpoints) = (None, Vec::new());
         match kind.backend() {
             _ if kind == Kind::BareVeth => {}
-            None => instance = Some(Instance::up()?),
+            None => instance = Some(Instance::up(site)?),
             Some(backend) => {
                 endpoints = bridge(&host)?;
-                rules::load(
-                    backend,
-                    &host.name,
-                    &[Published { host: PUBLISHED, endpoint: SERVED }],
-                )?;
+                rules::load(backend, &host.name, &site.published())?;
             }
         }
         if kind != Kind::BareVeth {
-            servers.push(serve(&endpoint(kind, "web"))?);
+            servers.push(serve(&site.endpoint("web"))?);
         }
-        Ok(Self { kind, servers, instance, endpoints, host, neighbour })
+        Ok(Self { site, servers, instance, endpoints, host, neighbour })
     }
 
     /// Each way leads where it should, translated as it should be.
     pub(super) fn check(&self) -> Result<(), BenchError> {
         for (way, family) in Way::ALL.into_iter().flat_map(|way| Family::BOTH.map(|f| (way, f))) {
             let broken = |what: String| BenchError::Broken {
-                arm: self.kind,
+                arm: self.site.kind,
                 way: format!("{way}, {family}"),
                 what,
             };
@@ -184,11 +227,11 @@ impl Arm {
                 return Err(broken(format!("the server sees {seen}, and should see {expected}")));
             }
         }
-        let hits = self.kind.backend().map(|backend| rules::hits(backend, &self.host.name));
+        let hits = self.site.kind.backend().map(|backend| rules::hits(backend, &self.host.name));
         match hits.transpose()?.flatten() {
             // A masquerade and a published port, in both families.
             Some(hits @ ..4) => Err(BenchError::Broken {
-                arm: self.kind,
+                arm: self.site.kind,
                 way: "masquerade, published port".to_owned(),
                 what: format!("its rules translated {hits} of four connections"),
             }),
@@ -199,9 +242,9 @@ impl Arm {
     /// The namespace of the client on this way, and the server that it asks.
     pub(super) fn client(&self, way: Way, family: Family) -> (String, SocketAddr) {
         let at = |place: Place, port: u16| SocketAddr::new(place.of(family), port);
-        let app = || endpoint(self.kind, "app");
+        let app = || self.site.endpoint("app");
         match way {
-            _ if self.kind == Kind::BareVeth => (self.host.name.clone(), at(OUTSIDE, SERVED)),
+            _ if self.site.kind == Kind::BareVeth => (self.host.name.clone(), at(OUTSIDE, SERVED)),
             Way::EndpointToEndpoint => (app(), at(WEB, SERVED)),
             Way::Masquerade => (app(), at(OUTSIDE, SERVED)),
             Way::PublishedPort => (self.neighbour.name.clone(), at(HOST, PUBLISHED)),
@@ -211,7 +254,7 @@ impl Arm {
     /// As whom the server sees the client.
     fn seen(&self, way: Way) -> Place {
         match way {
-            _ if self.kind == Kind::BareVeth => HOST,
+            _ if self.site.kind == Kind::BareVeth => HOST,
             Way::EndpointToEndpoint => APP,
             Way::Masquerade => HOST,
             Way::PublishedPort => NEIGHBOUR,
@@ -221,15 +264,7 @@ impl Arm {
     /// Whether packets that stay on a bridge meet the rules, too, as with Docker; none where there is no bridge with
     /// rules.
     pub(super) fn bridge_netfilter(&self) -> Option<bool> {
-        self.kind.backend().map(|_| rules::has_bridge_netfilter(&self.host.name))
-    }
-}
-
-/// An endpoint's namespace.
-fn endpoint(kind: Kind, name: &str) -> String {
-    match kind {
-        Kind::Netebpf => format!("{INSTANCE}.{name}"),
-        other => format!("{}-{name}", other.host()),
+        self.site.kind.backend().map(|_| rules::has_bridge_netfilter(&self.host.name))
     }
 }
 
@@ -271,31 +306,33 @@ pub(super) fn bridge(host: &Namespace) -> Result<Vec<Namespace>, BenchError> {
 }
 
 /// netebpf on its host.
-struct Instance;
+struct Instance(Site);
 
 impl Instance {
-    fn up() -> Result<Self, BenchError> {
-        let instance = Self;
+    fn up(site: Site) -> Result<Self, BenchError> {
+        let instance = Self(site);
         let topology = tempfile::Builder::new().suffix(".yaml").tempfile();
         let topology = topology.map_err(BenchError::io("the topology file"))?;
-        fs::write(topology.path(), topology_text()).map_err(BenchError::io("the topology file"))?;
-        process::output(Self::command()?.args(["up", "--file"]).arg(topology.path()))?;
+        fs::write(topology.path(), topology_text(&site.published()))
+            .map_err(BenchError::io("the topology file"))?;
+        process::output(instance.command()?.args(["up", "--file"]).arg(topology.path()))?;
         for name in ["web", "app"] {
-            host::use_reno(&endpoint(Kind::Netebpf, name))?;
+            host::use_reno(&site.endpoint(name))?;
         }
         Ok(instance)
     }
 
-    fn command() -> Result<Command, BenchError> {
-        let mut command = process::inside(Kind::Netebpf.host(), process::netebpf()?);
-        command.args(["--instance", INSTANCE]);
+    fn command(&self) -> Result<Command, BenchError> {
+        let name = self.0.name();
+        let mut command = process::inside(&name, process::netebpf()?);
+        command.args(["--instance", &name]);
         Ok(command)
     }
 
     /// Takes away what an earlier run left.
-    fn clear() -> Result<(), BenchError> {
-        match Path::new("/run/netns").join(Kind::Netebpf.host()).exists() {
-            true => process::output(Self::command()?.args(["down", "--all"])).map(drop),
+    fn clear(&self) -> Result<(), BenchError> {
+        match Path::new("/run/netns").join(self.0.name()).exists() {
+            true => process::output(self.command()?.args(["down", "--all"])).map(drop),
             false => Ok(()),
         }
     }
@@ -303,15 +340,22 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if let Err(error) = Self::clear() {
+        if let Err(error) = self.clear() {
             eprintln!("netebpf: {error}");
         }
     }
 }
 
-fn topology_text() -> String {
-    let v4 = |place: Place| place.of(Family::V4);
-    let v6 = |place: Place| place.of(Family::V6);
+fn topology_text(ports: &[Published]) -> String {
+    let published = |Published { host, endpoint }: &Published| match *host {
+        PUBLISHED => format!("\"{host}:{endpoint}\""),
+        further => format!("\"0.0.0.0:{further}:{endpoint}\""),
+    };
+    let ports = ports.iter().map(published).collect::<Vec<_>>().join(", ");
+    let addresses = |place: Place| {
+        let [v4, v6] = Family::BOTH.map(|family| place.of(family));
+        format!("networks: {{front: {{ipv4_address: {v4}, ipv6_address: \"{v6}\"}}}}")
+    };
     format!(
         "name: bench
 networks:
@@ -320,14 +364,12 @@ networks:
     ipam: {{config: [{{subnet: 172.18.0.0/16, gateway: 172.18.0.1}}, {{subnet: \"fd18::/64\", gateway: \"fd18::1\"}}]}}
 services:
   web:
-    networks: {{front: {{ipv4_address: {}, ipv6_address: \"{}\"}}}}
-    ports: [\"{PUBLISHED}:{SERVED}\"]
+    {}
+    ports: [{ports}]
   app:
-    networks: {{front: {{ipv4_address: {}, ipv6_address: \"{}\"}}}}
+    {}
 ",
-        v4(WEB),
-        v6(WEB),
-        v4(APP),
-        v6(APP)
+        addresses(WEB),
+        addresses(APP)
     )
 }

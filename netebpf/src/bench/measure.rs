@@ -25,22 +25,36 @@ pub struct Cell {
     pub family: Family,
     /// What is done there.
     pub workload: Workload,
+    /// Among how many published ports.
+    pub ports: u16,
 }
 
 impl Cell {
-    /// Every one.
-    pub(super) fn all() -> impl Iterator<Item = Self> {
-        Way::ALL.into_iter().flat_map(|way| {
+    /// Every one; with many published ports it is connections to one of them.
+    pub(super) fn all(ports: &[u16]) -> Vec<Self> {
+        let usual = Way::ALL.into_iter().flat_map(|way| {
             Family::BOTH.into_iter().flat_map(move |family| {
-                Workload::ALL.into_iter().map(move |workload| Self { way, family, workload })
+                let workloads = Workload::ALL.into_iter();
+                workloads.map(move |workload| Self { way, family, workload, ports: 1 })
             })
-        })
+        });
+        let many = ports.iter().map(|ports| Self {
+            way: Way::PublishedPort,
+            family: Family::V4,
+            workload: Workload::Connections,
+            ports: *ports,
+        });
+        usual.chain(many).collect()
     }
 }
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}, {}", self.way, self.family, self.workload)
+        write!(f, "{}, {}, {}", self.way, self.family, self.workload)?;
+        match self.ports {
+            1 => Ok(()),
+            ports => write!(f, ", {ports} ports"),
+        }
     }
 }
 
@@ -52,21 +66,29 @@ pub(super) fn rounds(
     progress: &Progress,
     stop: &dyn Fn() -> Result<(), BenchError>,
 ) -> Result<Vec<Measured>, BenchError> {
-    for (cell, arm) in cells.iter().flat_map(|cell| arms.iter().map(move |arm| (cell, arm))) {
+    let of_cell = |cell: &Cell| -> Vec<&Arm> {
+        arms.iter().filter(|arm| arm.site.measures(cell.ports)).collect()
+    };
+    let mut measurements = 0;
+    for (cell, arm) in
+        cells.iter().flat_map(|cell| of_cell(cell).into_iter().map(move |arm| (cell, arm)))
+    {
         stop()?;
-        progress.say(format!("warming up: {}: {cell}", arm.kind));
+        progress.say(format!("warming up: {}: {cell}", arm.site.kind));
         one(arm, *cell, WARM_UP)?;
+        measurements += 1;
     }
-    progress.begin(u64::from(options.rounds) * (cells.len() * arms.len()) as u64);
-    let mut results: Vec<Measured> =
-        cells.iter().map(|cell| Measured::new(*cell, arms.iter().map(|arm| arm.kind))).collect();
+    progress.begin(u64::from(options.rounds) * measurements);
+    let empty = |cell: &Cell| Measured::new(*cell, of_cell(cell).iter().map(|arm| arm.site.kind));
+    let mut results: Vec<Measured> = cells.iter().map(empty).collect();
     for round in 0..options.rounds as usize {
         for (cell, result) in cells.iter().zip(&mut results) {
+            let arms = of_cell(cell);
             for turn in 0..arms.len() {
                 stop()?;
                 let index = (round + turn) % arms.len();
-                progress.say(format!("round {}: {}: {cell}", round + 1, arms[index].kind));
-                let Told { per_second, p50, p99, p999 } = one(&arms[index], *cell, options.time)?;
+                progress.say(format!("round {}: {}: {cell}", round + 1, arms[index].site.kind));
+                let Told { per_second, p50, p99, p999 } = one(arms[index], *cell, options.time)?;
                 result.arms[index].rounds.push(Sample { per_second, p50, p99, p999 });
                 progress.done();
             }
@@ -78,7 +100,7 @@ pub(super) fn rounds(
 fn one(arm: &Arm, cell: Cell, time: Duration) -> Result<Told, BenchError> {
     let (from, to) = arm.client(cell.way, cell.family);
     load::ask(&from, to, cell.workload, time).map_err(|source| BenchError::Measurement {
-        arm: arm.kind,
+        arm: arm.site.kind,
         cell,
         source: Box::new(source),
     })

@@ -22,7 +22,7 @@ mod statistics;
 pub use arms::Kind;
 pub use error::BenchError;
 
-use arms::Arm;
+use arms::{Arm, Site};
 use measure::Cell;
 use report::{Machine, Record};
 use std::{
@@ -31,6 +31,9 @@ use std::{
     time::Duration,
 };
 
+/// Published ports of somebody who has many.
+const MANY_PORTS: u16 = 10_000;
+
 /// What to measure, and how thoroughly.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -38,13 +41,20 @@ pub struct Options {
     pub rounds: u32,
     /// How long one measurement takes.
     pub time: Duration,
+    /// With how many published ports connections are measured, beside one.
+    pub ports: Vec<u16>,
 }
 
 impl Options {
     /// As `netebpf bench` measures when nothing is said: about two minutes.
-    pub const USUAL: Self = Self { rounds: 7, time: Duration::from_millis(200) };
+    pub fn usual() -> Self {
+        Self { rounds: 7, time: Duration::from_millis(200), ports: vec![MANY_PORTS] }
+    }
+
     /// In less than a minute.
-    pub const QUICK: Self = Self { rounds: 5, time: Duration::from_millis(60) };
+    pub fn quick() -> Self {
+        Self { rounds: 5, time: Duration::from_millis(50), ports: Vec::new() }
+    }
 }
 
 /// Measures everything, and takes away what it needed for that. `interrupted` may become true at any time.
@@ -65,17 +75,20 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Record, BenchE
     let (kinds, absent) = Kind::here()?;
     let progress = progress::Progress::new();
     let mut arms = Vec::new();
-    for kind in kinds {
-        stop()?;
-        progress.say(format!("making a host with {kind}"));
-        arms.push(Arm::make(kind)?);
+    for ports in std::iter::once(1).chain(options.ports.iter().copied()) {
+        let sites = kinds.iter().map(|kind| Site { kind: *kind, ports });
+        for site in sites.filter(|site| ports == 1 || site.kind != Kind::BareVeth) {
+            stop()?;
+            progress.say(format!("making a host for {site}"));
+            arms.push(Arm::make(site)?);
+        }
     }
     for arm in &arms {
         stop()?;
-        progress.say(format!("trying the ways with {}", arm.kind));
+        progress.say(format!("trying the ways with {}", arm.site));
         arm.check()?;
     }
-    let cells: Vec<Cell> = Cell::all().collect();
+    let cells = Cell::all(&options.ports);
     let results = measure::rounds(options, &arms, &cells, &progress, &stop)?;
     progress.say("taking everything away");
     let bridge_netfilter = arms.iter().find_map(Arm::bridge_netfilter);

@@ -70,6 +70,8 @@ pub struct Measured {
     pub family: Family,
     /// What was done.
     pub workload: Workload,
+    /// Among how many published ports.
+    pub ports: u16,
     /// In each arm.
     pub arms: Vec<InArm>,
 }
@@ -105,9 +107,9 @@ impl InArm {
 
 impl Measured {
     pub(super) fn new(cell: Cell, arms: impl Iterator<Item = Kind>) -> Self {
-        let Cell { way, family, workload } = cell;
+        let Cell { way, family, workload, ports } = cell;
         let arms = arms.map(|arm| InArm { arm, rounds: Vec::new() }).collect();
-        Self { way, family, workload, arms }
+        Self { way, family, workload, ports, arms }
     }
 
     /// One of its arms.

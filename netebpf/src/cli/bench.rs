@@ -30,6 +30,9 @@ pub(super) struct Bench {
     /// How long one measurement takes
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     milliseconds: Option<u64>,
+    /// With how many published ports connections are measured, beside one: 10000, and none with --quick
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(2..=40_000))]
+    ports: Option<Vec<u16>>,
     /// table, json with every round in it, or a template
     #[arg(long, default_value = "table")]
     format: Format,
@@ -60,9 +63,10 @@ impl Bench {
         if let Some(Part::Load { end }) = self.part {
             return end.run();
         }
-        let mut options = if self.quick { Options::QUICK } else { Options::USUAL };
+        let mut options = if self.quick { Options::quick() } else { Options::usual() };
         options.rounds = self.rounds.unwrap_or(options.rounds);
         options.time = self.milliseconds.map_or(options.time, Duration::from_millis);
+        options.ports = self.ports.unwrap_or(options.ports);
         let record = measured(options).await?;
         let text = match self.format {
             Format::Table => table(&record),

@@ -54,18 +54,6 @@ fn docker_makes_a_rule_for_each_port_of_the_host() {
     assert_eq!(count(&text, "DOCKER-USER"), 0);
 }
 
-/// The benchmark in `xtask` has measured with these from the beginning.
-#[test]
-fn one_port_is_what_was_always_measured() {
-    let sorted = |text: &str| {
-        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
-        lines.sort();
-        lines
-    };
-    let known = include_str!("../../../../xtask/src/bench/docker.rules");
-    assert_eq!(sorted(&docker::save(Family::V4, &published(1))), sorted(known));
-}
-
 #[test]
 fn netavark_makes_seven_rules_for_a_port() {
     for number in [1, 10_000] {
