@@ -3,7 +3,7 @@
 //!
 //! Engines do not make one; this is what an administrator can add, in a table of its own, without touching theirs
 //! (Documentation/networking/nf_flowtable.rst in the kernel). Needs CONFIG_NF_FLOW_TABLE, CONFIG_NF_FLOW_TABLE_INET and
-//! CONFIG_NFT_FLOW_OFFLOAD: Debian's kernels have them as modules, others leave them out.
+//! CONFIG_NFT_FLOW_OFFLOAD: Debian's kernels have them as modules (tried on 6.1 and 6.12), others leave them out.
 //!
 //! **Invariant**: only what is routed is offered to it. Packets between two ports of the bridge are the bridge's and
 //! never met the forward chain, unless `br_netfilter` shows them to it, with a route that is none.
