@@ -6,12 +6,16 @@
 
 use super::{
     BenchError,
-    host::{self, APP, Family, HOST, NEIGHBOUR, Namespace, OUTSIDE, PUBLISHED, Place, SERVED, WEB},
-    load,
+    host::{
+        self, APP, Family, HOST, NEIGHBOUR, Namespace, OUTSIDE, PUBLISHED, Place, SERVED, STREAMS,
+        WEB,
+    },
+    load::{self, streams},
     process::{self, Server},
     report::Absent,
     rules::{self, Backend, Published},
 };
+use crate::model::Transport;
 use serde::{Deserialize, Serialize};
 use std::{
     fmt, fs,
@@ -138,7 +142,7 @@ impl Site {
     }
 
     /// An endpoint's namespace.
-    fn endpoint(self, name: &str) -> String {
+    pub(super) fn endpoint(self, name: &str) -> String {
         match self.kind {
             Kind::Netebpf => format!("{}.{name}", self.name()),
             _ => format!("{}-{name}", self.name()),
@@ -154,9 +158,12 @@ impl Site {
     /// find it half-way.
     fn published(self) -> Vec<Published> {
         let further = (FURTHER..).take(usize::from(self.ports) - 1);
-        let mut all: Vec<_> =
-            further.map(|port| Published { host: port, endpoint: port }).collect();
-        all.insert(all.len() / 2, Published { host: PUBLISHED, endpoint: SERVED });
+        let tcp = |host, endpoint| Published { host, endpoint, transport: Transport::Tcp };
+        let mut all: Vec<_> = further.map(|port| tcp(port, port)).collect();
+        let measured = tcp(PUBLISHED, SERVED);
+        let udp = Published { transport: Transport::Udp, ..measured };
+        let middle = all.len() / 2;
+        all.splice(middle..middle, [measured, udp, tcp(STREAMS, STREAMS)]);
         all
     }
 }
@@ -180,13 +187,14 @@ pub(super) struct Arm {
     pub(super) site: Site,
     #[expect(dead_code, reason = "held until the arm goes")]
     servers: Vec<Server>,
+    streams: Vec<streams::Server>,
     #[expect(dead_code, reason = "held until the arm goes")]
     instance: Option<Instance>,
     /// The endpoints that are ours to remove.
     #[expect(dead_code, reason = "held until the arm goes")]
     endpoints: Vec<Namespace>,
-    host: Namespace,
-    neighbour: Namespace,
+    pub(super) host: Namespace,
+    pub(super) neighbour: Namespace,
 }
 
 impl Arm {
@@ -209,7 +217,7 @@ impl Arm {
         if kind != Kind::BareVeth {
             servers.push(serve(&site.endpoint("web"))?);
         }
-        Ok(Self { site, servers, instance, endpoints, host, neighbour })
+        Ok(Self { site, servers, streams: Vec::new(), instance, endpoints, host, neighbour })
     }
 
     /// Each way leads where it should, translated as it should be.
@@ -249,6 +257,23 @@ impl Arm {
             Way::Masquerade => (app(), at(OUTSIDE, SERVED)),
             Way::PublishedPort => (self.neighbour.name.clone(), at(HOST, PUBLISHED)),
         }
+    }
+
+    /// Starts what four streams flow to.
+    pub(super) fn serve_streams(&mut self) -> Result<(), BenchError> {
+        let any = IpAddr::from([0u16; 8]);
+        self.streams.push(streams::Server::start(&self.neighbour.name, any, STREAMS)?);
+        if self.site.kind != Kind::BareVeth {
+            self.streams.push(streams::Server::start(&self.site.endpoint("web"), any, STREAMS)?);
+        }
+        Ok(())
+    }
+
+    /// The namespace that streams come from on this way, and where they flow to.
+    pub(super) fn streams(&self, way: Way, family: Family) -> (String, SocketAddr) {
+        let (from, mut to) = self.client(way, family);
+        to.set_port(STREAMS);
+        (from, to)
     }
 
     /// As whom the server sees the client.
@@ -347,8 +372,8 @@ impl Drop for Instance {
 }
 
 fn topology_text(ports: &[Published]) -> String {
-    let published = |Published { host, endpoint }: &Published| match *host {
-        PUBLISHED => format!("\"{host}:{endpoint}\""),
+    let published = |Published { host, endpoint, transport }: &Published| match *host {
+        PUBLISHED | STREAMS => format!("\"{host}:{endpoint}/{transport}\""),
         further => format!("\"0.0.0.0:{further}:{endpoint}\""),
     };
     let ports = ports.iter().map(published).collect::<Vec<_>>().join(", ");

@@ -61,6 +61,12 @@ pub enum BenchError {
     /// The other end does not answer.
     #[error("{0}")]
     Load(#[from] super::load::LoadError),
+    /// Small packets.
+    #[error("small packets: {0}")]
+    Frames(#[from] super::load::frames::FramesError),
+    /// Streams.
+    #[error(transparent)]
+    Streams(#[from] super::load::streams::StreamsError),
     /// The system refused.
     #[error("{what}: {source}")]
     Io {

@@ -68,12 +68,16 @@ pub(super) const HOST: Place = Place::new([192, 0, 2, 2], [0x2001, 0xdb8, 0, 0, 
 pub(super) const NEIGHBOUR: Place = Place::new([192, 0, 2, 1], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]);
 /// Behind the host's default route.
 pub(super) const OUTSIDE: Place = Place::new([198, 51, 100, 1], [0x2001, 0xdb8, 1, 0, 0, 0, 0, 1]);
+/// The gateway of the endpoints.
+pub(super) const GATEWAY: Place = Place::new([172, 18, 0, 1], [0xfd18, 0, 0, 0, 0, 0, 0, 1]);
 /// The endpoint that serves.
 pub(super) const WEB: Place = Place::new([172, 18, 0, 2], [0xfd18, 0, 0, 0, 0, 0, 0, 2]);
 /// The endpoint that asks.
 pub(super) const APP: Place = Place::new([172, 18, 0, 3], [0xfd18, 0, 0, 0, 0, 0, 0, 3]);
 /// Where the servers listen.
 pub(super) const SERVED: u16 = 80;
+/// Where iperf3 listens, and the host's port that leads to it in `web`.
+pub(super) const STREAMS: u16 = 5201;
 /// The host's port that leads to `web`.
 pub(super) const PUBLISHED: u16 = 8080;
 

@@ -7,9 +7,10 @@ use super::{
     BenchError, Options,
     arms::{Arm, Way},
     host::Family,
-    load::{self, Told, Workload},
+    load::{self, Exchange, Sample, Workload, streams},
+    packets,
     progress::Progress,
-    report::{Measured, Sample},
+    report::Measured,
 };
 use std::{fmt, time::Duration};
 
@@ -31,14 +32,14 @@ pub struct Cell {
 
 impl Cell {
     /// Every one; with many published ports it is connections to one of them.
-    pub(super) fn all(ports: &[u16]) -> Vec<Self> {
+    pub(super) fn all(options: &Options) -> Vec<Self> {
         let usual = Way::ALL.into_iter().flat_map(|way| {
             Family::BOTH.into_iter().flat_map(move |family| {
-                let workloads = Workload::ALL.into_iter();
-                workloads.map(move |workload| Self { way, family, workload, ports: 1 })
+                let workloads = options.workloads.iter();
+                workloads.map(move |workload| Self { way, family, workload: *workload, ports: 1 })
             })
         });
-        let many = ports.iter().map(|ports| Self {
+        let many = options.ports.iter().map(|ports| Self {
             way: Way::PublishedPort,
             family: Family::V4,
             workload: Workload::Connections,
@@ -74,9 +75,13 @@ pub(super) fn rounds(
         cells.iter().flat_map(|cell| of_cell(cell).into_iter().map(move |arm| (cell, arm)))
     {
         stop()?;
+        measurements += 1;
+        if cell.workload == Workload::Streams {
+            // They take whole seconds, and warm up within the first.
+            continue;
+        }
         progress.say(format!("warming up: {}: {cell}", arm.site.kind));
         one(arm, *cell, WARM_UP)?;
-        measurements += 1;
     }
     progress.begin(u64::from(options.rounds) * measurements);
     let empty = |cell: &Cell| Measured::new(*cell, of_cell(cell).iter().map(|arm| arm.site.kind));
@@ -88,8 +93,7 @@ pub(super) fn rounds(
                 stop()?;
                 let index = (round + turn) % arms.len();
                 progress.say(format!("round {}: {}: {cell}", round + 1, arms[index].site.kind));
-                let Told { per_second, p50, p99, p999 } = one(arms[index], *cell, options.time)?;
-                result.arms[index].rounds.push(Sample { per_second, p50, p99, p999 });
+                result.arms[index].rounds.push(one(arms[index], *cell, options.time)?);
                 progress.done();
             }
         }
@@ -97,9 +101,23 @@ pub(super) fn rounds(
     Ok(results)
 }
 
-fn one(arm: &Arm, cell: Cell, time: Duration) -> Result<Told, BenchError> {
-    let (from, to) = arm.client(cell.way, cell.family);
-    load::ask(&from, to, cell.workload, time).map_err(|source| BenchError::Measurement {
+fn one(arm: &Arm, cell: Cell, time: Duration) -> Result<Sample, BenchError> {
+    let Cell { way, family, workload, .. } = cell;
+    let ask = |exchange| {
+        let (from, to) = arm.client(way, family);
+        load::ask(&from, to, exchange, time)
+    };
+    let sample = match workload {
+        Workload::RoundTrips => ask(Exchange::RoundTrips),
+        Workload::Connections => ask(Exchange::Connections),
+        Workload::Packets => packets::rate(arm, way, family).map(Sample::rate),
+        Workload::Streams => {
+            let (from, to) = arm.streams(way, family);
+            let gigabits = streams::measure(&from, to, time).map_err(BenchError::from);
+            gigabits.map(|gigabits| Sample::rate(gigabits * 1e9))
+        }
+    };
+    sample.map_err(|source| BenchError::Measurement {
         arm: arm.site.kind,
         cell,
         source: Box::new(source),

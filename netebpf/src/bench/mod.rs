@@ -13,6 +13,7 @@ mod error;
 mod host;
 pub mod load;
 mod measure;
+mod packets;
 mod process;
 mod progress;
 pub mod report;
@@ -23,6 +24,7 @@ pub use arms::Kind;
 pub use error::BenchError;
 
 use arms::{Arm, Site};
+use load::Workload;
 use measure::Cell;
 use report::{Machine, Record};
 use std::{
@@ -41,6 +43,8 @@ pub struct Options {
     pub rounds: u32,
     /// How long one measurement takes.
     pub time: Duration,
+    /// What is done on each way.
+    pub workloads: Vec<Workload>,
     /// With how many published ports connections are measured, beside one.
     pub ports: Vec<u16>,
 }
@@ -48,12 +52,22 @@ pub struct Options {
 impl Options {
     /// As `netebpf bench` measures when nothing is said: about two minutes.
     pub fn usual() -> Self {
-        Self { rounds: 7, time: Duration::from_millis(200), ports: vec![MANY_PORTS] }
+        Self {
+            rounds: 7,
+            time: Duration::from_millis(150),
+            workloads: vec![Workload::RoundTrips, Workload::Connections, Workload::Packets],
+            ports: vec![MANY_PORTS],
+        }
     }
 
     /// In less than a minute.
     pub fn quick() -> Self {
-        Self { rounds: 5, time: Duration::from_millis(50), ports: Vec::new() }
+        Self {
+            rounds: 5,
+            time: Duration::from_millis(50),
+            workloads: vec![Workload::RoundTrips, Workload::Connections],
+            ports: Vec::new(),
+        }
     }
 }
 
@@ -80,7 +94,11 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Record, BenchE
         for site in sites.filter(|site| ports == 1 || site.kind != Kind::BareVeth) {
             stop()?;
             progress.say(format!("making a host for {site}"));
-            arms.push(Arm::make(site)?);
+            let mut arm = Arm::make(site)?;
+            if options.workloads.contains(&Workload::Streams) && ports == 1 {
+                arm.serve_streams()?;
+            }
+            arms.push(arm);
         }
     }
     for arm in &arms {
@@ -88,7 +106,7 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Record, BenchE
         progress.say(format!("trying the ways with {}", arm.site));
         arm.check()?;
     }
-    let cells = Cell::all(&options.ports);
+    let cells = Cell::all(options);
     let results = measure::rounds(options, &arms, &cells, &progress, &stop)?;
     progress.say("taking everything away");
     let bridge_netfilter = arms.iter().find_map(Arm::bridge_netfilter);

@@ -3,7 +3,7 @@
 use super::{
     arms::{Kind, Way},
     host::Family,
-    load::Workload,
+    load::{Sample, Workload},
     measure::Cell,
     statistics::{Ratio, median},
 };
@@ -83,19 +83,6 @@ pub struct InArm {
     pub arm: Kind,
     /// One after the other.
     pub rounds: Vec<Sample>,
-}
-
-/// One measurement.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Sample {
-    /// Operations per second.
-    pub per_second: f64,
-    /// Microseconds that half of them took at most.
-    pub p50: f64,
-    /// That 99 % took at most.
-    pub p99: f64,
-    /// And 99.9 %.
-    pub p999: f64,
 }
 
 impl InArm {

@@ -4,7 +4,11 @@ use super::{
     CliError,
     output::{self, Format},
 };
-use crate::bench::{self, Kind, Options, load::Workload, report::Record};
+use crate::bench::{
+    self, Kind, Options,
+    load::{Exchange, Workload},
+    report::Record,
+};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::{
@@ -30,6 +34,9 @@ pub(super) struct Bench {
     /// How long one measurement takes
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     milliseconds: Option<u64>,
+    /// What is measured: all but streams, and with --quick round trips and connections alone
+    #[arg(long, value_delimiter = ',', value_enum)]
+    workloads: Option<Vec<Workload>>,
     /// With how many published ports connections are measured, beside one: 10000, and none with --quick
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(2..=40_000))]
     ports: Option<Vec<u16>>,
@@ -55,7 +62,7 @@ enum Part {
 enum End {
     Server { listen: SocketAddr },
     Who { server: SocketAddr },
-    Client { server: SocketAddr, workload: Workload, milliseconds: u64 },
+    Client { server: SocketAddr, exchange: Exchange, milliseconds: u64 },
 }
 
 impl Bench {
@@ -66,6 +73,7 @@ impl Bench {
         let mut options = if self.quick { Options::quick() } else { Options::usual() };
         options.rounds = self.rounds.unwrap_or(options.rounds);
         options.time = self.milliseconds.map_or(options.time, Duration::from_millis);
+        options.workloads = self.workloads.unwrap_or(options.workloads);
         options.ports = self.ports.unwrap_or(options.ports);
         let record = measured(options).await?;
         let text = match self.format {
@@ -108,9 +116,9 @@ impl End {
         let said = match self {
             Self::Server { listen } => return Ok(bench::load::server(listen).map(|()| 0)?),
             Self::Who { server } => bench::load::who_am_i(server)?,
-            Self::Client { server, workload, milliseconds } => {
+            Self::Client { server, exchange, milliseconds } => {
                 let time = Duration::from_millis(milliseconds);
-                json!(bench::load::client(server, workload, time)?).to_string() + "\n"
+                json!(bench::load::client(server, exchange, time)?).to_string() + "\n"
             }
         };
         output::print(&said).map_err(CliError::io("standard output"))?;

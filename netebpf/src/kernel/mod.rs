@@ -23,8 +23,8 @@ mod uplinks;
 mod watch;
 
 pub(crate) use bpf::cgroup::LOST;
-pub(crate) use bpf::namespace_cookie;
 pub use bpf::{BpfError, OBJECT, Summed, summed, uninterrupted};
+pub(crate) use bpf::{bpf_call, namespace_cookie};
 pub use error::KernelError;
 pub use flows::{Expired, FlowSnapshot, FlowTuple, Look, Suspicion};
 pub use hook::Hook;

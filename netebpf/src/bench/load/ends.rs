@@ -1,10 +1,7 @@
 //! What the two processes do.
 
-use super::{PATIENCE, READY, Told, Workload};
-use rustix::{
-    net::sockopt,
-    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
-};
+use super::{Exchange, Latency, PATIENCE, READY, Sample, cpu};
+use rustix::net::sockopt;
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -38,7 +35,7 @@ pub enum LoadError {
 
 /// Sends each byte back, one connection after the other, until standard input is closed.
 pub fn server(listen: SocketAddr) -> Result<(), LoadError> {
-    settle()?;
+    cpu::take_the_last().map_err(LoadError::Cpu)?;
     let listener = TcpListener::bind(listen).map_err(|error| LoadError::Listen(listen, error))?;
     println!("{READY}");
     // However the starter ends, its pipe is closed then.
@@ -73,31 +70,15 @@ pub fn who_am_i(server: SocketAddr) -> Result<String, LoadError> {
 }
 
 /// Asks for the given time.
-pub fn client(server: SocketAddr, workload: Workload, time: Duration) -> Result<Told, LoadError> {
-    settle()?;
-    match workload {
-        Workload::RoundTrips => {
+pub fn client(server: SocketAddr, exchange: Exchange, time: Duration) -> Result<Sample, LoadError> {
+    cpu::take_the_last().map_err(LoadError::Cpu)?;
+    match exchange {
+        Exchange::RoundTrips => {
             let mut stream = connect(server)?;
             measure(time, || ask(&mut stream))
         }
-        Workload::Connections => measure(time, || ask(&mut connect(server)?)),
+        Exchange::Connections => measure(time, || ask(&mut connect(server)?)),
     }
-}
-
-/// Both ends share a CPU, so that what is measured is the work and not the wake-up of another CPU; and what else the
-/// machine does shall not count.
-fn settle() -> Result<(), LoadError> {
-    let cpu = |errno: rustix::io::Errno| LoadError::Cpu(errno.into());
-    let allowed = sched_getaffinity(None).map_err(cpu)?;
-    let mut only = CpuSet::new();
-    (0..CpuSet::MAX_CPU)
-        .rev()
-        .find(|&cpu| allowed.is_set(cpu))
-        .into_iter()
-        .for_each(|cpu| only.set(cpu));
-    sched_setaffinity(None, &only).map_err(cpu)?;
-    rustix::process::nice(-20).map_err(cpu)?;
-    Ok(())
 }
 
 fn connect(server: SocketAddr) -> Result<TcpStream, LoadError> {
@@ -126,7 +107,7 @@ fn ask(stream: &mut TcpStream) -> Result<(), LoadError> {
 fn measure(
     time: Duration,
     mut operation: impl FnMut() -> Result<(), LoadError>,
-) -> Result<Told, LoadError> {
+) -> Result<Sample, LoadError> {
     // A vector that grows meanwhile would be in the measurement.
     let mut taken: Vec<u32> = Vec::with_capacity(1 << 20);
     let started = Instant::now();
@@ -143,5 +124,6 @@ fn measure(
         let place = (taken.len() * per_mille / 1000).min(taken.len().saturating_sub(1));
         taken.get(place).map_or(0.0, |nanoseconds| f64::from(*nanoseconds) / 1e3)
     };
-    Ok(Told { per_second, p50: at(500), p99: at(990), p999: at(999) })
+    let latency = Some(Latency { p50: at(500), p99: at(990), p999: at(999) });
+    Ok(Sample { per_second, latency })
 }

@@ -4,7 +4,11 @@
 //! **Invariant**: a client says what it measured in one line of JSON, or fails; it never waits longer than [`PATIENCE`]
 //! for an answer.
 
+pub mod cost;
+mod cpu;
 mod ends;
+pub mod frames;
+pub mod streams;
 
 use super::{BenchError, process};
 pub use ends::{LoadError, client, server, who_am_i};
@@ -31,10 +35,10 @@ pub enum Workload {
     RoundTrips,
     /// A connection, one byte there and back, and its end
     Connections,
-}
-
-impl Workload {
-    pub(super) const ALL: [Self; 2] = [Self::RoundTrips, Self::Connections];
+    /// Datagrams of 60 bytes (80 in IPv6), as many as come through
+    Packets,
+    /// Bits of four streams at once, by iperf3
+    Streams,
 }
 
 impl fmt::Display for Workload {
@@ -42,20 +46,46 @@ impl fmt::Display for Workload {
         f.pad(match self {
             Self::RoundTrips => "round trips",
             Self::Connections => "connections",
+            Self::Packets => "small packets",
+            Self::Streams => "bits, 4 streams",
         })
     }
 }
 
-/// What a client measured.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Told {
-    /// Operations per second.
+/// What a client of ours does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Exchange {
+    /// See [`Workload::RoundTrips`].
+    RoundTrips,
+    /// See [`Workload::Connections`].
+    Connections,
+}
+
+/// One measurement.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Sample {
+    /// How much per second.
     pub per_second: f64,
-    /// The time that half of them take at most, in microseconds.
+    /// How long one takes, where that was looked at.
+    #[serde(flatten)]
+    pub latency: Option<Latency>,
+}
+
+impl Sample {
+    /// Without a look at each.
+    pub(super) fn rate(per_second: f64) -> Self {
+        Self { per_second, latency: None }
+    }
+}
+
+/// How long operations take, in microseconds.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Latency {
+    /// Half of them at most.
     pub p50: f64,
-    /// That 99 % take at most.
+    /// 99 % at most.
     pub p99: f64,
-    /// And 99.9 %.
+    /// 99.9 % at most.
     pub p999: f64,
 }
 
@@ -70,12 +100,12 @@ pub(super) fn who(namespace: &str, server: SocketAddr) -> Result<IpAddr, BenchEr
 pub(super) fn ask(
     namespace: &str,
     server: SocketAddr,
-    workload: Workload,
+    exchange: Exchange,
     time: Duration,
-) -> Result<Told, BenchError> {
+) -> Result<Sample, BenchError> {
     let mut client = process::inside(namespace, process::netebpf()?);
     client.args(["bench", "load", "client", &server.to_string()]);
-    let name = clap::ValueEnum::to_possible_value(&workload);
+    let name = clap::ValueEnum::to_possible_value(&exchange);
     client.arg(name.map(|name| name.get_name().to_owned()).unwrap_or_default());
     client.arg(time.as_millis().to_string());
     let said = process::output(&mut client)?;

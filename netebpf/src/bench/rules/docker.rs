@@ -8,7 +8,10 @@
 //! rule for each port of the host, and one ACCEPT and one hairpin MASQUERADE rule for each port of the endpoint.
 
 use super::Published;
-use crate::bench::host::{Family, WEB};
+use crate::{
+    bench::host::{Family, WEB},
+    model::Transport,
+};
 use std::{collections::HashSet, net::SocketAddr};
 
 /// The tables and what Docker's rules match on.
@@ -43,9 +46,10 @@ fn of_v4(family: Family, rules: &str) -> &str {
 }
 
 /// The endpoint's ports, each once, in their order.
-fn endpoint_ports(ports: &[Published]) -> impl Iterator<Item = u16> {
+fn endpoint_ports(ports: &[Published]) -> impl Iterator<Item = (Transport, u16)> {
     let mut seen = HashSet::new();
-    ports.iter().map(|port| port.endpoint).filter(move |port| seen.insert(*port))
+    let ports = ports.iter().map(|port| (port.transport, port.endpoint));
+    ports.filter(move |port| seen.insert(*port))
 }
 
 fn nat(family: Family, ports: &[Published]) -> String {
@@ -59,14 +63,16 @@ fn nat(family: Family, ports: &[Published]) -> String {
         of_v4("-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n"),
         of_v4("-A DOCKER -i docker0 -j RETURN\n"),
     );
-    let hairpin = |port| {
-        format!("-A POSTROUTING -s {web} -d {web} -p tcp -m tcp --dport {port} -j MASQUERADE\n")
+    let hairpin = |(transport, port)| {
+        format!(
+            "-A POSTROUTING -s {web} -d {web} -p {transport} -m {transport} --dport {port} -j MASQUERADE\n"
+        )
     };
     let hairpins: String = endpoint_ports(ports).map(hairpin).collect();
-    let publish = |Published { host, endpoint }: &Published| {
+    let publish = |Published { host, endpoint, transport }: &Published| {
         let to = SocketAddr::new(WEB.of(family), *endpoint);
         format!(
-            "-A DOCKER ! -i br-front -p tcp -m tcp --dport {host} -j DNAT --to-destination {to}\n"
+            "-A DOCKER ! -i br-front -p {transport} -m {transport} --dport {host} -j DNAT --to-destination {to}\n"
         )
     };
     let published: String = ports.iter().map(publish).collect();
@@ -101,9 +107,9 @@ fn filter(family: Family, ports: &[Published]) -> String {
 -A FORWARD -i docker0 -o docker0 -j ACCEPT
 ",
     );
-    let accept = |port| {
+    let accept = |(transport, port)| {
         format!(
-            "-A DOCKER -d {web} ! -i br-front -o br-front -p tcp -m tcp --dport {port} -j ACCEPT\n"
+            "-A DOCKER -d {web} ! -i br-front -o br-front -p {transport} -m {transport} --dport {port} -j ACCEPT\n"
         )
     };
     let accepted: String = endpoint_ports(ports).map(accept).collect();

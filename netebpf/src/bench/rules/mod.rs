@@ -14,6 +14,7 @@ mod netavark;
 mod tests;
 
 use super::{BenchError, host::Family, process};
+use crate::model::Transport;
 
 /// Who forwards on a bridge, and where its rules are kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,13 +29,15 @@ pub(in crate::bench) enum Backend {
     NetavarkFlowtable,
 }
 
-/// A TCP port of the host that leads to the endpoint `web`.
+/// A port of the host that leads to the endpoint `web`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::bench) struct Published {
     /// The host's.
     pub(in crate::bench) host: u16,
     /// The endpoint's.
     pub(in crate::bench) endpoint: u16,
+    /// Of which protocol.
+    pub(in crate::bench) transport: Transport,
 }
 
 /// A program with its arguments, and its input.

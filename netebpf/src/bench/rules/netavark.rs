@@ -80,22 +80,24 @@ impl Subnet {
     }
 
     fn jump(&self, port: &Published) -> String {
-        format!("\t\ttcp dport {} jump {}_dnat\n", port.host, self.chain)
+        format!("\t\t{} dport {} jump {}_dnat\n", port.transport, port.host, self.chain)
     }
 
     fn dnat(&self, port: &Published) -> String {
         let Self { family, ip, net, .. } = self;
-        let Published { host, endpoint } = port;
+        let Published { host, endpoint, transport } = port;
         let local = match family {
             Family::V4 => {
-                format!("\t\tip saddr 127.0.0.1 tcp dport {host} jump NETAVARK-HOSTPORT-SETMARK\n")
+                format!(
+                    "\t\tip saddr 127.0.0.1 {transport} dport {host} jump NETAVARK-HOSTPORT-SETMARK\n"
+                )
             }
             Family::V6 => String::new(),
         };
         let to = SocketAddr::new(WEB.of(*family), *endpoint);
         format!(
-            "\t\t{ip} saddr {net} tcp dport {host} jump NETAVARK-HOSTPORT-SETMARK\n\
-             {local}\t\ttcp dport {host} dnat {ip} to {to}\n"
+            "\t\t{ip} saddr {net} {transport} dport {host} jump NETAVARK-HOSTPORT-SETMARK\n\
+             {local}\t\t{transport} dport {host} dnat {ip} to {to}\n"
         )
     }
 

@@ -21,7 +21,11 @@ const ALL: [Backend; 4] =
 /// The first port and as many others, all of one endpoint's port.
 fn published(number: u16) -> Vec<Published> {
     let others = (0..number - 1).map(|nth| 20_000 + nth);
-    [8080].into_iter().chain(others).map(|host| Published { host, endpoint: 80 }).collect()
+    [8080]
+        .into_iter()
+        .chain(others)
+        .map(|host| Published { host, endpoint: 80, transport: Transport::Tcp })
+        .collect()
 }
 
 fn count(text: &str, part: &str) -> usize {
@@ -40,7 +44,11 @@ fn docker_makes_a_rule_for_each_port_of_the_host() {
             assert_eq!(count(&text, "COMMIT"), 2);
         }
     }
-    let ports = [80, 443].map(|port| Published { host: 8000 + port, endpoint: port });
+    let ports = [80, 443].map(|port| Published {
+        host: 8000 + port,
+        endpoint: port,
+        transport: Transport::Tcp,
+    });
     let text = docker::save(Family::V6, &ports);
     for line in [
         "-A POSTROUTING -s fd18::/64 ! -o br-front -j MASQUERADE",

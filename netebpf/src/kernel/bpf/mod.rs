@@ -21,7 +21,7 @@ mod sys;
 
 pub(crate) use attach::{AttachError, remove_pin};
 pub(crate) use maps::{Maps, Shared, gone};
-pub(crate) use sys::namespace_cookie;
+pub(crate) use sys::{bpf as bpf_call, namespace_cookie};
 
 use super::Hook;
 use crate::state::Instance;

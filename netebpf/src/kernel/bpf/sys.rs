@@ -21,7 +21,7 @@ const BATCH: usize = 4096;
 ///
 /// `attributes` must be the members of `union bpf_attr` that `command` reads, and every address in it
 /// valid for what the kernel does there.
-unsafe fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<i32> {
+pub(crate) unsafe fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<i32> {
     let size = size_of::<T>();
     // SAFETY: `attributes` is `size` bytes long; the rest is the caller's promise.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size) };

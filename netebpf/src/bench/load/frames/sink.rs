@@ -1,0 +1,39 @@
+//! The end of a frame's way: it is counted at the interface that it comes out of, and taken.
+//!
+//! Not by the interface's own counter: before Linux 6.7 that leaves out what `bpf_redirect_peer` brings, and it counts
+//! whatever else comes. And not by a socket: the stack's work for one is more than most of what is to be compared.
+
+use super::{Frame, FramesError, Interface, attached::Attached, program, tally::Tally};
+
+/// A program at an interface that takes the frames of a benchmark.
+pub(super) struct Sink {
+    _program: Attached,
+}
+
+impl Sink {
+    pub(super) fn attach(
+        at: &Interface,
+        frame: &Frame,
+        length: usize,
+        tally: &Tally,
+    ) -> Result<Self, FramesError> {
+        let code = program::sink(frame.kind(), length, tally.immediate());
+        Ok(Self { _program: Attached::new(at, &code)? })
+    }
+}
+
+/// What forwards where nothing else does: whatever arrives at an interface goes out of it again.
+pub(super) struct Reflector {
+    _program: Attached,
+}
+
+impl Reflector {
+    pub(super) fn attach(
+        at: &Interface,
+        frame: &Frame,
+        length: usize,
+    ) -> Result<Self, FramesError> {
+        let code = program::reflector(frame.kind(), length, at.index()?);
+        Ok(Self { _program: Attached::new(at, &code)? })
+    }
+}

@@ -1,0 +1,140 @@
+//! Where small packets enter each arm, and where they come out.
+//!
+//! **Invariant**: a packet enters where the endpoint's or the neighbour's own would, with the addresses that these have,
+//! in a flow that was answered before; so each arm does with it what it does with most packets of the world.
+
+use super::{
+    BenchError,
+    arms::{Arm, Kind, Way},
+    host::{APP, Family, GATEWAY, HOST, NEIGHBOUR, OUTSIDE, PUBLISHED, SERVED, WEB},
+    load::frames::{self, Frame, Frames, FramesError, Interface, Mac},
+    process,
+};
+use serde::Deserialize;
+use std::{
+    net::{IpAddr, SocketAddr},
+    process::Command,
+};
+
+/// How many go in at once: some tens of milliseconds' worth.
+const FRAMES: u32 = 20_000;
+/// The port that they come from.
+const CLIENT: u16 = 40_000;
+
+/// One way through an arm.
+struct Path {
+    /// Who sends, by namespace and interface.
+    client: Interface,
+    /// Where in the host the packet appears.
+    entry: Interface,
+    /// The Ethernet address that it is for.
+    next: Mac,
+    from: SocketAddr,
+    to: SocketAddr,
+    /// Whom it reaches, and at which address.
+    server: Interface,
+    served: SocketAddr,
+}
+
+/// Packets per second that come out.
+pub(super) fn rate(arm: &Arm, way: Way, family: Family) -> Result<f64, BenchError> {
+    let path = path(arm, way, family)?;
+    let frame = Frame {
+        from_mac: path.client.mac()?,
+        to_mac: path.next,
+        from: path.from,
+        to: path.to,
+        flows: 1,
+    };
+    frames::open(&frame, &path.client.namespace, &path.server.namespace, path.served)?;
+    let frames = match arm.site.kind {
+        Kind::BareVeth => Frames::on_a_wire(&path.entry, &frame, &path.server)?,
+        _ => Frames::prepare(&path.entry, &frame, &path.server)?,
+    };
+    Ok(frames.measure(FRAMES)?.per_second())
+}
+
+fn path(arm: &Arm, way: Way, family: Family) -> Result<Path, BenchError> {
+    let at = |place: super::host::Place, port| SocketAddr::new(place.of(family), port);
+    let uplink = Interface::new(&arm.host.name, "uplink0");
+    let neighbour = Interface::new(&arm.neighbour.name, "lan0");
+    if arm.site.kind == Kind::BareVeth {
+        return Ok(Path {
+            next: neighbour.mac()?,
+            client: uplink.clone(),
+            entry: uplink,
+            from: at(HOST, CLIENT),
+            to: at(OUTSIDE, SERVED),
+            server: neighbour,
+            served: at(OUTSIDE, SERVED),
+        });
+    }
+    let eth0 = |name| Interface::new(&arm.site.endpoint(name), "eth0");
+    let (app, web) = (eth0("app"), eth0("web"));
+    Ok(match way {
+        Way::EndpointToEndpoint => Path {
+            entry: port_of(&arm.host.name, &app)?,
+            next: web.mac()?,
+            from: at(APP, CLIENT),
+            to: at(WEB, SERVED),
+            client: app,
+            server: web,
+            served: at(WEB, SERVED),
+        },
+        Way::Masquerade => Path {
+            entry: port_of(&arm.host.name, &app)?,
+            next: gateway_of(&app, family)?,
+            from: at(APP, CLIENT),
+            to: at(OUTSIDE, SERVED),
+            client: app,
+            server: neighbour,
+            served: at(OUTSIDE, SERVED),
+        },
+        Way::PublishedPort => Path {
+            next: uplink.mac()?,
+            entry: uplink,
+            from: at(NEIGHBOUR, CLIENT),
+            to: at(HOST, PUBLISHED),
+            client: neighbour,
+            server: web,
+            served: at(WEB, SERVED),
+        },
+    })
+}
+
+/// What `ip -json link` and `ip -json neighbour` say, as far as it is looked at.
+#[derive(Deserialize)]
+struct Said {
+    ifname: Option<String>,
+    link_index: Option<u32>,
+    ifindex: Option<u32>,
+    dst: Option<IpAddr>,
+    lladdr: Option<String>,
+}
+
+fn ip(namespace: &str, words: &[&str]) -> Result<Vec<Said>, BenchError> {
+    let said = process::output(Command::new("ip").args(["-n", namespace, "-json"]).args(words))?;
+    serde_json::from_str(&said).map_err(|_| BenchError::Talk("ip", said))
+}
+
+/// The host's end of an endpoint's veth.
+fn port_of(host: &str, inside: &Interface) -> Result<Interface, BenchError> {
+    let peer = ip(&inside.namespace, &["link", "show", "dev", &inside.name])?;
+    let index = peer.iter().find_map(|link| link.link_index);
+    let links = ip(host, &["link", "show"])?;
+    let port = links.iter().find(|link| link.ifindex.is_some() && link.ifindex == index);
+    let name = port.and_then(|link| link.ifname.as_deref());
+    let missing = || BenchError::from(FramesError::NoInterface(inside.clone()));
+    name.map(|name| Interface::new(host, name)).ok_or_else(missing)
+}
+
+/// The Ethernet address of an endpoint's gateway, which it knows: its ways were tried.
+fn gateway_of(inside: &Interface, family: Family) -> Result<Mac, BenchError> {
+    let gateway = GATEWAY.of(family);
+    let known = ip(&inside.namespace, &["neighbour", "show", "dev", &inside.name])?;
+    let entry = known.into_iter().find(|entry| entry.dst == Some(gateway));
+    let mac = entry.and_then(|entry| entry.lladdr).unwrap_or_default();
+    let bytes: Vec<u8> =
+        mac.split(':').filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+    bytes.try_into().map_err(|_| BenchError::Talk("neighbour", mac))
+}
