@@ -98,6 +98,7 @@ pub(super) fn rounds(
             }
         }
     }
+    results.iter_mut().for_each(Measured::compare);
     Ok(results)
 }
 

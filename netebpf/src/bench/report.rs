@@ -74,6 +74,17 @@ pub struct Measured {
     pub ports: u16,
     /// In each arm.
     pub arms: Vec<InArm>,
+    /// netebpf beside each other arm.
+    pub beside: Vec<Beside>,
+}
+
+/// netebpf beside another arm, per second.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Beside {
+    /// The other one.
+    pub arm: Kind,
+    /// How they compare.
+    pub ratio: Ratio,
 }
 
 /// All rounds of one arm.
@@ -96,7 +107,7 @@ impl Measured {
     pub(super) fn new(cell: Cell, arms: impl Iterator<Item = Kind>) -> Self {
         let Cell { way, family, workload, ports } = cell;
         let arms = arms.map(|arm| InArm { arm, rounds: Vec::new() }).collect();
-        Self { way, family, workload, ports, arms }
+        Self { way, family, workload, ports, arms, beside: Vec::new() }
     }
 
     /// One of its arms.
@@ -104,11 +115,19 @@ impl Measured {
         self.arms.iter().find(|of| of.arm == arm)
     }
 
-    /// netebpf beside another arm, operations per second.
-    pub fn beside(&self, other: Kind) -> Option<Ratio> {
+    /// All rounds are done.
+    pub(super) fn compare(&mut self) {
         let rates =
             |of: &InArm| of.rounds.iter().map(|sample| sample.per_second).collect::<Vec<_>>();
-        Some(Ratio::of(&rates(self.of(Kind::Netebpf)?), &rates(self.of(other)?)))
+        let Some(ours) = self.of(Kind::Netebpf).map(rates) else { return };
+        let others = self.arms.iter().filter(|of| of.arm != Kind::Netebpf);
+        self.beside =
+            others.map(|of| Beside { arm: of.arm, ratio: Ratio::of(&ours, &rates(of)) }).collect();
+    }
+
+    /// netebpf beside another arm.
+    pub fn beside(&self, other: Kind) -> Option<Ratio> {
+        self.beside.iter().find(|beside| beside.arm == other).map(|beside| beside.ratio)
     }
 }
 

@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -43,6 +44,9 @@ pub(super) struct Bench {
     /// table, json with every round in it, or a template
     #[arg(long, default_value = "table")]
     format: Format,
+    /// Write everything that was measured to a file, too, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -76,6 +80,10 @@ impl Bench {
         options.workloads = self.workloads.unwrap_or(options.workloads);
         options.ports = self.ports.unwrap_or(options.ports);
         let record = measured(options).await?;
+        if let Some(path) = self.json {
+            let what = path.display().to_string();
+            std::fs::write(&path, output::pretty(&json!(record))).map_err(CliError::io(what))?;
+        }
         let text = match self.format {
             Format::Table => table(&record),
             Format::Json => output::pretty(&json!(record)),

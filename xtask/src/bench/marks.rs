@@ -21,6 +21,12 @@ const MARKS: &[(&str, &str, &str, f64)] = &[
     ("endpoint-to-endpoint", "connections", IPTABLES, 1.45),
     ("masquerade", "connections", IPTABLES, 1.43),
     ("published-port", "connections", IPTABLES, 1.46),
+    ("endpoint-to-endpoint", "packets", IPTABLES, 2.6),
+    ("masquerade", "packets", IPTABLES, 2.5),
+    ("published-port", "packets", IPTABLES, 2.3),
+    ("endpoint-to-endpoint", "streams", IPTABLES, 1.8),
+    ("masquerade", "streams", IPTABLES, 1.8),
+    ("published-port", "streams", IPTABLES, 1.8),
 ];
 
 /// The beginning of both arms that have Docker's rules.
@@ -37,6 +43,7 @@ struct Measured {
     way: String,
     family: String,
     workload: String,
+    ports: u16,
     beside: Vec<Beside>,
 }
 
@@ -103,7 +110,8 @@ impl Record {
 }
 
 fn name(of: &Measured, beside: &Beside) -> String {
-    format!("{}, {}, {}, beside {}", of.way, of.family, of.workload, beside.arm)
+    let Measured { way, family, workload, ports, .. } = of;
+    format!("{way}, {family}, {workload}, ports {ports}, beside {}", beside.arm)
 }
 
 fn recorded() -> PathBuf {

@@ -88,6 +88,13 @@ impl Bench {
     }
 }
 
+/// The quick form, for whoever wants to see that all is as it was: what is missed is printed and no error.
+pub(crate) fn look(netebpf: &Path) -> Result<()> {
+    let record = compare(netebpf, &["--quick".to_owned()])?;
+    record.misses()?.iter().for_each(|miss| println!("missed: {miss}"));
+    Ok(())
+}
+
 /// Runs `netebpf bench`, which prints its table; answers with what came of it, which is in target/bench.json, too.
 fn compare(netebpf: &Path, options: &[String]) -> Result<Record> {
     let file = run::target_dir().join("bench.json");

@@ -9,6 +9,7 @@ mod leftovers;
 pub(crate) mod libtest;
 
 use crate::{
+    bench,
     build::Build,
     run::{self, Ended, Step},
     setup::Setup,
@@ -66,6 +67,10 @@ impl Test {
                 if wanted(layer) {
                     tally += run_layer(layer, &binaries, &netebpf)?;
                 }
+            }
+            if wanted(Layer::Netns) {
+                // Unoptimised, so its numbers are no more than a sign of life.
+                tally += check("netebpf bench", bench::look(&netebpf));
             }
         }
         if wanted(Layer::Host) {
