@@ -33,7 +33,7 @@ fn measures_everything(lab: &Lab) {
             let of = |result: &&Value| result["way"] == way && result["family"] == family.as_str();
             let ports: Vec<&Value> = results.iter().filter(of).map(|of| &of["ports"]).collect();
             let many = way == "published-port" && family == "IPv4";
-            let expected = if many { vec![1, 1, 20] } else { vec![1, 1] };
+            let expected = if many { vec![1, 1, 1, 20] } else { vec![1, 1, 1] };
             assert_eq!(ports, expected, "{way} {family}: {record}");
         }
     }
@@ -42,8 +42,11 @@ fn measures_everything(lab: &Lab) {
         assert_eq!(list(&result["arms"]).len(), arms);
         for round in list(&result["arms"]).iter().flat_map(|arm| list(&arm["rounds"])) {
             let number = |name: &str| round[name].as_f64().expect("a number");
-            assert!(number("per_second") > 0.0 && number("p50") > 0.0, "{result}");
-            assert!(number("p50") <= number("p99") && number("p99") <= number("p999"), "{result}");
+            assert!(number("per_second") > 0.0, "{result}");
+            if result["workload"] != "packets" {
+                let times = ["p50", "p99", "p999"].map(number);
+                assert!(times[0] > 0.0 && times.is_sorted(), "{result}");
+            }
         }
     }
     nothing_left();
