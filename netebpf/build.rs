@@ -3,9 +3,10 @@
 
 use anyhow::{Context as _, Result, ensure};
 use aya_build::{Package, Toolchain};
-use std::{env, process::Command};
+use std::{env, path::Path, process::Command};
 
 fn main() -> Result<()> {
+    println!("cargo:rustc-env=NETEBPF_COMMIT={}", commit().unwrap_or("unknown".to_owned()));
     println!("cargo:rerun-if-changed=../netebpf-common/src");
     println!("cargo:rerun-if-changed=../Cargo.lock");
     println!("cargo:rerun-if-env-changed=RUSTUP_TOOLCHAIN");
@@ -29,4 +30,24 @@ fn main() -> Result<()> {
         Toolchain::Custom(&toolchain),
     )
     .context("the kernel side does not build")
+}
+
+/// What is built, as git knows it: a commit, and whether there is more than that. Not where this is no checkout of its own, but
+/// was unpacked in somebody else's.
+fn commit() -> Option<String> {
+    if !Path::new("../.git").exists() {
+        return None;
+    }
+    // Every commit and checkout is written there; cargo would look again each time for what is not there.
+    let log = "../.git/logs/HEAD";
+    if Path::new(log).exists() {
+        println!("cargo:rerun-if-changed={log}");
+    }
+    // What is not committed yet counts, too.
+    println!("cargo:rerun-if-changed=src");
+    let mut git = Command::new("git");
+    git.args(["describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]);
+    let output = git.env("GIT_OPTIONAL_LOCKS", "0").output().ok()?;
+    let commit = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| commit.trim().to_owned())
 }

@@ -12,7 +12,7 @@ use super::{
     },
     load::{self, streams},
     process::{self, Server},
-    report::Absent,
+    report::{Absent, Offloads},
     rules::{self, Backend, Published},
 };
 use crate::model::Transport;
@@ -290,6 +290,16 @@ impl Arm {
     /// rules.
     pub(super) fn bridge_netfilter(&self) -> Option<bool> {
         self.site.kind.backend().map(|_| rules::has_bridge_netfilter(&self.host.name))
+    }
+
+    /// Of the host's uplink, and of the interface of an endpoint. A bare veth is as the kernel makes it: nobody set
+    /// anything of its uplink.
+    pub(super) fn offloads(&self) -> Vec<Offloads> {
+        let kind = self.site.kind;
+        let uplink = Offloads::of(kind, &self.host.name, "uplink0");
+        let web = (kind != Kind::BareVeth)
+            .then(|| Offloads::of(kind, &self.site.endpoint("web"), "eth0"));
+        std::iter::once(uplink).chain(web).collect()
     }
 }
 

@@ -12,6 +12,7 @@ mod arms;
 mod error;
 mod host;
 pub mod load;
+mod machine;
 mod measure;
 mod packets;
 mod process;
@@ -110,9 +111,11 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Record, BenchE
     let results = measure::rounds(options, &arms, &cells, &progress, &stop)?;
     progress.say("taking everything away");
     let bridge_netfilter = arms.iter().find_map(Arm::bridge_netfilter);
+    let offloads = arms.iter().filter(|arm| arm.site.ports == 1).flat_map(Arm::offloads).collect();
     drop(arms);
     Ok(Record {
-        machine: Machine::here(bridge_netfilter),
+        when: report::now(),
+        machine: Machine::here(bridge_netfilter, offloads),
         rounds: options.rounds,
         milliseconds: u64::try_from(options.time.as_millis()).unwrap_or(u64::MAX),
         absent,

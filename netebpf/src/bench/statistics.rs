@@ -1,6 +1,6 @@
 //! Of many rounds, what counts.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The middle one, or the mean of the two in the middle; not a number where there are none.
 pub(super) fn median(samples: &[f64]) -> f64 {
@@ -13,15 +13,29 @@ pub(super) fn median(samples: &[f64]) -> f64 {
     }
 }
 
+/// What a factor is in the middle, where 2 and a half are 1 together; none where there are none.
+pub(super) fn geometric_mean(factors: &[f64]) -> Option<f64> {
+    let logarithms: f64 = factors.iter().map(|factor| factor.ln()).sum();
+    (!factors.is_empty()).then(|| (logarithms / factors.len() as f64).exp())
+}
+
 /// How two arms compare: within each round, for a machine that is slow for a while is so for both.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Ratio {
     /// The median of the rounds' ratios.
+    #[serde(deserialize_with = "number")]
     pub median: f64,
     /// The lowest.
+    #[serde(deserialize_with = "number")]
     pub lowest: f64,
     /// And the highest.
+    #[serde(deserialize_with = "number")]
     pub highest: f64,
+}
+
+/// JSON has no word for what is not a number: it is null there.
+pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 impl Ratio {
@@ -45,6 +59,12 @@ mod tests {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
         assert!(median(&[]).is_nan());
+    }
+
+    #[test]
+    fn twice_and_half_are_as_fast() {
+        assert!((geometric_mean(&[2.0, 0.5]).unwrap() - 1.0).abs() < 1e-12);
+        assert_eq!(geometric_mean(&[]), None);
     }
 
     #[test]

@@ -5,15 +5,16 @@ use super::{
     output::{self, Format},
 };
 use crate::bench::{
-    self, Kind, Options,
+    self, Options,
     load::{Exchange, Workload},
-    report::Record,
+    report::{Record, ReportFile},
 };
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::{
+    io::IsTerminal as _,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -44,7 +45,13 @@ pub(super) struct Bench {
     /// table, json with every round in it, or a template
     #[arg(long, default_value = "table")]
     format: Format,
-    /// Write everything that was measured to a file, too, as JSON
+    /// Show in the table how long things take, instead of how many there are in a second
+    #[arg(long)]
+    latency: bool,
+    /// Write a page with plots and all data to FILE, too; it needs no network to be read
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write everything that was measured to FILE, too, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     #[command(subcommand)]
@@ -79,19 +86,45 @@ impl Bench {
         options.time = self.milliseconds.map_or(options.time, Duration::from_millis);
         options.workloads = self.workloads.unwrap_or(options.workloads);
         options.ports = self.ports.unwrap_or(options.ports);
+        let page = self.html.map(|path| Output::check("--html", &path)).transpose()?;
+        let data = self.json.map(|path| Output::check("--json", &path)).transpose()?;
         let record = measured(options).await?;
-        if let Some(path) = self.json {
-            let what = path.display().to_string();
-            std::fs::write(&path, output::pretty(&json!(record))).map_err(CliError::io(what))?;
-        }
         let text = match self.format {
-            Format::Table => table(&record),
+            Format::Table if self.latency => record.latency_table(),
+            Format::Table => record.table(shows_dim()),
             Format::Json => output::pretty(&json!(record)),
             Format::Template(template) => template.render(&json!(record))? + "\n",
         };
+        // What was measured is shown even if files cannot be written any more.
         output::print(&text).map_err(CliError::io("standard output"))?;
+        data.map(|data| data.write(&output::pretty(&json!(record)))).transpose()?;
+        page.map(|page| page.write(&record.page())).transpose()?;
         Ok(0)
     }
+}
+
+/// A file that somebody wants to have, too.
+struct Output {
+    what: String,
+    file: ReportFile,
+}
+
+impl Output {
+    fn check(option: &str, path: &Path) -> Result<Self, CliError> {
+        let what = format!("{option} {}", path.display());
+        let file = ReportFile::check(path).map_err(CliError::io(&*what))?;
+        Ok(Self { what, file })
+    }
+
+    fn write(self, text: &str) -> Result<(), CliError> {
+        self.file.write(text).map_err(CliError::io(self.what))
+    }
+}
+
+/// On a terminal, unless its user wants no colours (no-color.org).
+fn shows_dim() -> bool {
+    let wants_none = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
+    std::io::stdout().is_terminal() && !wants_none
 }
 
 /// Measures, until it is done or somebody wants it to end.
@@ -132,38 +165,4 @@ impl End {
         output::print(&said).map_err(CliError::io("standard output"))?;
         Ok(0)
     }
-}
-
-/// One row for what was measured, with the median of each arm and how netebpf compares with it.
-fn table(record: &Record) -> String {
-    let others = record.others();
-    let mut header = vec!["WAY".to_owned(), "FAMILY".to_owned(), "PER SECOND".to_owned()];
-    header.push("netebpf".to_owned());
-    for other in &others {
-        header.extend([other.to_string(), "RATIO".to_owned()]);
-    }
-    let rows = record.results.iter().map(|result| {
-        let mut row =
-            vec![result.way.to_string(), result.family.to_string(), result.workload.to_string()];
-        let rate =
-            |arm| result.of(arm).map_or(f64::NAN, |of| of.median(|sample| sample.per_second));
-        row.push(format!("{:.0}", rate(Kind::Netebpf)));
-        for other in &others {
-            row.push(format!("{:.0}", rate(*other)));
-            row.push(result.beside(*other).map_or_else(String::new, |ratio| {
-                format!("{:.2} ({:.2}-{:.2})", ratio.median, ratio.lowest, ratio.highest)
-            }));
-        }
-        row
-    });
-    let mut text = output::table(header, rows);
-    for absent in &record.absent {
-        text.push_str(&format!("not here: {}: {}\n", absent.arm, absent.why));
-    }
-    if record.machine.bridge_netfilter == Some(false) {
-        text.push_str(
-            "br_netfilter, which Docker loads, is not there: endpoint to endpoint met no rule\n",
-        );
-    }
-    text
 }

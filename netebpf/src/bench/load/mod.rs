@@ -10,7 +10,7 @@ mod ends;
 pub mod frames;
 pub mod streams;
 
-use super::{BenchError, process};
+use super::{BenchError, process, statistics::number};
 pub use ends::{LoadError, client, server, who_am_i};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -65,6 +65,7 @@ pub enum Exchange {
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Sample {
     /// How much per second.
+    #[serde(deserialize_with = "number")]
     pub per_second: f64,
     /// How long one takes, where that was looked at.
     #[serde(flatten)]
@@ -82,10 +83,13 @@ impl Sample {
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Latency {
     /// Half of them at most.
+    #[serde(deserialize_with = "number")]
     pub p50: f64,
     /// 99 % at most.
+    #[serde(deserialize_with = "number")]
     pub p99: f64,
     /// 99.9 % at most.
+    #[serde(deserialize_with = "number")]
     pub p999: f64,
 }
 

@@ -1,0 +1,108 @@
+//! Tables for a terminal, of one width with any number of arms and workloads: an arm has a line, a family has columns.
+
+use super::{Measured, Record, figures, figures::NONE, unique};
+use crate::bench::{arms::Kind, host::Family};
+use std::fmt::Write as _;
+
+/// Wide enough for all columns.
+const WIDTH: usize = 91;
+/// What a reader of the same line sees, and what stands there without one.
+const DIM: [&str; 2] = ["\x1b[2m", "\x1b[0m"];
+
+/// The medians of operations per second, and how netebpf compares.
+pub(super) fn rates(record: &Record, dim: bool) -> String {
+    let [dim, plain] = if dim { DIM } else { ["", ""] };
+    let heading = |family: Family| {
+        format!("  {:>11}  {:>7} {:<13}", family.to_string(), "netebpf", "(range)")
+    };
+    let all = |_: &Measured| true;
+    let mut text = grouped(record, "per second", all, heading, |result, arm| {
+        let rate = result.of(arm).map_or(f64::NAN, |of| of.median(|sample| sample.per_second));
+        let ratio = result.beside(arm).filter(|_| arm != Kind::Netebpf);
+        let times = ratio.filter(|ratio| ratio.median.is_finite());
+        let times = times.map(|ratio| figures::factor(ratio.median) + "x").unwrap_or_default();
+        let range = ratio.and_then(|ratio| figures::range(&ratio, "-"));
+        let (range, blank) = match range {
+            Some(range) => (format!("{dim}({range}){plain}"), 11_usize.saturating_sub(range.len())),
+            None => (String::new(), 13),
+        };
+        format!("  {:>11}  {times:>7} {range}{:blank$}", figures::rate(rate), "")
+    });
+    notes(record, &mut text);
+    text + "\n" + &wrapped(&figures::sentence(record))
+}
+
+/// The medians of the rounds' percentiles.
+pub(super) fn latencies(record: &Record) -> String {
+    let heading =
+        |family: Family| format!("  {:>9} {:>9} {:>9}", format!("{family} p50"), "p99", "p99.9");
+    let mut text =
+        grouped(record, "microseconds", Measured::has_latencies, heading, |result, arm| {
+            let of = result.of(arm);
+            let at = |which| {
+                of.map_or_else(|| NONE.to_owned(), |of| figures::microseconds(of.latency(which)))
+            };
+            let [p50, p99, p999] = [at(|of| of.p50), at(|of| of.p99), at(|of| of.p999)];
+            format!("  {p50:>9} {p99:>9} {p999:>9}")
+        });
+    notes(record, &mut text);
+    text
+}
+
+/// A heading for each way and workload, under it a line for each arm with a cell for each family.
+fn grouped(
+    record: &Record,
+    unit: &str,
+    shown: impl Fn(&Measured) -> bool,
+    heading: impl Fn(Family) -> String,
+    cell: impl Fn(&Measured, Kind) -> String,
+) -> String {
+    let families = unique(record.results.iter().map(|result| result.family));
+    let headings: String = families.iter().map(|family| heading(*family)).collect();
+    let mut text = line(&format!("{unit:<19}{headings}"));
+    let width = heading(Family::V4).len();
+    for ((way, what), mut members) in record.groups() {
+        members.retain(|result| shown(result));
+        if members.is_empty() {
+            continue;
+        }
+        let _ = writeln!(text, "{way}: {what}");
+        let measured = |arm: &Kind| members.iter().any(|result| result.of(*arm).is_some());
+        for arm in record.arms().into_iter().filter(measured) {
+            let cells = families.iter().map(|family| {
+                let result = members.iter().find(|result| result.family == *family);
+                result.map_or_else(|| " ".repeat(width), |result| cell(result, arm))
+            });
+            text += &line(&format!("  {arm:<17}{}", cells.collect::<String>()));
+        }
+    }
+    text
+}
+
+fn line(text: &str) -> String {
+    format!("{}\n", text.trim_end())
+}
+
+/// Lines of whole words.
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + word.len() < WIDTH => *line += &format!(" {word}"),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+/// What the reader has to know, too.
+fn notes(record: &Record, text: &mut String) {
+    for absent in &record.absent {
+        let _ = writeln!(text, "not here: {}: {}", absent.arm, absent.why);
+    }
+    if record.machine.bridge_netfilter == Some(false) {
+        *text +=
+            "br_netfilter, which Docker loads, is not there: endpoint to endpoint met no rule\n";
+    }
+}

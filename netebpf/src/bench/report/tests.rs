@@ -1,0 +1,187 @@
+//! Pages and tables of records that no measuring makes.
+
+use super::*;
+use crate::bench::{Options, measure::Cell};
+
+const ODD: &str = "a <b> & \"c\" </script><!-- <script> https://example.com";
+
+fn sample(per_second: f64) -> Sample {
+    let time = 1e6 / per_second;
+    Sample { per_second, latency: Some(Latency { p50: time, p99: 2.0 * time, p999: 4.0 * time }) }
+}
+
+fn cells() -> Vec<Cell> {
+    Cell::all(&Options { ports: vec![10_000], ..Options::quick() })
+}
+
+/// Every cell in these arms, the samples of a round in their order.
+fn record(arms: &[Kind], rounds: &[&[f64]]) -> Record {
+    let result = |cell| {
+        let mut result = Measured::new(cell, arms.iter().copied());
+        for round in rounds {
+            for (of, per_second) in result.arms.iter_mut().zip(*round) {
+                of.rounds.push(sample(*per_second));
+            }
+        }
+        result.compare();
+        result
+    };
+    Record {
+        when: "2026-11-20T23:41:21Z".to_owned(),
+        machine: Machine {
+            kernel: ODD.to_owned(),
+            cpu: ODD.to_owned(),
+            cpus: 2,
+            netebpf: "0.1.0".to_owned(),
+            commit: ODD.to_owned(),
+            bridge_netfilter: Some(false),
+            offloads: arms
+                .iter()
+                .map(|arm| Offloads {
+                    arm: *arm,
+                    interface: ODD.to_owned(),
+                    tso: Some(true),
+                    gso: Some(false),
+                    gro: None,
+                    tx_checksum: Some(true),
+                    gso_max_size: Some(65_536),
+                    gso_ipv4_max_size: None,
+                })
+                .collect(),
+        },
+        rounds: 3,
+        milliseconds: 60,
+        absent: vec![Absent { arm: Kind::NetavarkFlowtable, why: ODD.to_owned() }],
+        results: cells().into_iter().map(result).collect(),
+    }
+}
+
+const TWO: [Kind; 2] = [Kind::Netebpf, Kind::BareVeth];
+const SIX: [Kind; 6] = [
+    Kind::Netebpf,
+    Kind::BareVeth,
+    Kind::IptablesLegacy,
+    Kind::IptablesNft,
+    Kind::Netavark,
+    Kind::NetavarkFlowtable,
+];
+
+fn records() -> Vec<Record> {
+    let six: &[f64] = &[38_000.0, 40_000.0, 29_000.0, 28_000.0, 27_000.0, 30_000.0];
+    let mut none = record(&TWO, &[]);
+    none.results.clear();
+    vec![
+        record(&SIX, &[six, six, six]),
+        record(&TWO, &[]),
+        record(&TWO, &[&[f64::NAN, 1.0], &[f64::INFINITY, 0.0], &[-1.0, 1e300]]),
+        record(&TWO, &[&[0.0, 0.0]]),
+        record(&[Kind::Netebpf], &[&[1.0]]),
+        record(&[], &[]),
+        none,
+    ]
+}
+
+/// Goes through the tags, and answers with the text between them; says what is not well-formed.
+fn text_of(page: &str) -> String {
+    let (mut open, mut text) = (Vec::new(), String::new());
+    let mut rest = page.strip_prefix("<!DOCTYPE html>\n").unwrap();
+    while let Some((before, after)) = rest.split_once('<') {
+        assert!(!before.contains('>'), "a > in {before:?}");
+        text.push_str(before);
+        let (tag, after) = after.split_once('>').unwrap();
+        assert!(!tag.contains('<'), "a < in <{tag}>");
+        assert_eq!(tag.matches('"').count() % 2, 0, "<{tag}>");
+        let name = tag.split_whitespace().next().unwrap();
+        if let Some(name) = name.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name), "</{name}>");
+        } else if !tag.ends_with('/') {
+            open.push(name);
+        }
+        rest = after;
+        if name == "script" || name == "style" {
+            rest = &rest[rest.find(&format!("</{name}>")).unwrap()..];
+        }
+    }
+    assert_eq!(open, [""; 0], "never closed");
+    for (at, _) in text.match_indices('&') {
+        let known = ["&amp;", "&lt;", "&gt;", "&quot;"];
+        assert!(known.iter().any(|known| text[at..].starts_with(known)), "{}", &text[at..]);
+    }
+    text
+}
+
+/// What is in the element with the record.
+fn data_of(page: &str) -> &str {
+    let begin = r#"<script type="application/json" id="record">"#;
+    page.split_once(begin).unwrap().1.split_once("</script>").unwrap().0
+}
+
+#[test]
+fn a_page_is_well_formed_whatever_is_in_it() {
+    for record in records() {
+        let page = record.page();
+        let text = text_of(&page);
+        assert!(text.contains("a &lt;b&gt; &amp; &quot;c&quot; &lt;/script&gt;"));
+        for no_number in ["NaN", "inf"] {
+            assert!(!page.contains(no_number), "{no_number} in {page}");
+        }
+    }
+}
+
+#[test]
+fn a_page_needs_nothing_else() {
+    for record in records() {
+        // The names that are in it are odd enough to have an address in them, but as text.
+        let page = record.page().replace(ODD, "").replace(&super::html::escaped(ODD), "");
+        let page = page.replace(data_of(&page), "");
+        for reference in ["://", "//", "src=", "href=", "url(", "@import", "<link", "<img"] {
+            assert!(!page.contains(reference), "{reference}");
+        }
+        assert_eq!(page.matches("<script").count(), 1, "the record, which is data");
+    }
+}
+
+#[test]
+fn the_record_in_a_page_is_the_record() {
+    for record in records() {
+        let page = record.page();
+        let read: Record = serde_json::from_str(data_of(&page)).unwrap();
+        assert_eq!(serde_json::json!(read), serde_json::json!(record));
+        assert_eq!(read.table(false), record.table(false));
+    }
+}
+
+#[test]
+fn every_plot_has_its_numbers_in_words() {
+    let page = records()[0].page();
+    let label = "endpoint to endpoint, round trips, IPv4: netebpf 38,000; bare veth 40,000, netebpf 0.95×; \
+                 iptables (legacy) 29,000, netebpf 1.31×";
+    assert!(page.contains(&format!("<svg role=\"img\" aria-label=\"{label}")));
+    assert_eq!(page.matches("<figure>").count(), 2 * cells().len());
+    assert_eq!(page.matches("<figure>").count(), page.matches("role=\"img\"").count());
+}
+
+#[test]
+fn tables_fit_on_a_terminal() {
+    let shown = |text: &str| text.replace("\x1b[2m", "").replace("\x1b[0m", "");
+    for record in records() {
+        let tables = [record.table(false), record.latency_table()];
+        for line in tables.iter().flat_map(|text| text.lines()) {
+            assert!(
+                !line.ends_with(' ') && !line.contains("NaN") && !line.contains("inf"),
+                "{line}"
+            );
+            // What the kernel says may be longer.
+            assert!(line.len() <= 91 || line.contains(ODD), "{line}");
+        }
+        assert_eq!(shown(&record.table(true)), tables[0]);
+    }
+    let table = records()[0].table(true);
+    let line = "  bare veth               40,000    0.95x \x1b[2m(0.95-0.95)\x1b[0m  ";
+    assert!(table.contains(line), "{table}");
+    // One of them has many ports, and does not count here.
+    let means = "On average (geometric mean of 12 ratios), netebpf is 1.31 times as fast as iptables\n\
+                 (legacy), 1.36 times iptables (nft), 1.41 times netavark (nft), 1.27 times flowtable (nft)\n\
+                 and 0.95 times a bare veth with nothing in between.\n";
+    assert!(table.ends_with(means), "{table}");
+}
