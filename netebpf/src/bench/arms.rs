@@ -14,13 +14,13 @@ use super::{
     process::{self, Server},
     report::{Absent, Offloads},
     rules::{self, Backend, Published},
+    sweep::PREFIX,
 };
 use crate::model::Transport;
 use serde::{Deserialize, Serialize};
 use std::{
     fmt, fs,
     net::{IpAddr, SocketAddr},
-    path::Path,
     process::Command,
 };
 
@@ -104,7 +104,7 @@ impl Kind {
 
     /// Those that this kernel has, and why it has not the others.
     pub(super) fn here() -> Result<(Vec<Self>, Vec<Absent>), BenchError> {
-        let scratch = Namespace::new("netebpf-bench-probe")?;
+        let scratch = Namespace::new(&format!("{PREFIX}-probe"))?;
         let (mut here, mut absent) = (Vec::new(), Vec::new());
         for kind in Self::ALL {
             let lacks = kind.backend().map(|backend| rules::lacks(backend, &scratch.name));
@@ -127,17 +127,17 @@ pub(super) struct Site {
 impl Site {
     /// What its host's namespace is called, and the instance of netebpf there.
     fn name(self) -> String {
-        let name = match self.kind {
-            Kind::Netebpf => "netebpf-bench",
-            Kind::BareVeth => "netebpf-bench-bare",
-            Kind::IptablesLegacy => "netebpf-bench-legacy",
-            Kind::IptablesNft => "netebpf-bench-nft",
-            Kind::Netavark => "netebpf-bench-netavark",
-            Kind::NetavarkFlowtable => "netebpf-bench-flowtable",
+        let part = match self.kind {
+            Kind::Netebpf => "",
+            Kind::BareVeth => "-bare",
+            Kind::IptablesLegacy => "-legacy",
+            Kind::IptablesNft => "-nft",
+            Kind::Netavark => "-netavark",
+            Kind::NetavarkFlowtable => "-flowtable",
         };
         match self.ports {
-            1 => name.to_owned(),
-            ports => format!("{name}-{ports}"),
+            1 => format!("{PREFIX}{part}"),
+            ports => format!("{PREFIX}{part}-{ports}"),
         }
     }
 
@@ -188,7 +188,6 @@ pub(super) struct Arm {
     #[expect(dead_code, reason = "held until the arm goes")]
     servers: Vec<Server>,
     streams: Vec<streams::Server>,
-    #[expect(dead_code, reason = "held until the arm goes")]
     instance: Option<Instance>,
     /// The endpoints that are ours to remove.
     #[expect(dead_code, reason = "held until the arm goes")]
@@ -200,9 +199,6 @@ pub(super) struct Arm {
 impl Arm {
     pub(super) fn make(site: Site) -> Result<Self, BenchError> {
         let kind = site.kind;
-        if kind == Kind::Netebpf {
-            Instance(site).clear()?;
-        }
         let [host, neighbour] = host::pair(&site.name())?;
         let mut servers = vec![serve(&neighbour.name)?];
         let (mut instance, mut endpoints) = (None, Vec::new());
@@ -212,6 +208,7 @@ impl Arm {
             Some(backend) => {
                 endpoints = bridge(&host)?;
                 rules::load(backend, &host.name, &site.published())?;
+                as_with_its_engine(backend, &host)?;
             }
         }
         if kind != Kind::BareVeth {
@@ -259,6 +256,15 @@ impl Arm {
         }
     }
 
+    /// Forgets connections that were closed before. netebpf remembers for four minutes (RFC 5382), Linux for ten seconds,
+    /// which are over by the next round: so none of them knows the next connections, and nobody's table fills.
+    pub(super) fn forget_connections(&self) -> Result<(), BenchError> {
+        match &self.instance {
+            Some(instance) => instance.forget_flows(),
+            None => Ok(()),
+        }
+    }
+
     /// Starts what four streams flow to.
     pub(super) fn serve_streams(&mut self) -> Result<(), BenchError> {
         let any = IpAddr::from([0u16; 8]);
@@ -286,10 +292,11 @@ impl Arm {
         }
     }
 
-    /// Whether packets that stay on a bridge meet the rules, too, as with Docker; none where there is no bridge with
-    /// rules.
+    /// Whether packets that stay on a bridge meet Docker's rules, too, as where it loaded `br_netfilter`; none where there
+    /// are no rules of Docker's.
     pub(super) fn bridge_netfilter(&self) -> Option<bool> {
-        self.site.kind.backend().map(|_| rules::has_bridge_netfilter(&self.host.name))
+        let has = || rules::has_bridge_netfilter(&self.host.name);
+        matches!(self.site.kind, Kind::IptablesLegacy | Kind::IptablesNft).then(has)
     }
 
     /// Of the host's uplink, and of the interface of an endpoint. A bare veth is as the kernel makes it: nobody set
@@ -340,6 +347,20 @@ pub(super) fn bridge(host: &Namespace) -> Result<Vec<Namespace>, BenchError> {
     Ok(endpoints)
 }
 
+/// What an engine has on its host beside rules, and what would cost only here.
+fn as_with_its_engine(backend: Backend, host: &Namespace) -> Result<(), BenchError> {
+    if matches!(backend, Backend::Netavark | Backend::NetavarkFlowtable)
+        && rules::has_bridge_netfilter(&host.name)
+    {
+        // Docker loads it and podman does not; where it is loaded every namespace has it.
+        for sysctl in ["bridge-nf-call-iptables=0", "bridge-nf-call-ip6tables=0"] {
+            host.set(&format!("net.bridge.{sysctl}"))?;
+        }
+    }
+    // A datagram of an endpoint or of a network card needs no look at its checksum; one that comes out of nothing would.
+    host.set("net.netfilter.nf_conntrack_checksum=0")
+}
+
 /// netebpf on its host.
 struct Instance(Site);
 
@@ -364,18 +385,18 @@ impl Instance {
         Ok(command)
     }
 
-    /// Takes away what an earlier run left.
-    fn clear(&self) -> Result<(), BenchError> {
-        match Path::new("/run/netns").join(self.0.name()).exists() {
-            true => process::output(self.command()?.args(["down", "--all"])).map(drop),
-            false => Ok(()),
-        }
+    fn forget_flows(&self) -> Result<(), BenchError> {
+        process::output(self.command()?.args(["conntrack", "rm", "--all"])).map(drop)
+    }
+
+    fn down(&self) -> Result<(), BenchError> {
+        process::output(self.command()?.args(["down", "--all"])).map(drop)
     }
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if let Err(error) = self.clear() {
+        if let Err(error) = self.down() {
             eprintln!("netebpf: {error}");
         }
     }

@@ -6,13 +6,11 @@
 //!               192.0.2.2, 2001:db8::2        lo   198.51.100.1, 2001:db8:1::1 (outside)
 //! ```
 //!
-//! **Invariant**: a namespace goes with its [`Namespace`], and takes what is in it along; one that an earlier run left
-//! is replaced.
+//! **Invariant**: a namespace goes with its [`Namespace`], and takes what is in it along.
 
 use super::{BenchError, process};
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    path::Path,
     process::Command,
 };
 
@@ -108,9 +106,6 @@ pub(super) struct Namespace {
 impl Namespace {
     /// Makes one, with loopback up.
     pub(super) fn new(name: &str) -> Result<Self, BenchError> {
-        if Path::new("/run/netns").join(name).exists() {
-            remove(name)?;
-        }
         process::output(Command::new("ip").args(["netns", "add", name]))?;
         let made = Self { name: name.to_owned() };
         made.ip(["link set lo up"])?;
@@ -143,7 +138,8 @@ pub(super) fn use_reno(namespace: &str) -> Result<(), BenchError> {
     set(namespace, "net.ipv4.tcp_congestion_control=reno")
 }
 
-fn remove(name: &str) -> Result<(), BenchError> {
+/// Removes a namespace.
+pub(super) fn remove(name: &str) -> Result<(), BenchError> {
     process::output(Command::new("ip").args(["netns", "delete", name])).map(drop)
 }
 

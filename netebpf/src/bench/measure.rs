@@ -1,7 +1,7 @@
 //! Rounds: everything is measured once in each, arm beside arm.
 //!
-//! **Invariant**: arms that are compared were measured right after one another; who comes first changes from round to
-//! round. A short pass before the first round warms caches up, and does not count.
+//! **Invariant**: a round measures one thing in all arms, and then the next thing; in which order it goes through the arms
+//! changes from round to round. A short pass before the first round warms caches up, and does not count.
 
 use super::{
     BenchError, Options,
@@ -33,19 +33,22 @@ pub struct Cell {
 impl Cell {
     /// Every one; with many published ports it is connections to one of them.
     pub(super) fn all(options: &Options) -> Vec<Self> {
-        let usual = Way::ALL.into_iter().flat_map(|way| {
-            Family::BOTH.into_iter().flat_map(move |family| {
-                let workloads = options.workloads.iter();
-                workloads.map(move |workload| Self { way, family, workload: *workload, ports: 1 })
-            })
-        });
-        let many = options.ports.iter().map(|ports| Self {
+        let ways = Way::ALL.into_iter().flat_map(|way| Family::BOTH.map(|family| (way, family)));
+        let workloads = |(way, family)| {
+            let workloads = options.workloads.iter();
+            workloads.map(move |workload| Self { way, family, workload: *workload, ports: 1 })
+        };
+        let mut all: Vec<Self> = ways.flat_map(workloads).collect();
+        let one = Self {
             way: Way::PublishedPort,
             family: Family::V4,
             workload: Workload::Connections,
-            ports: *ports,
-        });
-        usual.chain(many).collect()
+            ports: 1,
+        };
+        // Right after the one that it is compared with.
+        let place = all.iter().position(|cell| *cell == one).map_or(all.len(), |place| place + 1);
+        all.splice(place..place, options.ports.iter().map(|ports| Self { ports: *ports, ..one }));
+        all
     }
 }
 
@@ -81,7 +84,7 @@ pub(super) fn rounds(
             continue;
         }
         progress.say(format!("warming up: {}: {cell}", arm.site.kind));
-        one(arm, *cell, WARM_UP)?;
+        one(arm, *cell, WARM_UP).or_else(|error| stop().and(Err(error)))?;
     }
     progress.begin(u64::from(options.rounds) * measurements);
     let empty = |cell: &Cell| Measured::new(*cell, of_cell(cell).iter().map(|arm| arm.site.kind));
@@ -89,17 +92,26 @@ pub(super) fn rounds(
     for round in 0..options.rounds as usize {
         for (cell, result) in cells.iter().zip(&mut results) {
             let arms = of_cell(cell);
-            for turn in 0..arms.len() {
+            for index in order(round, arms.len()) {
                 stop()?;
-                let index = (round + turn) % arms.len();
                 progress.say(format!("round {}: {}: {cell}", round + 1, arms[index].site.kind));
-                result.arms[index].rounds.push(one(arms[index], *cell, options.time)?);
+                let sample = one(arms[index], *cell, options.time);
+                // What a signal cuts short fails in many ways.
+                let sample = sample.or_else(|error| stop().and(Err(error)))?;
+                result.arms[index].rounds.push(sample);
                 progress.done();
             }
         }
     }
     results.iter_mut().for_each(Measured::compare);
     Ok(results)
+}
+
+/// In which order a round goes through so many arms: who comes first changes, and so does who comes after whom, for what one
+/// leaves for later falls on the next.
+fn order(round: usize, arms: usize) -> impl Iterator<Item = usize> {
+    let places = (0..arms).map(move |turn| (round / 2 + turn) % arms);
+    places.map(move |place| if round.is_multiple_of(2) { place } else { arms - 1 - place })
 }
 
 fn one(arm: &Arm, cell: Cell, time: Duration) -> Result<Sample, BenchError> {
@@ -110,7 +122,7 @@ fn one(arm: &Arm, cell: Cell, time: Duration) -> Result<Sample, BenchError> {
     };
     let sample = match workload {
         Workload::RoundTrips => ask(Exchange::RoundTrips),
-        Workload::Connections => ask(Exchange::Connections),
+        Workload::Connections => arm.forget_connections().and_then(|()| ask(Exchange::Connections)),
         Workload::Packets => packets::rate(arm, way, family).map(Sample::rate),
         Workload::Streams => {
             let (from, to) = arm.streams(way, family);
@@ -123,4 +135,33 @@ fn one(arm: &Arm, cell: Cell, time: Duration) -> Result<Sample, BenchError> {
         cell,
         source: Box::new(source),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_comes_first_and_after_everybody_on_both_sides() {
+        for arms in 1..7 {
+            let rounds: Vec<Vec<usize>> =
+                (0..2 * arms).map(|round| order(round, arms).collect()).collect();
+            for round in &rounds {
+                let mut all = round.clone();
+                all.sort_unstable();
+                assert!(all.into_iter().eq(0..arms), "{round:?}");
+            }
+            let firsts = |arm| rounds.iter().filter(|round| round[0] == arm).count();
+            assert!((0..arms).all(|arm| firsts(arm) == 2), "{rounds:?}");
+        }
+    }
+
+    #[test]
+    fn many_ports_are_measured_beside_one() {
+        let options = Options { ports: vec![5], ..Options::usual() };
+        let cells = Cell::all(&options);
+        let place = cells.iter().position(|cell| cell.ports == 5).unwrap();
+        assert_eq!(Cell { ports: 5, ..cells[place - 1] }, cells[place]);
+        assert_eq!(cells.len(), 2 * 3 * 3 + 1);
+    }
 }

@@ -5,7 +5,7 @@
 //! disturbs each of them; what counts is the ratio within a round, and its median over the rounds.
 //!
 //! **Invariant**: everything is in network namespaces that this made, and all of it goes when it ends, however it ends but
-//! by SIGKILL (then with the next run). An arm that does not forward as it should is an error and never a missing
+//! by SIGKILL (then the next run [sweeps](sweep) it away). An arm that does not forward as it should is an error and never a missing
 //! row; what this kernel does not have is named in the report.
 
 mod arms;
@@ -20,6 +20,7 @@ mod progress;
 pub mod report;
 mod rules;
 mod statistics;
+mod sweep;
 
 pub use arms::Kind;
 pub use error::BenchError;
@@ -79,6 +80,9 @@ impl Options {
 pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Record, BenchError> {
     let _alone = alone()?;
     process::require(&process::TOOLS)?;
+    if options.workloads.contains(&Workload::Streams) {
+        process::require(&[("iperf3", "iperf3")])?;
+    }
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     if cpus < 2 {
         return Err(BenchError::Cpus(cpus));
@@ -87,6 +91,7 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Record, BenchE
         true => Err(BenchError::Interrupted),
         false => Ok(()),
     };
+    sweep::sweep()?;
     let (kinds, absent) = Kind::here()?;
     let progress = progress::Progress::new();
     let mut arms = Vec::new();

@@ -86,6 +86,10 @@ impl Bench {
         options.time = self.milliseconds.map_or(options.time, Duration::from_millis);
         options.workloads = self.workloads.unwrap_or(options.workloads);
         options.ports = self.ports.unwrap_or(options.ports);
+        options.ports.sort_unstable();
+        options.ports.dedup();
+        options.workloads.sort_unstable();
+        options.workloads.dedup();
         let page = self.html.map(|path| Output::check("--html", &path)).transpose()?;
         let data = self.json.map(|path| Output::check("--json", &path)).transpose()?;
         let record = measured(options).await?;

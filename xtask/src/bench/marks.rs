@@ -1,20 +1,21 @@
 //! `cargo xtask bench --check`: what is asked of netebpf, and what it did the last time that somebody wrote it down.
 //!
 //! **Invariant**: what is compared is the median of the rounds' ratios, never a time. A mark is missed by a median below
-//! it; the last recorded run only where the ranges of both do not even touch, for a machine has its moods.
+//! it, and by what was not measured; the last recorded run only where the ranges of both do not even touch, for a machine
+//! has its moods.
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, io, path::PathBuf};
 
 /// Ratios of netebpf to another arm that are asked for, in both families.
 const MARKS: &[(&str, &str, &str, f64)] = &[
-    ("endpoint-to-endpoint", "round-trips", "bare-veth", 0.96),
-    ("masquerade", "round-trips", "bare-veth", 0.95),
-    ("published-port", "round-trips", "bare-veth", 0.95),
-    ("endpoint-to-endpoint", "connections", "bare-veth", 0.96),
-    ("masquerade", "connections", "bare-veth", 0.93),
-    ("published-port", "connections", "bare-veth", 0.93),
+    ("endpoint-to-endpoint", "round-trips", BARE, 0.96),
+    ("masquerade", "round-trips", BARE, 0.95),
+    ("published-port", "round-trips", BARE, 0.95),
+    ("endpoint-to-endpoint", "connections", BARE, 0.96),
+    ("masquerade", "connections", BARE, 0.93),
+    ("published-port", "connections", BARE, 0.93),
     ("endpoint-to-endpoint", "round-trips", IPTABLES, 1.33),
     ("masquerade", "round-trips", IPTABLES, 1.37),
     ("published-port", "round-trips", IPTABLES, 1.36),
@@ -29,10 +30,14 @@ const MARKS: &[(&str, &str, &str, f64)] = &[
     ("published-port", "streams", IPTABLES, 1.8),
 ];
 
+/// Connections with ten thousand published ports beside those with one.
+const MANY_PORTS: f64 = 1.0;
+
+const BARE: &str = "bare-veth";
 /// The beginning of both arms that have Docker's rules.
 const IPTABLES: &str = "iptables";
 
-/// What `netebpf bench --format json` says, as far as it is looked at.
+/// What `netebpf bench --json` writes, as far as it is looked at.
 #[derive(Deserialize)]
 pub(super) struct Record {
     results: Vec<Measured>,
@@ -44,7 +49,19 @@ struct Measured {
     family: String,
     workload: String,
     ports: u16,
+    arms: Vec<InArm>,
     beside: Vec<Beside>,
+}
+
+#[derive(Deserialize)]
+struct InArm {
+    arm: String,
+    rounds: Vec<Sample>,
+}
+
+#[derive(Deserialize)]
+struct Sample {
+    per_second: f64,
 }
 
 /// netebpf beside another arm.
@@ -61,7 +78,7 @@ struct Beside {
     ratio: Ratio,
 }
 
-/// A run that is worth remembering: each ratio by way, family, workload and the other arm.
+/// A run that is worth remembering: each ratio by way, family, workload, ports and the other arm.
 type Recorded = BTreeMap<String, Ratio>;
 
 impl Record {
@@ -69,44 +86,81 @@ impl Record {
         self.results.iter().flat_map(|of| of.beside.iter().map(move |beside| (of, beside)))
     }
 
-    /// Writes it down as the run that later ones are compared with.
+    /// Writes it down as what later ones are compared with. What was not measured now stays as it was written.
     pub(super) fn remember(&self) -> Result<()> {
-        let ratios: Recorded =
-            self.ratios().map(|(of, beside)| (name(of, beside), beside.ratio)).collect();
-        let path = recorded();
-        fs::write(&path, serde_json::to_string_pretty(&ratios)? + "\n")
+        let mut recorded = recorded()?;
+        recorded.extend(self.ratios().map(|(of, beside)| (name(of, beside), beside.ratio)));
+        let path = path();
+        fs::write(&path, serde_json::to_string_pretty(&recorded)? + "\n")
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// What is missed, a line each.
+    /// What was measured and falls short, a line each.
     pub(super) fn misses(&self) -> Result<Vec<String>> {
-        let text = fs::read_to_string(recorded()).unwrap_or_else(|_| "{}".to_owned());
-        let before: Recorded = serde_json::from_str(&text).context("the recorded run")?;
+        let before = recorded()?;
         let mut misses = Vec::new();
         for (of, beside) in self.ratios() {
             let (name, now) = (name(of, beside), beside.ratio);
-            let marked = |(way, workload, arm, _): &&(&str, &str, &str, f64)| {
-                *way == of.way && *workload == of.workload && beside.arm.starts_with(arm)
-            };
-            if let Some((.., mark)) =
-                MARKS.iter().find(marked).filter(|(.., mark)| now.median < *mark)
-            {
+            let mark =
+                MARKS.iter().find(|mark| of.is_meant(mark) && beside.arm.starts_with(mark.2));
+            if let Some((.., mark)) = mark.filter(|(.., mark)| now.median < *mark) {
                 misses.push(format!("{name}: {:.2}, and {mark:.2} is asked for", now.median));
             }
             if let Some(before) = before.get(&name).filter(|before| now.highest < before.lowest) {
-                misses.push(format!(
-                    "{name}: {:.2} ({:.2} to {:.2}), and was {:.2} ({:.2} to {:.2})",
-                    now.median,
-                    now.lowest,
-                    now.highest,
-                    before.median,
-                    before.lowest,
-                    before.highest
-                ));
+                misses.push(format!("{name}: {}, and was {}", shown(now), shown(*before)));
             }
+        }
+        if let Some(ratio) = self.with_many_ports().filter(|ratio| *ratio < MANY_PORTS) {
+            misses.push(format!("connections with many ports: {ratio:.2} of those with one"));
         }
         Ok(misses)
     }
+
+    /// Marks that nothing was measured for.
+    pub(super) fn unmeasured(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        for mark in MARKS {
+            for family in ["IPv4", "IPv6"] {
+                let is_it = |(of, beside): (&Measured, &Beside)| {
+                    of.is_meant(mark) && of.family == family && beside.arm.starts_with(mark.2)
+                };
+                if !self.ratios().any(is_it) {
+                    let (way, workload, arm, _) = mark;
+                    missing
+                        .push(format!("{way}, {family}, {workload}, beside {arm}: not measured"));
+                }
+            }
+        }
+        if self.with_many_ports().is_none() {
+            missing.push("connections with many ports: not measured".to_owned());
+        }
+        missing
+    }
+
+    /// The median of the rounds' ratios of netebpf with the most ports to netebpf with one.
+    fn with_many_ports(&self) -> Option<f64> {
+        let many = self.results.iter().filter(|of| of.ports > 1).max_by_key(|of| of.ports)?;
+        let same = |of: &&Measured| {
+            (&of.way, &of.family, &of.workload) == (&many.way, &many.family, &many.workload)
+        };
+        let one = self.results.iter().filter(same).find(|of| of.ports == 1)?;
+        let pairs = many.of_netebpf()?.iter().zip(one.of_netebpf()?);
+        Some(super::median(pairs.map(|(many, one)| many.per_second / one.per_second).collect()))
+    }
+}
+
+impl Measured {
+    fn is_meant(&self, (way, workload, ..): &(&str, &str, &str, f64)) -> bool {
+        self.way == *way && self.workload == *workload && self.ports == 1
+    }
+
+    fn of_netebpf(&self) -> Option<&[Sample]> {
+        self.arms.iter().find(|of| of.arm == "netebpf").map(|of| of.rounds.as_slice())
+    }
+}
+
+fn shown(Ratio { median, lowest, highest }: Ratio) -> String {
+    format!("{median:.2} ({lowest:.2} to {highest:.2})")
 }
 
 fn name(of: &Measured, beside: &Beside) -> String {
@@ -114,6 +168,16 @@ fn name(of: &Measured, beside: &Beside) -> String {
     format!("{way}, {family}, {workload}, ports {ports}, beside {}", beside.arm)
 }
 
-fn recorded() -> PathBuf {
+/// What was recorded; nothing before the first time.
+fn recorded() -> Result<Recorded> {
+    let path = path();
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Recorded::new()),
+        text => text.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    serde_json::from_str(&text).with_context(|| format!("{} is not a recorded run", path.display()))
+}
+
+fn path() -> PathBuf {
     crate::run::workspace().join("xtask/src/bench/recorded.json")
 }

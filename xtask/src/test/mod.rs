@@ -21,7 +21,7 @@ use libtest::Tally;
 use std::{path::Path, process::Command, time::Duration};
 
 /// The longest that one test program may take.
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_secs(1800);
 
 /// Run every layer of tests; leaves nothing behind
 #[derive(clap::Args)]

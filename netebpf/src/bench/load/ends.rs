@@ -121,8 +121,9 @@ fn measure(
     let per_second = taken.len() as f64 / (before - started).as_secs_f64();
     taken.sort_unstable();
     let at = |per_mille: usize| {
-        let place = (taken.len() * per_mille / 1000).min(taken.len().saturating_sub(1));
-        taken.get(place).map_or(0.0, |nanoseconds| f64::from(*nanoseconds) / 1e3)
+        // The nearest rank.
+        let rank = (taken.len() * per_mille).div_ceil(1000).max(1);
+        taken.get(rank - 1).map_or(0.0, |nanoseconds| f64::from(*nanoseconds) / 1e3)
     };
     let latency = Some(Latency { p50: at(500), p99: at(990), p999: at(999) });
     Ok(Sample { per_second, latency })

@@ -28,7 +28,8 @@ use std::{
 use tokio::time::sleep;
 
 /// How long a link whose pin somebody removed may still be there: the kernel frees what a pin held after a grace period
-/// (`bpf_free_inode`), and until then the same program hangs there already (TCX: EEXIST; XDP: EBUSY).
+/// (`bpf_free_inode`), and until then the same program hangs there already, which TCX refuses with EEXIST. (XDP has one
+/// place, and EBUSY does not say whose program is in it.)
 const RELEASE: Duration = Duration::from_secs(1);
 /// And how often it is tried again.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -105,7 +106,10 @@ impl Bpf {
                 Loaded::Socket(_) => return Err(BpfError::NoProgram(hook.program()).into()),
             };
             match link {
-                Err(error) if error.is_in_use() && Instant::now() < deadline => sleep(PAUSE).await,
+                // Nothing is tried again but to hang it anew: a link that was there is used up.
+                Err(error) if !pinned && error.is_there() && Instant::now() < deadline => {
+                    sleep(PAUSE).await;
+                }
                 link => break link,
             }
         };
@@ -238,13 +242,13 @@ enum Refused {
 }
 
 impl Refused {
-    /// Whether another link is in the way.
-    fn is_in_use(&self) -> bool {
+    /// Whether the same program hangs there.
+    fn is_there(&self) -> bool {
         let Self::Program(error) = self else { return false };
         let first: Option<&(dyn Error + 'static)> = Some(error);
         let mut causes = std::iter::successors(first, |&error| error.source());
         let code = causes.find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error());
-        matches!(code, Some(libc::EEXIST | libc::EBUSY))
+        code == Some(libc::EEXIST)
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::kernel::netns;
 use aya::programs::{
-    ProgramError, SchedClassifier, TcAttachType,
+    ProgramError, ProgramInfo, SchedClassifier, TcAttachType,
     tc::{self, NlOptions, TcAttachOptions},
 };
 use std::{io, os::fd::AsFd as _};
@@ -44,7 +44,9 @@ impl Attached {
 /// namespace.
 fn attach(id: u32, name: &str) -> Result<SchedClassifier, ProgramError> {
     let mut programs = aya::programs::loaded_programs();
-    let info = programs.find(|info| info.as_ref().map_or(true, |info| info.id() == id));
+    // Others load and free theirs meanwhile: one that is gone before it is looked at is an error in this list.
+    let is_it = |info: &Result<_, _>| info.as_ref().is_ok_and(|info: &ProgramInfo| info.id() == id);
+    let info = programs.find(is_it);
     let info = info.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))??;
     let mut program = SchedClassifier::from_program_info(info, NAME.into())?;
     if program.attach(name, TcAttachType::Ingress).is_err() {
