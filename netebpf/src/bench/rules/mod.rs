@@ -124,7 +124,7 @@ pub(in crate::bench) fn lacks(
     for probe in backend.probes() {
         match run(scratch, &probe) {
             Ok(_) => {}
-            Err(BenchError::Command { said, .. }) => {
+            Err(BenchError::Command { said, .. }) if is_of_the_kernel(&said) => {
                 // What stands around it shows where in a text of ours.
                 let said = said.lines().next().unwrap_or_default();
                 let said = said.split_once("Error: ").map_or(said, |(_, said)| said);
@@ -134,6 +134,13 @@ pub(in crate::bench) fn lacks(
         }
     }
     Ok(None)
+}
+
+/// Whether a program that was refused says that the kernel has no such thing. A lock, a limit or a part of the program
+/// itself that is missing is an error.
+fn is_of_the_kernel(said: &str) -> bool {
+    let lacks = ["No such file or directory", "not supported", "unable to initialize table"];
+    !said.contains("Couldn't load") && lacks.iter().any(|lacks| said.contains(lacks))
 }
 
 /// Loads the rules for these published ports into a host's namespace, in place of what was loaded there before. Its

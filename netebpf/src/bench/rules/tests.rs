@@ -94,6 +94,25 @@ fn each_says_who_has_its_programs() {
     }
 }
 
+#[test]
+fn only_what_the_kernel_lacks_makes_an_arm_absent() {
+    for said in [
+        "iptables-restore v1.8.9 (legacy): iptables-restore: unable to initialize table 'nat'",
+        "/dev/stdin:1:1-2: Error: Could not process rule: No such file or directory",
+        "iptables-nft-restore: line 3: RULE_APPEND failed (Operation not supported): rule in chain PREROUTING",
+    ] {
+        assert!(is_of_the_kernel(said), "{said}");
+    }
+    for said in [
+        "iptables-restore v1.8.9 (nf_tables): Couldn't load match `addrtype':No such file or directory",
+        "Another app is currently holding the xtables lock; still 9s 0us time ahead to have a chance...",
+        "Error: Could not process rule: Operation not permitted",
+        "Error: syntax error, unexpected newline",
+    ] {
+        assert!(!is_of_the_kernel(said), "{said}");
+    }
+}
+
 /// A host with rules, and everybody who talks over it.
 struct Scene {
     host: Namespace,
