@@ -6,6 +6,7 @@ use netebpf_common::verdict::{COUNTER_COUNT, counter_label};
 use std::collections::BTreeSet;
 
 mod answers;
+mod big_tcp;
 mod local;
 mod race;
 mod table;

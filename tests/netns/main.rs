@@ -4,6 +4,7 @@ use netebpf_tests::runner;
 
 mod bad_input;
 mod bench;
+mod big_tcp;
 mod bulk;
 mod commands;
 mod compose;
@@ -53,6 +54,7 @@ fn main() -> std::process::ExitCode {
         dns::forwarded::TESTS,
         flows::TESTS,
         whole::TESTS,
+        big_tcp::TESTS,
         bulk::TESTS,
         tools::TESTS,
         daemon::TESTS,

@@ -11,7 +11,7 @@ use crate::{
     abi::{Address, FlowKey, Protocol},
     wire::{
         ethernet::{self, Ethernet, ether_type},
-        icmp, protocol, tcp, udp,
+        icmp, ipv6, protocol, tcp, udp,
     },
 };
 
@@ -310,7 +310,15 @@ fn read_transport<F: Family, P: Packet + ?Sized>(
             }
             _ => udp::LENGTH,
         };
-        datagram.length = segment + (at + header - datagram.network as usize) as u32;
+        // The option by which the kernel says how long an IPv6 packet of BIG TCP is; no segment has it (until Linux 7.0,
+        // `ipv6_hopopt_jumbo_remove`). The kernel's own stack counts it, and takes the segments for too long.
+        let jumbo = match F::ID {
+            FamilyId::V6 if datagram.extended && datagram.length > ipv6::LONGEST => {
+                ipv6::JUMBO_HEADER
+            }
+            _ => 0,
+        };
+        datagram.length = segment + (at + header - datagram.network as usize) as u32 - jumbo;
     }
     Ok(())
 }

@@ -9,6 +9,11 @@ pub const HOP_LIMIT: usize = 7;
 /// Offset of the source address; the destination follows.
 pub const ADDRESSES: usize = 8;
 
+/// The longest packet that needs no option to say how long it is.
+pub const LONGEST: u32 = (LENGTH + u16::MAX as usize) as u32;
+/// Bytes of the hop-by-hop header that a longer one has (RFC 2675), with that option alone.
+pub const JUMBO_HEADER: u32 = 8;
+
 /// A view of the fixed header.
 #[derive(Clone, Copy, Debug)]
 pub struct Ipv6<'a>(pub &'a [u8; LENGTH]);

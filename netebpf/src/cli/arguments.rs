@@ -6,7 +6,7 @@ use crate::{
     daemon::api::HostChoice,
     drivers::{self, Publishing},
     model::{
-        DnsChoice, DnsWord, InterfaceName, InterfaceNameError, MacText, XdpMode,
+        BigTcp, DnsChoice, DnsWord, InterfaceName, InterfaceNameError, MacText, XdpMode,
         requests::{
             AttachmentRequest, DEFAULT_NETWORK, EndpointRequest, NetworkMode, PublishSpec,
             check_name,
@@ -29,11 +29,19 @@ pub(super) struct HostArguments {
     /// Where the uplinks' program runs: auto, native, generic or off
     #[arg(long, value_name = "MODE", value_parser = xdp_mode)]
     xdp: Option<XdpMode>,
+    /// Packets of more than 64 KiB from endpoints' TCP, to be cut where they leave: auto (as long as every uplink takes
+    /// them), on or off
+    #[arg(long, value_name = "MODE", value_parser = big_tcp)]
+    big_tcp: Option<BigTcp>,
 }
 
 impl HostArguments {
     pub(super) fn choice(self) -> HostChoice {
-        HostChoice { uplinks: (!self.uplinks.is_empty()).then_some(self.uplinks), xdp: self.xdp }
+        HostChoice {
+            uplinks: (!self.uplinks.is_empty()).then_some(self.uplinks),
+            xdp: self.xdp,
+            big_tcp: self.big_tcp,
+        }
     }
 }
 
@@ -147,6 +155,15 @@ fn xdp_mode(text: &str) -> Result<XdpMode, &'static str> {
         "generic" => XdpMode::Generic,
         "off" => XdpMode::Off,
         _ => return Err("auto, native, generic or off would be right"),
+    })
+}
+
+fn big_tcp(text: &str) -> Result<BigTcp, &'static str> {
+    Ok(match text {
+        "auto" => BigTcp::Auto,
+        "on" => BigTcp::On,
+        "off" => BigTcp::Off,
+        _ => return Err("auto, on or off would be right"),
     })
 }
 

@@ -25,6 +25,7 @@ impl Doctor {
     /// 1 when something is missing that nothing works without.
     pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
         let mut features = probe::features();
+        features.push(probe::big_tcp().await?);
         features.push(flow_table(context).await);
         let text = match &self.format {
             ListFormat::Plain(Format::Json) => output::pretty(&json!(features)),

@@ -7,6 +7,7 @@ use crate::{
         env_file::EnvFileError, options::OptionError, ports::PortError, topology::ConfigError,
     },
     daemon::{DaemonError, LaunchError, LookupError, StartError},
+    kernel::KernelError,
     model::requests::NameError,
     state::Instance,
 };
@@ -43,6 +44,8 @@ pub(super) enum CliError {
     Launch(#[from] LaunchError),
     #[error(transparent)]
     Missing(#[from] Missing),
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
     #[error("bench: {0}")]
     Bench(#[from] BenchError),
     #[error("bench: {0}")]

@@ -71,9 +71,10 @@ fn text(status: &Instance) -> String {
             join(&gateways),
             if network.internal { "internal" } else { "nat" }.to_owned(),
             network.bridge.to_string(),
+            status.gso.get(&network.name).map_or_else(String::new, |gso| gso.to_string()),
         ]
     });
-    section(&mut text, &["NETWORK", "SUBNETS", "GATEWAYS", "MODE", "BRIDGE"], networks);
+    section(&mut text, &["NETWORK", "SUBNETS", "GATEWAYS", "MODE", "BRIDGE", "GSO"], networks);
     let endpoints = status.endpoints.iter().map(|view| {
         vec![
             view.endpoint.name.clone(),

@@ -5,7 +5,10 @@
 
 use crate::{
     config::topology::Topology,
-    model::{Endpoint, InterfaceName, Network, PortMapping, XdpMode, requests::PublishSpec},
+    model::{
+        BigTcp, Endpoint, InterfaceName, Network, PortMapping, XdpMode, requests::PublishSpec,
+    },
+    plan::GsoChoice,
     state::Process,
 };
 use serde::{Deserialize, Serialize};
@@ -85,6 +88,9 @@ pub struct HostChoice {
     /// Where their program runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub xdp: Option<XdpMode>,
+    /// How long the packets of endpoints' TCP are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub big_tcp: Option<BigTcp>,
 }
 
 /// `up`.
@@ -399,6 +405,8 @@ pub struct Status {
     pub uplinks: Vec<UplinkStatus>,
     /// Which program runs where, and why so.
     pub hooks: Vec<HookStatus>,
+    /// How long the packets of each network's endpoints are that are cut where they leave, by the network's name.
+    pub gso: BTreeMap<String, GsoChoice>,
     /// The networks.
     pub networks: Vec<Network>,
     /// The endpoints.

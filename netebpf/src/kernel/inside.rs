@@ -6,7 +6,7 @@ use super::{
     netlink::{LinkChange, Netlink},
     sysctl,
 };
-use crate::plan::Link;
+use crate::plan::{GsoSizes, Link};
 use ipnet::IpNet;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,6 +26,8 @@ pub struct InterfaceSpec {
     pub alias: String,
     /// The longest IP packet, in bytes.
     pub mtu: u32,
+    /// The longest packets that it is given to be cut.
+    pub gso: GsoSizes,
     /// Its addresses, with the length of their subnets.
     pub addresses: BTreeSet<IpNet>,
     /// Gateways of the default routes that leave by it.
@@ -42,6 +44,7 @@ impl InterfaceSpec {
     pub fn is_met_by(&self, link: &Link) -> bool {
         link.up
             && link.mtu == self.mtu
+            && link.gso == self.gso
             && link.alias.as_ref() == Some(&self.alias)
             && self.addresses.is_subset(&link.addresses)
             && self.gateways.is_subset(&link.gateways)
@@ -88,7 +91,12 @@ impl InterfaceSpec {
         for address in self.addresses.difference(&link.addresses) {
             netlink.add_address(link.index, *address).await?;
         }
-        let wanted = LinkChange { mtu: Some(self.mtu), alias: Some(self.alias.clone()), ..up };
+        let wanted = LinkChange {
+            mtu: Some(self.mtu),
+            gso: Some(self.gso),
+            alias: Some(self.alias.clone()),
+            ..up
+        };
         let (change, _) = wanted.against(link);
         if change != LinkChange::default() {
             netlink.change_link(link.index, &self.name, &change).await?;

@@ -183,7 +183,9 @@ impl Kernel {
         name: &str,
         change: &LinkChange,
     ) -> Result<(), KernelError> {
-        Ok(self.netlink.change_link(index, name, change).await?)
+        let changed = self.netlink.change_link(index, name, change).await;
+        self.mirror.lock().await.doubt(index);
+        Ok(changed?)
     }
 
     pub(crate) async fn delete_link(&self, name: &str) -> Result<(), KernelError> {

@@ -4,7 +4,8 @@
 //! **Invariant**: asks by trying, never by the kernel's version, because distributions port features
 //! back; changes nothing.
 
-use super::{LOST, bpf, sysctl};
+use super::{KernelError, LOST, bpf, netlink::Netlink, sysctl};
+use crate::plan::{GsoSizes, LOOPBACK};
 use aya::{
     maps::MapType,
     programs::ProgramType,
@@ -178,6 +179,21 @@ fn helpers() -> Vec<Feature> {
         ),
         helper("bpf_skc_lookup_tcp", BpfHelper::BPF_FUNC_skc_lookup_tcp, "the host's ports clash"),
     ]
+}
+
+/// Whether TCP may hand down packets of more than 64 KiB.
+pub async fn big_tcp() -> Result<Feature, KernelError> {
+    let netlink = Netlink::here().map_err(KernelError::Socket)?;
+    let links = netlink.links().await?;
+    let device = links.iter().find(|link| link.name == LOOPBACK);
+    let most = device.map_or(GsoSizes::USUAL, |device| device.gso_limits);
+    let usual = GsoSizes::USUAL;
+    let lost = match most.v6 > usual.v6 {
+        true => "endpoints' TCP hands down IPv4 packets of 64 KiB",
+        false => "endpoints' TCP hands down packets of 64 KiB",
+    };
+    let present = most.v4 > usual.v4 && most.v6 > usual.v6;
+    Ok(feature("BIG TCP", Need::Optional, present, lost, "Linux 6.3, for IPv6 5.19"))
 }
 
 /// What on this host may be in the way of packets that take the kernel's path.

@@ -3,7 +3,7 @@
 use super::{BpfError, Hook, Kernel, KernelError, LOST, known::Known};
 use crate::{
     model::Desired,
-    plan::{Mechanism, XdpChoice},
+    plan::{GsoChoice, LOOPBACK, Mechanism, XdpChoice},
 };
 use netebpf_common::{
     abi::{Usage, map},
@@ -94,6 +94,15 @@ impl Kernel {
         }));
         hooks.sort_by(|a, b| (&a.interface, &a.program).cmp(&(&b.interface, &b.program)));
         Ok(hooks)
+    }
+
+    /// How long the packets of each network's endpoints are, by the network's name.
+    pub async fn gso(&self, desired: &Desired) -> Result<BTreeMap<String, GsoChoice>, KernelError> {
+        let device = self.links().await?.into_values().find(|link| link.name == LOOPBACK);
+        let uplinks = self.uplinks(&desired.uplinks).await?;
+        let choice = |network| GsoChoice::of(network, desired.big_tcp, &uplinks, device.as_ref());
+        let networks = desired.networks.iter();
+        Ok(networks.map(|(name, network)| (name.clone(), choice(network))).collect())
     }
 
     /// The counters of every interface that carries a program.

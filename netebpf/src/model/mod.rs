@@ -74,6 +74,19 @@ pub enum XdpMode {
     Off,
 }
 
+/// `--big-tcp`: whether endpoints' TCP hands down packets of more than 64 KiB, to be cut where they leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BigTcp {
+    /// As long as every uplink takes them, and on networks without a way out.
+    #[default]
+    Auto,
+    /// Whatever the uplinks take: one that takes less has them cut by the kernel.
+    On,
+    /// As everywhere.
+    Off,
+}
+
 /// The whole of an instance as it should be.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Desired {
@@ -81,6 +94,9 @@ pub struct Desired {
     pub uplinks: UplinkChoice,
     /// Where the uplinks' program runs.
     pub xdp: XdpMode,
+    /// How long the packets of endpoints' TCP are.
+    #[serde(default)]
+    pub big_tcp: BigTcp,
     /// By name.
     pub networks: BTreeMap<String, Network>,
     /// By name. What stays from one to the next is not copied, and told by its place.

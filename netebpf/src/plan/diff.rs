@@ -199,6 +199,7 @@ impl Steps<'_> {
             let wanted = LinkChange {
                 up: Some(true),
                 mtu: Some(spec.mtu),
+                gso: None,
                 mac: Some(spec.mac),
                 alias: Some(spec.alias.clone()),
                 master: None,
@@ -261,6 +262,7 @@ impl Steps<'_> {
         let wanted = LinkChange {
             up: Some(true),
             mtu: Some(spec.mtu),
+            gso: Some(spec.gso),
             mac: None,
             alias: Some(spec.alias.clone()),
             master: Some(spec.bridge),

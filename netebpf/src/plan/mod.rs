@@ -9,6 +9,7 @@
 
 mod action;
 mod diff;
+mod gso;
 mod observed;
 mod places;
 mod published;
@@ -18,6 +19,7 @@ mod target;
 mod xdp;
 
 pub use action::{Action, AnyAddress, PortChanges, PublishChange};
+pub use gso::{GsoChoice, GsoSizes, LOOPBACK};
 pub use observed::{Attached, Link, Mechanism, Observed, SourceRange, Tables, Uplink};
 pub use scope::{Others, Scope};
 pub use xdp::XdpChoice;

@@ -1,6 +1,6 @@
 //! What the kernel has: read by `kernel`, compared by `plan`.
 
-use super::{Others, Scope};
+use super::{GsoSizes, Others, Scope};
 use crate::kernel::Hook;
 use ipnet::IpNet;
 use netebpf_common::abi::{self, Address, Interface, Mac, NetworkRange, Prefix};
@@ -26,6 +26,10 @@ pub struct Link {
     pub mac: Option<Mac>,
     /// The longest IP packet, in bytes.
     pub mtu: u32,
+    /// The longest packets that it is given to be cut.
+    pub gso: GsoSizes,
+    /// The longest that it takes.
+    pub gso_limits: GsoSizes,
     /// Whether it was switched on.
     pub up: bool,
     /// The bridge or bond that it is a port of.
@@ -54,6 +58,9 @@ pub struct Uplink {
     pub mac: Mac,
     /// The longest IP packet, in bytes.
     pub mtu: u32,
+    /// As [`Link::gso`].
+    #[serde(default)]
+    pub gso: GsoSizes,
     /// Its kind, as in [`Link::kind`].
     pub kind: Option<String>,
     /// The IPv4 address to masquerade with.

@@ -40,7 +40,8 @@ impl Scope {
     /// The endpoints that differ between `before`, which is what the kernel was made to match, and `desired`, those
     /// that were `touched` since, and whoever shares a port with one of them.
     pub fn of(before: &Desired, desired: &Desired, touched: &BTreeSet<String>) -> Self {
-        if (&before.uplinks, before.xdp) != (&desired.uplinks, desired.xdp) {
+        let host = |all: &Desired| (all.uplinks.clone(), all.xdp, all.big_tcp);
+        if host(before) != host(desired) {
             return Self::Everything;
         }
         let names = before.networks.keys().chain(desired.networks.keys());

@@ -1,8 +1,8 @@
 //! What the kernel should have: every index, entry and attachment decided.
 
 use super::{
-    Attached, Link, Mechanism, Observed, PlanError, Tables, Uplink, places::Places, published,
-    sysctls, xdp::XdpChoice,
+    Attached, GsoChoice, GsoSizes, LOOPBACK, Link, Mechanism, Observed, PlanError, Tables, Uplink,
+    places::Places, published, sysctls, xdp::XdpChoice,
 };
 use crate::{
     kernel::{BridgeSpec, Hook, InterfaceSpec, LOST, VethSpec},
@@ -22,6 +22,8 @@ use std::{
 #[derive(Clone, Debug)]
 pub(super) struct Bridge {
     pub(super) spec: BridgeSpec,
+    /// The longest packets that its endpoints' interfaces are given to be cut.
+    pub(super) gso: GsoSizes,
     pub(super) addresses: BTreeSet<IpNet>,
     /// Whether the host forwards for it.
     pub(super) routed: bool,
@@ -77,7 +79,9 @@ impl Target {
         let mut places = Places::new(observed);
         let default_mtu = default_mtu(&observed.uplinks);
         for network in desired.networks.values() {
-            target.add_network(observed, network, default_mtu, &mut places)?;
+            let (mode, device) = (desired.big_tcp, observed.links.get(LOOPBACK));
+            let gso = GsoChoice::of(network, mode, &observed.uplinks, device).sizes;
+            target.add_network(observed, network, (default_mtu, gso), &mut places)?;
         }
         for endpoint in observed.scope.endpoints(desired) {
             if !target.add_namespace(observed, endpoint)? {
@@ -264,7 +268,7 @@ impl Target {
         &mut self,
         observed: &Observed,
         network: &Network,
-        default_mtu: u32,
+        (default_mtu, gso): (u32, GsoSizes),
         places: &mut Places<'_>,
     ) -> Result<(), PlanError> {
         let name = network.bridge.as_str();
@@ -322,7 +326,7 @@ impl Target {
             let prefix = Prefix::new(subnet.net.network(), subnet.net.prefix_len());
             self.tables.networks.insert(prefix, abi::NetworkRange { network: network.number });
         }
-        let bridge = Bridge { spec, addresses, routed: !network.internal };
+        let bridge = Bridge { spec, gso, addresses, routed: !network.internal };
         self.bridges.insert(name.to_owned(), bridge);
         Ok(())
     }
@@ -368,8 +372,8 @@ impl Target {
         let name = attachment.host_interface.as_str();
         let namespace = endpoint.namespace.path().to_owned();
         let Mac(gateway_mac) = network.mac.0;
-        let (bridge_index, mtu) = match self.bridges.get(network.bridge.as_str()) {
-            Some(bridge) => (bridge.spec.index, bridge.spec.mtu),
+        let (bridge_index, mtu, gso) = match self.bridges.get(network.bridge.as_str()) {
+            Some(bridge) => (bridge.spec.index, bridge.spec.mtu, bridge.gso),
             None => return Ok(()),
         };
         let existing = observed.links.get(name);
@@ -456,6 +460,7 @@ impl Target {
                 index,
                 bridge: bridge_index,
                 mtu,
+                gso,
                 alias: alias.clone(),
                 peer_name: attachment.interface.to_string(),
                 peer_mac: attachment.mac.0,
@@ -465,6 +470,7 @@ impl Target {
                 name: attachment.interface.to_string(),
                 alias,
                 mtu,
+                gso,
                 addresses,
                 gateways,
                 own_sysctls: attachment.own_sysctls(),

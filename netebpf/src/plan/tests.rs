@@ -89,7 +89,7 @@ fn port(host_address: Option<&str>, host_port: u16, endpoint_port: u16) -> PortM
     PortMapping { host_address, host_port, endpoint_port, transport, allow_from: Vec::new() }
 }
 
-fn uplink(name: &str, index: u32, addresses: &[&str]) -> Uplink {
+pub(super) fn uplink(name: &str, index: u32, addresses: &[&str]) -> Uplink {
     let addresses: BTreeSet<IpAddr> = addresses.iter().map(|a| a.parse().unwrap()).collect();
     let family = |v6: bool| addresses.iter().find(move |address| address.is_ipv6() == v6).copied();
     Uplink {
@@ -97,6 +97,7 @@ fn uplink(name: &str, index: u32, addresses: &[&str]) -> Uplink {
         index,
         mac: Mac([2, 0, 0, 0, 0, 1]),
         mtu: 1500,
+        gso: GsoSizes::USUAL,
         kind: None,
         v4: family(false).and_then(|address| match address {
             IpAddr::V4(v4) => Some(v4),

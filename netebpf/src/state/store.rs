@@ -259,6 +259,7 @@ mod tests {
             index: 2,
             mac: Mac([0; 6]),
             mtu: 1500,
+            gso: Default::default(),
             kind: None,
             v4: Some([192, 0, 2, 1].into()),
             v6: None,

@@ -1,6 +1,8 @@
 //! Switches of an interface's offloads, as `ethtool -K` has them (ethtool.h), which may not be there.
 
 use super::Ns;
+use futures_util::TryStreamExt as _;
+use rtnetlink::{LinkUnspec, packet_route::link::LinkAttribute};
 use std::{
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
@@ -30,11 +32,37 @@ impl Ns {
         self.set_offloads(interface, &TRANSMIT_CHECKSUM, false);
     }
 
+    /// The longest packets that an interface takes to cut them, both families. An error where the kernel has no such
+    /// switch: what it does not know it leaves.
+    pub fn longest_packets(&self, interface: &str, bytes: u32) -> io::Result<()> {
+        self.run(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(set_longest(interface, bytes))
+        })
+    }
+
     fn set_offloads(&self, interface: &str, commands: &[u32], on: bool) {
         let set = |command| self.run(|| set(interface, command, on));
         for &command in commands {
             set(command).unwrap_or_else(|e| panic!("offload {command:#x} of {interface}: {e}"));
         }
+    }
+}
+
+async fn set_longest(interface: &str, bytes: u32) -> io::Result<()> {
+    let (connection, handle, _) = rtnetlink::new_connection()?;
+    tokio::spawn(connection);
+    let message = LinkUnspec::new_with_name(interface)
+        .append_extra_attribute(LinkAttribute::GsoMaxSize(bytes))
+        .append_extra_attribute(LinkAttribute::GsoIpv4MaxSize(bytes))
+        .build();
+    handle.link().set(message).execute().await.map_err(io::Error::other)?;
+    let mut links = handle.link().get().match_name(interface.to_owned()).execute();
+    let link = links.try_next().await.map_err(io::Error::other)?;
+    let v4 = LinkAttribute::GsoIpv4MaxSize(bytes);
+    match link.is_some_and(|link| link.attributes.contains(&v4)) {
+        true => Ok(()),
+        false => Err(io::Error::other("the kernel has no BIG TCP for IPv4")),
     }
 }
 

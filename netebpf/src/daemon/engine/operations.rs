@@ -270,4 +270,7 @@ fn choose(next: &mut Desired, host: &HostChoice) {
     if let Some(xdp) = host.xdp {
         next.xdp = xdp;
     }
+    if let Some(big_tcp) = host.big_tcp {
+        next.big_tcp = big_tcp;
+    }
 }

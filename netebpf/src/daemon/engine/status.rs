@@ -43,6 +43,7 @@ impl Engine {
             started: self.started,
             uplinks: uplinks.collect(),
             hooks: self.kernel.hooks(desired).await?,
+            gso: self.kernel.gso(desired).await?,
             networks: desired.networks.values().cloned().collect(),
             endpoints: desired.endpoints.values().map(|endpoint| self.view(endpoint)).collect(),
             sysctls,

@@ -1,6 +1,7 @@
 //! Making, changing and removing links.
 
 use super::{Netlink, NetlinkError};
+use crate::plan::GsoSizes;
 use netebpf_common::abi::Mac;
 use rtnetlink::{
     LinkBridge, LinkMessageBuilder, LinkUnspec,
@@ -40,6 +41,8 @@ pub struct VethSpec {
     pub bridge: u32,
     /// The longest IP packet, in bytes, on both sides.
     pub mtu: u32,
+    /// The longest packets that both sides are given to be cut.
+    pub gso: GsoSizes,
     /// The mark, on both sides.
     pub alias: String,
     /// The name of the endpoint's side.
@@ -55,12 +58,19 @@ pub struct LinkChange {
     pub up: Option<bool>,
     /// The longest IP packet, in bytes.
     pub mtu: Option<u32>,
+    /// The longest packets that it is given to be cut.
+    pub gso: Option<GsoSizes>,
     /// The Ethernet address.
     pub mac: Option<Mac>,
     /// What is written on it.
     pub alias: Option<String>,
     /// The index of the bridge that it becomes a port of.
     pub master: Option<u32>,
+}
+
+/// In this order: the kernel takes a usual size of the first for both.
+fn gso_sizes(sizes: GsoSizes) -> [LinkAttribute; 2] {
+    [LinkAttribute::GsoMaxSize(sizes.v6), LinkAttribute::GsoIpv4MaxSize(sizes.v4)]
 }
 
 /// Whether the kernel makes a link-local IPv6 address for an interface, and from what.
@@ -97,18 +107,23 @@ impl Netlink {
         spec: &VethSpec,
         namespace: BorrowedFd<'_>,
     ) -> Result<(), NetlinkError> {
-        let peer = LinkUnspec::new_with_name(&spec.peer_name)
+        // What everybody has, older kernels refuse to be told.
+        let sizes = Some(spec.gso).filter(|sizes| *sizes != GsoSizes::USUAL);
+        let sizes = || sizes.into_iter().flat_map(gso_sizes);
+        let mut peer = LinkUnspec::new_with_name(&spec.peer_name)
             .address(spec.peer_mac.0.to_vec())
             .mtu(spec.mtu)
             .setns_by_fd(namespace.as_raw_fd())
             .build();
-        let message = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Veth)
+        peer.attributes.extend(sizes());
+        let mut message = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Veth)
             .name(spec.name.as_str())
             .index(spec.index)
             .mtu(spec.mtu)
             .controller(spec.bridge)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
             .build();
+        message.attributes.extend(sizes());
         let error = |e| NetlinkError::new("create veth", &spec.name, e);
         self.handle.link().add(message).execute().await.map_err(error)?;
         // A bridge port speaks for nobody: it gets no link-local address of its own.
@@ -132,6 +147,9 @@ impl Netlink {
         }
         if let Some(mtu) = change.mtu {
             message = message.mtu(mtu);
+        }
+        for attribute in change.gso.into_iter().flat_map(gso_sizes) {
+            message = message.append_extra_attribute(attribute);
         }
         if let Some(alias) = &change.alias {
             message = message.alias(alias.as_str());
@@ -168,12 +186,20 @@ impl LinkChange {
         }
         let (up, was_up) = differ(self.up, Some(link.up));
         let (mtu, was_mtu) = differ(self.mtu, Some(link.mtu));
+        let (gso, was_gso) = differ(self.gso, Some(link.gso));
         let (mac, was_mac) = differ(self.mac, link.mac);
         let (alias, was_alias) = differ(self.alias, link.alias.clone());
         let (master, was_master) = differ(self.master, link.master);
         (
-            Self { up, mtu, mac, alias, master },
-            Self { up: was_up, mtu: was_mtu, mac: was_mac, alias: was_alias, master: was_master },
+            Self { up, mtu, gso, mac, alias, master },
+            Self {
+                up: was_up,
+                mtu: was_mtu,
+                gso: was_gso,
+                mac: was_mac,
+                alias: was_alias,
+                master: was_master,
+            },
         )
     }
 }
@@ -184,6 +210,7 @@ impl fmt::Display for LinkChange {
         let parts = [
             self.mac.map(|mac| format!("address {mac}")),
             self.mtu.map(|mtu| format!("MTU {mtu}")),
+            self.gso.map(|gso| format!("GSO up to {gso}")),
             self.alias.as_ref().map(|alias| format!("alias {alias}")),
             self.master.map(|master| format!("port of interface {master}")),
             up,

@@ -3,7 +3,8 @@
 //! **Invariant**: what [`Mirror::links`] answers with is what the kernel had at some time during the call. The kernel
 //! puts a message into the queues of those who listen before it answers whoever changed a link, so a queue that is
 //! empty says that nothing changed. What a message says of a link is not read, only which one it is about: that one is
-//! asked for. Where messages were lost (`ENOBUFS`) the whole list is read again.
+//! asked for. Of sizes for GSO alone there is no message: ours are [doubted](Mirror::doubt), and others' are seen with the
+//! next message, or by who reads everything. Where messages were lost (`ENOBUFS`) the whole list is read again.
 
 use super::{Netlink, NetlinkError};
 use crate::plan::Link;
@@ -30,6 +31,8 @@ pub(crate) struct Mirror {
     socket: Socket,
     /// `None` where they have to be read.
     links: Option<BTreeMap<u32, Link>>,
+    /// The indices of those that may have changed without a message.
+    silent: BTreeSet<u32>,
     /// What changed since it was taken: links as they were, and as they are. `None` where any may have.
     changed: Option<Vec<Link>>,
 }
@@ -50,7 +53,7 @@ impl Mirror {
         socket.bind_auto()?;
         socket.add_membership(LINK_GROUP)?;
         socket.set_non_blocking(true)?;
-        Ok(Self { socket, links: None, changed: None })
+        Ok(Self { socket, links: None, silent: BTreeSet::new(), changed: None })
     }
 
     /// The links by their indices, without addresses and gateways.
@@ -70,6 +73,7 @@ impl Mirror {
                 links
             }
         };
+        heard.indices.append(&mut self.silent);
         for index in heard.indices {
             let (before, now) = (links.remove(&index), netlink.link(index).await?);
             if let Some(changed) = self.changed.as_mut().filter(|_| before != now) {
@@ -83,6 +87,11 @@ impl Mirror {
     /// Those that changed since the last call, as they were and as they are; `None` where any may have.
     pub(crate) fn take_changed(&mut self) -> Option<Vec<Link>> {
         self.changed.replace(Vec::new())
+    }
+
+    /// One of them is read the next time: the kernel tells of no change of GSO sizes alone.
+    pub(crate) fn doubt(&mut self, index: u32) {
+        self.silent.insert(index);
     }
 
     /// The whole list is read the next time.

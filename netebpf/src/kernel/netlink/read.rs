@@ -1,7 +1,7 @@
 //! Reading links, addresses and routes.
 
 use super::{Netlink, NetlinkError, mac_of};
-use crate::plan::{Link, Uplink};
+use crate::plan::{GsoSizes, Link, Uplink};
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use rtnetlink::{
@@ -106,12 +106,17 @@ fn link_of(message: &LinkMessage) -> Link {
             && !message.header.flags.contains(LinkFlags::Loopback),
         ..Link::default()
     };
+    // A kernel that says nothing of one has the usual.
+    let (mut v4, mut limit) = (None, GsoSizes::USUAL.v4);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
             LinkAttribute::Address(bytes) => link.mac = mac_of(bytes),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::GsoMaxSize(bytes) => link.gso.v6 = *bytes,
+            LinkAttribute::GsoIpv4MaxSize(bytes) => v4 = Some(*bytes),
+            LinkAttribute::TsoMaxSize(bytes) => limit = *bytes,
             LinkAttribute::Controller(master) => link.master = Some(*master),
             LinkAttribute::Link(peer) => link.peer = Some(*peer),
             LinkAttribute::LinkInfo(infos) => {
@@ -123,6 +128,8 @@ fn link_of(message: &LinkMessage) -> Link {
             _ => {}
         }
     }
+    link.gso.v4 = v4.unwrap_or(GsoSizes::USUAL.v4);
+    link.gso_limits = GsoSizes { v4: if v4.is_some() { limit } else { link.gso.v4 }, v6: limit };
     link
 }
 
@@ -245,6 +252,7 @@ impl Facts {
             index: link.index,
             mac: link.mac?,
             mtu: link.mtu,
+            gso: link.gso,
             kind: link.kind.clone(),
             v4: primary(false).and_then(|address| match address {
                 IpAddr::V4(v4) => Some(v4),

@@ -44,6 +44,7 @@ pub(super) fn performed(observed: &mut Observed, action: &Action) {
                 kind: Some("veth".to_owned()),
                 ethernet: true,
                 mtu: spec.mtu,
+                gso: spec.gso,
                 alias: Some(spec.alias),
                 ..Link::default()
             };
@@ -63,6 +64,7 @@ pub(super) fn performed(observed: &mut Observed, action: &Action) {
             let link = links.get_mut(&name).unwrap();
             link.up = change.up.unwrap_or(link.up);
             link.mtu = change.mtu.unwrap_or(link.mtu);
+            link.gso = change.gso.unwrap_or(link.gso);
             link.master = change.master.or(link.master);
             link.mac = change.mac.or(link.mac);
             link.alias = change.alias.or(link.alias.take());
@@ -84,7 +86,7 @@ pub(super) fn performed(observed: &mut Observed, action: &Action) {
             let inside = observed.namespaces.get_mut(&spec.namespace).unwrap();
             inside.get_mut("lo").unwrap().up = true;
             let link = inside.get_mut(&spec.name).unwrap();
-            (link.up, link.mtu) = (true, spec.mtu);
+            (link.up, link.mtu, link.gso) = (true, spec.mtu, spec.gso);
             link.alias = Some(spec.alias);
             link.addresses.extend(spec.addresses);
             link.gateways.extend(spec.gateways);
