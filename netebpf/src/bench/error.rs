@@ -64,6 +64,9 @@ pub enum BenchError {
     /// Small packets.
     #[error("small packets: {0}")]
     Frames(#[from] super::load::frames::FramesError),
+    /// What programs take.
+    #[error("what netebpf's programs take: {0}")]
+    Cost(#[from] super::load::cost::CostError),
     /// Streams.
     #[error(transparent)]
     Streams(#[from] super::load::streams::StreamsError),

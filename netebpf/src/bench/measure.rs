@@ -114,7 +114,8 @@ fn order(round: usize, arms: usize) -> impl Iterator<Item = usize> {
     places.map(move |place| if round.is_multiple_of(2) { place } else { arms - 1 - place })
 }
 
-fn one(arm: &Arm, cell: Cell, time: Duration) -> Result<Sample, BenchError> {
+/// One measurement in one arm.
+pub(super) fn one(arm: &Arm, cell: Cell, time: Duration) -> Result<Sample, BenchError> {
     let Cell { way, family, workload, .. } = cell;
     let ask = |exchange| {
         let (from, to) = arm.client(way, family);

@@ -9,6 +9,7 @@
 //! row; what this kernel does not have is named in the report.
 
 mod arms;
+mod costs;
 mod error;
 mod host;
 pub mod load;
@@ -114,6 +115,9 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Record, BenchE
     }
     let cells = Cell::all(options);
     let results = measure::rounds(options, &arms, &cells, &progress, &stop)?;
+    let ours = arms.iter().find(|arm| arm.site == Site { kind: Kind::Netebpf, ports: 1 });
+    let costs = ours.map(|arm| costs::look(arm, &cells, options.time, &progress, &stop));
+    let costs = costs.transpose()?.unwrap_or_default();
     progress.say("taking everything away");
     let bridge_netfilter = arms.iter().find_map(Arm::bridge_netfilter);
     let offloads = arms.iter().filter(|arm| arm.site.ports == 1).flat_map(Arm::offloads).collect();
@@ -125,6 +129,7 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Record, BenchE
         milliseconds: u64::try_from(options.time.as_millis()).unwrap_or(u64::MAX),
         absent,
         results,
+        costs,
     })
 }
 

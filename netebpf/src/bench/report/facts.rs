@@ -3,7 +3,7 @@
 use super::{
     Offloads, Record,
     figures::{self, NONE},
-    html::escaped,
+    markup::escaped,
 };
 use crate::bench::arms::Kind;
 use std::fmt::Write as _;

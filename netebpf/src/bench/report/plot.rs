@@ -5,7 +5,7 @@
 //!
 //! **Invariant**: every number that a plot shows is in its label, too, for those who do not see it.
 
-use super::html::escaped;
+use super::markup::escaped;
 use std::fmt::Write as _;
 
 /// How much of the height a line of a plot takes: letters, and the mark below them.

@@ -28,6 +28,7 @@ pub(super) fn rates(record: &Record, dim: bool) -> String {
         };
         format!("  {:>11}  {times:>7} {range}{:blank$}", figures::rate(rate), "")
     });
+    text += &super::costs::text(record);
     notes(record, &mut text);
     text + "\n" + &wrapped(&figures::sentence(record))
 }
@@ -79,7 +80,7 @@ fn grouped(
     text
 }
 
-fn line(text: &str) -> String {
+pub(super) fn line(text: &str) -> String {
     format!("{}\n", text.trim_end())
 }
 

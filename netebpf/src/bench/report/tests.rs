@@ -1,7 +1,12 @@
 //! Pages and tables of records that no measuring makes.
 
 use super::*;
-use crate::bench::{Options, measure::Cell};
+use crate::bench::{
+    Options,
+    host::Family,
+    load::{Latency, Sample, Workload},
+    measure::Cell,
+};
 
 const ODD: &str = "a <b> & \"c\" </script><!-- <script> https://example.com";
 
@@ -53,7 +58,24 @@ fn record(arms: &[Kind], rounds: &[&[f64]]) -> Record {
         milliseconds: 60,
         absent: vec![Absent { arm: Kind::NetavarkFlowtable, why: ODD.to_owned() }],
         results: cells().into_iter().map(result).collect(),
+        costs: costs(),
     }
+}
+
+fn costs() -> Vec<WayCosts> {
+    let of = |program: &str, nanoseconds| OfProgram {
+        program: program.to_owned(),
+        packets: 1000,
+        nanoseconds,
+    };
+    let ways = Way::ALL.into_iter().flat_map(|way| Family::BOTH.map(|family| (way, family)));
+    let costs = |(way, family)| WayCosts {
+        way,
+        family,
+        workload: Workload::RoundTrips,
+        programs: vec![of("endpoint_ingress", 120.4), of(ODD, f64::NAN)],
+    };
+    ways.map(costs).collect()
 }
 
 const TWO: [Kind; 2] = [Kind::Netebpf, Kind::BareVeth];
@@ -132,7 +154,7 @@ fn a_page_is_well_formed_whatever_is_in_it() {
 fn a_page_needs_nothing_else() {
     for record in records() {
         // The names that are in it are odd enough to have an address in them, but as text.
-        let page = record.page().replace(ODD, "").replace(&super::html::escaped(ODD), "");
+        let page = record.page().replace(ODD, "").replace(&super::markup::escaped(ODD), "");
         let page = page.replace(data_of(&page), "");
         for reference in ["://", "//", "src=", "href=", "url(", "@import", "<link", "<img"] {
             assert!(!page.contains(reference), "{reference}");

@@ -1,0 +1,81 @@
+//! netebpf on its host.
+
+use super::{
+    super::{
+        BenchError,
+        host::{self, APP, Family, PUBLISHED, Place, STREAMS, WEB},
+        process,
+        rules::Published,
+    },
+    Site,
+};
+use std::{fs, process::Command};
+
+/// netebpf on its host.
+pub(super) struct Instance(Site);
+
+impl Instance {
+    pub(super) fn up(site: Site) -> Result<Self, BenchError> {
+        let instance = Self(site);
+        let topology = tempfile::Builder::new().suffix(".yaml").tempfile();
+        let topology = topology.map_err(BenchError::io("the topology file"))?;
+        fs::write(topology.path(), topology_text(&site.published()))
+            .map_err(BenchError::io("the topology file"))?;
+        process::output(instance.command()?.args(["up", "--file"]).arg(topology.path()))?;
+        for name in ["web", "app"] {
+            host::use_reno(&site.endpoint(name))?;
+        }
+        Ok(instance)
+    }
+
+    fn command(&self) -> Result<Command, BenchError> {
+        let name = self.0.name();
+        let mut command = process::inside(&name, process::netebpf()?);
+        command.args(["--instance", &name]);
+        Ok(command)
+    }
+
+    pub(super) fn forget_flows(&self) -> Result<(), BenchError> {
+        process::output(self.command()?.args(["conntrack", "rm", "--all"])).map(drop)
+    }
+
+    fn down(&self) -> Result<(), BenchError> {
+        process::output(self.command()?.args(["down", "--all"])).map(drop)
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Err(error) = self.down() {
+            eprintln!("netebpf: {error}");
+        }
+    }
+}
+
+fn topology_text(ports: &[Published]) -> String {
+    let published = |Published { host, endpoint, transport }: &Published| match *host {
+        PUBLISHED | STREAMS => format!("\"{host}:{endpoint}/{transport}\""),
+        further => format!("\"0.0.0.0:{further}:{endpoint}\""),
+    };
+    let ports = ports.iter().map(published).collect::<Vec<_>>().join(", ");
+    let addresses = |place: Place| {
+        let [v4, v6] = Family::BOTH.map(|family| place.of(family));
+        format!("networks: {{front: {{ipv4_address: {v4}, ipv6_address: \"{v6}\"}}}}")
+    };
+    format!(
+        "name: bench
+networks:
+  front:
+    enable_ipv6: true
+    ipam: {{config: [{{subnet: 172.18.0.0/16, gateway: 172.18.0.1}}, {{subnet: \"fd18::/64\", gateway: \"fd18::1\"}}]}}
+services:
+  web:
+    {}
+    ports: [{ports}]
+  app:
+    {}
+",
+        addresses(WEB),
+        addresses(APP)
+    )
+}

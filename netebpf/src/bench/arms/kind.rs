@@ -1,0 +1,104 @@
+//! Who forwards, and on which ways.
+
+use super::super::{
+    BenchError,
+    host::Namespace,
+    report::Absent,
+    rules::{self, Backend},
+    sweep::PREFIX,
+};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The ways of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// Within one network.
+    EndpointToEndpoint,
+    /// From an endpoint to somebody outside, with the host's address.
+    Masquerade,
+    /// From outside, by a port of the host.
+    PublishedPort,
+}
+
+impl Way {
+    /// Each.
+    pub const ALL: [Self; 3] = [Self::EndpointToEndpoint, Self::Masquerade, Self::PublishedPort];
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::EndpointToEndpoint => "endpoint to endpoint",
+            Self::Masquerade => "masquerade",
+            Self::PublishedPort => "published port",
+        })
+    }
+}
+
+/// Who forwards.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// This program.
+    Netebpf,
+    /// Nobody: a veth, and nothing between its ends.
+    BareVeth,
+    /// A Linux bridge and Docker's rules, in the tables that only iptables knows.
+    IptablesLegacy,
+    /// The same rules, in the tables of nftables.
+    IptablesNft,
+    /// A Linux bridge and the rules of netavark (podman), in nftables.
+    Netavark,
+    /// The same, and a flowtable that takes known connections past them.
+    NetavarkFlowtable,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Netebpf => "netebpf",
+            Self::BareVeth => "bare veth",
+            Self::IptablesLegacy => "iptables (legacy)",
+            Self::IptablesNft => "iptables (nft)",
+            Self::Netavark => "netavark (nft)",
+            Self::NetavarkFlowtable => "flowtable (nft)",
+        })
+    }
+}
+
+impl Kind {
+    const ALL: [Self; 6] = [
+        Self::Netebpf,
+        Self::BareVeth,
+        Self::IptablesLegacy,
+        Self::IptablesNft,
+        Self::Netavark,
+        Self::NetavarkFlowtable,
+    ];
+
+    pub(super) fn backend(self) -> Option<Backend> {
+        match self {
+            Self::Netebpf | Self::BareVeth => None,
+            Self::IptablesLegacy => Some(Backend::IptablesLegacy),
+            Self::IptablesNft => Some(Backend::IptablesNft),
+            Self::Netavark => Some(Backend::Netavark),
+            Self::NetavarkFlowtable => Some(Backend::NetavarkFlowtable),
+        }
+    }
+
+    /// Those that this kernel has, and why it has not the others.
+    pub(in crate::bench) fn here() -> Result<(Vec<Self>, Vec<Absent>), BenchError> {
+        let scratch = Namespace::new(&format!("{PREFIX}-probe"))?;
+        let (mut here, mut absent) = (Vec::new(), Vec::new());
+        for kind in Self::ALL {
+            let lacks = kind.backend().map(|backend| rules::lacks(backend, &scratch.name));
+            match lacks.transpose()?.flatten() {
+                None => here.push(kind),
+                Some(why) => absent.push(Absent { arm: kind, why }),
+            }
+        }
+        Ok((here, absent))
+    }
+}

@@ -1,0 +1,76 @@
+//! A host's name, and what is published there.
+
+use super::{
+    super::{
+        host::{PUBLISHED, SERVED, STREAMS},
+        rules::Published,
+        sweep::PREFIX,
+    },
+    Kind,
+};
+use crate::model::Transport;
+use std::fmt;
+
+/// Who forwards, with how many published ports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::bench) struct Site {
+    pub(in crate::bench) kind: Kind,
+    pub(in crate::bench) ports: u16,
+}
+
+impl Site {
+    /// What its host's namespace is called, and the instance of netebpf there.
+    pub(super) fn name(self) -> String {
+        let part = match self.kind {
+            Kind::Netebpf => "",
+            Kind::BareVeth => "-bare",
+            Kind::IptablesLegacy => "-legacy",
+            Kind::IptablesNft => "-nft",
+            Kind::Netavark => "-netavark",
+            Kind::NetavarkFlowtable => "-flowtable",
+        };
+        match self.ports {
+            1 => format!("{PREFIX}{part}"),
+            ports => format!("{PREFIX}{part}-{ports}"),
+        }
+    }
+
+    /// An endpoint's namespace.
+    pub(in crate::bench) fn endpoint(self, name: &str) -> String {
+        match self.kind {
+            Kind::Netebpf => format!("{}.{name}", self.name()),
+            _ => format!("{}-{name}", self.name()),
+        }
+    }
+
+    /// Whether what has so many published ports is measured here. A bare veth has none, and is the limit of all.
+    pub(in crate::bench) fn measures(self, ports: u16) -> bool {
+        self.ports == ports || self.kind == Kind::BareVeth
+    }
+
+    /// Further ports stand on both sides of the one that is measured: rules that are gone through one after the other
+    /// find it half-way.
+    pub(super) fn published(self) -> Vec<Published> {
+        let further = (FURTHER..).take(usize::from(self.ports) - 1);
+        let tcp = |host, endpoint| Published { host, endpoint, transport: Transport::Tcp };
+        let mut all: Vec<_> = further.map(|port| tcp(port, port)).collect();
+        let measured = tcp(PUBLISHED, SERVED);
+        let udp = Published { transport: Transport::Udp, ..measured };
+        let middle = all.len() / 2;
+        all.splice(middle..middle, [measured, udp, tcp(STREAMS, STREAMS)]);
+        all
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ports {
+            1 => write!(f, "{}", self.kind),
+            ports => write!(f, "{} with {ports} ports", self.kind),
+        }
+    }
+}
+
+/// The first of the published ports that are not measured. They are measured in IPv4, and netebpf has them there alone: it
+/// holds each with a socket, and those of both families are more files than some machines allow.
+const FURTHER: u16 = 20_000;
