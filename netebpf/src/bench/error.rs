@@ -70,6 +70,14 @@ pub enum BenchError {
     /// Streams.
     #[error(transparent)]
     Streams(#[from] super::load::streams::StreamsError),
+    /// Something of it could not be taken away.
+    #[error("{}this could not be taken away, which the next run tries again: {said}", before(first.as_deref()))]
+    Left {
+        /// What, and why.
+        said: String,
+        /// What ended the benchmark, if that was not its end.
+        first: Option<Box<BenchError>>,
+    },
     /// The system refused.
     #[error("{what}: {source}")]
     Io {
@@ -85,5 +93,14 @@ impl BenchError {
     pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
+    }
+}
+
+/// What ended a benchmark, before what could not be taken away.
+fn before(first: Option<&BenchError>) -> String {
+    match first {
+        None => String::new(),
+        Some(BenchError::Interrupted) => "interrupted, and ".to_owned(),
+        Some(first) => format!("{first}; and "),
     }
 }

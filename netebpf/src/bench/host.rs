@@ -8,7 +8,7 @@
 //!
 //! **Invariant**: a namespace goes with its [`Namespace`], and takes what is in it along.
 
-use super::{BenchError, process};
+use super::{BenchError, left::Left, process};
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     process::Command,
@@ -101,13 +101,14 @@ const OF_NEIGHBOUR: [&str; 5] = [
 #[derive(Debug)]
 pub(super) struct Namespace {
     pub(super) name: String,
+    pub(super) left: Left,
 }
 
 impl Namespace {
     /// Makes one, with loopback up.
-    pub(super) fn new(name: &str) -> Result<Self, BenchError> {
+    pub(super) fn new(name: &str, left: &Left) -> Result<Self, BenchError> {
         process::output(Command::new("ip").args(["netns", "add", name]))?;
-        let made = Self { name: name.to_owned() };
+        let made = Self { name: name.to_owned(), left: left.clone() };
         made.ip(["link set lo up"])?;
         made.set("net.ipv4.tcp_congestion_control=reno")?;
         Ok(made)
@@ -145,16 +146,14 @@ pub(super) fn remove(name: &str) -> Result<(), BenchError> {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        if let Err(error) = remove(&self.name) {
-            eprintln!("netebpf: {error}");
-        }
+        self.left.note(remove(&self.name));
     }
 }
 
 /// Makes a host and its neighbour.
-pub(super) fn pair(name: &str) -> Result<[Namespace; 2], BenchError> {
-    let host = Namespace::new(name)?;
-    let neighbour = Namespace::new(&format!("{name}-lan"))?;
+pub(super) fn pair(name: &str, left: &Left) -> Result<[Namespace; 2], BenchError> {
+    let host = Namespace::new(name, left)?;
+    let neighbour = Namespace::new(&format!("{name}-lan"), left)?;
     let wire = format!("link add uplink0 type veth peer name lan0 netns {}", neighbour.name);
     host.ip([&wire])?;
     host.ip(OF_HOST)?;

@@ -6,6 +6,7 @@
 use super::{
     BenchError, Options,
     arms::{Arm, Way},
+    histogram::Histogram,
     host::Family,
     load::{self, Exchange, Sample, Workload, streams},
     packets,
@@ -97,8 +98,8 @@ pub(super) fn rounds(
                 progress.say(format!("round {}: {}: {cell}", round + 1, arms[index].site.kind));
                 let sample = one(arms[index], *cell, options.time);
                 // What a signal cuts short fails in many ways.
-                let sample = sample.or_else(|error| stop().and(Err(error)))?;
-                result.arms[index].rounds.push(sample);
+                let (sample, times) = sample.or_else(|error| stop().and(Err(error)))?;
+                result.arms[index].push(sample, times.as_ref());
                 progress.done();
             }
         }
@@ -114,21 +115,26 @@ fn order(round: usize, arms: usize) -> impl Iterator<Item = usize> {
     places.map(move |place| if round.is_multiple_of(2) { place } else { arms - 1 - place })
 }
 
-/// One measurement in one arm.
-pub(super) fn one(arm: &Arm, cell: Cell, time: Duration) -> Result<Sample, BenchError> {
+/// One measurement in one arm, and how long each operation took, where that was looked at.
+pub(super) fn one(
+    arm: &Arm,
+    cell: Cell,
+    time: Duration,
+) -> Result<(Sample, Option<Histogram>), BenchError> {
     let Cell { way, family, workload, .. } = cell;
     let ask = |exchange| {
         let (from, to) = arm.client(way, family);
-        load::ask(&from, to, exchange, time)
+        let asked = load::ask(&from, to, exchange, time)?;
+        Ok((asked.sample, Some(asked.times)))
     };
     let sample = match workload {
         Workload::RoundTrips => ask(Exchange::RoundTrips),
         Workload::Connections => arm.forget_connections().and_then(|()| ask(Exchange::Connections)),
-        Workload::Packets => packets::rate(arm, way, family).map(Sample::rate),
+        Workload::Packets => packets::measure(arm, way, family).map(|sample| (sample, None)),
         Workload::Streams => {
             let (from, to) = arm.streams(way, family);
             let gigabits = streams::measure(&from, to, time).map_err(BenchError::from);
-            gigabits.map(|gigabits| Sample::rate(gigabits * 1e9))
+            gigabits.map(|gigabits| (Sample::rate(gigabits * 1e9), None))
         }
     };
     sample.map_err(|source| BenchError::Measurement {

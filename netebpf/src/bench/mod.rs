@@ -11,7 +11,9 @@
 mod arms;
 mod costs;
 mod error;
+mod histogram;
 mod host;
+mod left;
 pub mod load;
 mod machine;
 mod measure;
@@ -27,8 +29,11 @@ pub use arms::Kind;
 pub use error::BenchError;
 
 use arms::{Arm, Site};
+use host::Namespace;
+use left::Left;
 use load::Workload;
 use measure::Cell;
+use progress::Progress;
 use report::{Machine, Record};
 use std::{
     fs::{File, TryLockError},
@@ -74,16 +79,21 @@ impl Options {
     }
 }
 
+/// What came of it, and what could not be taken away.
+#[derive(Debug)]
+pub struct Done {
+    /// What was measured.
+    pub record: Record,
+    /// Whether everything is gone.
+    pub gone: Result<(), BenchError>,
+}
+
 /// Measures everything, and takes away what it needed for that. `interrupted` may become true at any time.
 ///
 /// # Errors
 /// What cannot be measured, and why; [`BenchError::Interrupted`].
-pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Record, BenchError> {
+pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Done, BenchError> {
     let _alone = alone()?;
-    process::require(&process::TOOLS)?;
-    if options.workloads.contains(&Workload::Streams) {
-        process::require(&[("iperf3", "iperf3")])?;
-    }
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     if cpus < 2 {
         return Err(BenchError::Cpus(cpus));
@@ -92,31 +102,34 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Record, BenchE
         true => Err(BenchError::Interrupted),
         false => Ok(()),
     };
+    process::require(&process::TOOLS)?;
     sweep::sweep()?;
-    let (kinds, absent) = Kind::here()?;
-    let progress = progress::Progress::new();
-    let mut arms = Vec::new();
-    for ports in std::iter::once(1).chain(options.ports.iter().copied()) {
-        let sites = kinds.iter().map(|kind| Site { kind: *kind, ports });
-        for site in sites.filter(|site| ports == 1 || site.kind != Kind::BareVeth) {
-            stop()?;
-            progress.say(format!("making a host for {site}"));
-            let mut arm = Arm::make(site)?;
-            if options.workloads.contains(&Workload::Streams) && ports == 1 {
-                arm.serve_streams()?;
-            }
-            arms.push(arm);
+    let left = Left::default();
+    let measured = measured(options, &left, &stop);
+    match (measured, left.error()) {
+        (Ok(record), left) => Ok(Done { record, gone: left.map_or(Ok(()), Err) }),
+        (Err(error), Some(BenchError::Left { said, .. })) => {
+            Err(BenchError::Left { said, first: Some(Box::new(error)) })
         }
+        (Err(error), _) => Err(error),
     }
-    for arm in &arms {
-        stop()?;
-        progress.say(format!("trying the ways with {}", arm.site));
-        arm.check()?;
-    }
+}
+
+/// Says whether somebody wants it to end.
+type Stop<'a> = &'a dyn Fn() -> Result<(), BenchError>;
+
+fn measured(options: &Options, left: &Left, stop: Stop<'_>) -> Result<Record, BenchError> {
+    let scratch = Namespace::new(&format!("{}-probe", sweep::PREFIX), left)?;
+    let (kinds, mut absent) = Kind::here(&scratch)?;
+    let workloads = load::here(&options.workloads, &scratch.name, &mut absent)?;
+    drop(scratch);
+    let progress = Progress::new();
+    let options = &Options { workloads, ..options.clone() };
+    let arms = make(options, &kinds, left, &progress, stop)?;
     let cells = Cell::all(options);
-    let results = measure::rounds(options, &arms, &cells, &progress, &stop)?;
+    let results = measure::rounds(options, &arms, &cells, &progress, stop)?;
     let ours = arms.iter().find(|arm| arm.site == Site { kind: Kind::Netebpf, ports: 1 });
-    let costs = ours.map(|arm| costs::look(arm, &cells, options.time, &progress, &stop));
+    let costs = ours.map(|arm| costs::look(arm, &cells, options.time, &progress, stop));
     let costs = costs.transpose()?.unwrap_or_default();
     progress.say("taking everything away");
     let bridge_netfilter = arms.iter().find_map(Arm::bridge_netfilter);
@@ -131,6 +144,35 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Record, BenchE
         results,
         costs,
     })
+}
+
+/// All arms, tried.
+fn make(
+    options: &Options,
+    kinds: &[Kind],
+    left: &Left,
+    progress: &Progress,
+    stop: Stop<'_>,
+) -> Result<Vec<Arm>, BenchError> {
+    let mut arms = Vec::new();
+    for ports in std::iter::once(1).chain(options.ports.iter().copied()) {
+        let sites = kinds.iter().map(|kind| Site { kind: *kind, ports });
+        for site in sites.filter(|site| ports == 1 || site.kind != Kind::BareVeth) {
+            stop()?;
+            progress.say(format!("making a host for {site}"));
+            let mut arm = Arm::make(site, sweep::NO_SETTINGS.as_ref(), left)?;
+            if options.workloads.contains(&Workload::Streams) && ports == 1 {
+                arm.serve_streams()?;
+            }
+            arms.push(arm);
+        }
+    }
+    for arm in &arms {
+        stop()?;
+        progress.say(format!("trying the ways with {}", arm.site));
+        arm.check()?;
+    }
+    Ok(arms)
 }
 
 /// Where it is written down that one runs.

@@ -7,6 +7,7 @@ use super::{
     BenchError,
     arms::{Arm, Kind, Way},
     host::{APP, Family, GATEWAY, HOST, NEIGHBOUR, OUTSIDE, PUBLISHED, SERVED, WEB},
+    load::Sample,
     load::frames::{self, Frame, Frames, FramesError, Interface, Mac},
     process,
 };
@@ -36,8 +37,8 @@ struct Path {
     served: SocketAddr,
 }
 
-/// Packets per second that come out.
-pub(super) fn rate(arm: &Arm, way: Way, family: Family) -> Result<f64, BenchError> {
+/// Packets per second that come out, and how many of them do.
+pub(super) fn measure(arm: &Arm, way: Way, family: Family) -> Result<Sample, BenchError> {
     let path = path(arm, way, family)?;
     let frame = Frame {
         from_mac: path.client.mac()?,
@@ -51,7 +52,8 @@ pub(super) fn rate(arm: &Arm, way: Way, family: Family) -> Result<f64, BenchErro
         Kind::BareVeth => Frames::on_a_wire(&path.entry, &frame, &path.server)?,
         _ => Frames::prepare(&path.entry, &frame, &path.server)?,
     };
-    Ok(frames.measure(FRAMES)?.per_second())
+    let rate = frames.measure(FRAMES)?;
+    Ok(Sample { lost: Some(rate.lost()), ..Sample::rate(rate.per_second()) })
 }
 
 fn path(arm: &Arm, way: Way, family: Family) -> Result<Path, BenchError> {

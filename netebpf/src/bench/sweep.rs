@@ -8,6 +8,9 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 /// The beginning of every name: of namespaces, and of instances of netebpf.
 pub(super) const PREFIX: &str = "netebpf-bench";
 
+/// A file that says nothing: settings are what they are without one, whatever the machine's say.
+pub(super) const NO_SETTINGS: &str = "/dev/null";
+
 /// Where an instance may have left something.
 const OF_INSTANCES: [&str; 3] = ["/var/lib/netebpf", "/run/netebpf", "/sys/fs/bpf/netebpf"];
 
@@ -20,7 +23,14 @@ pub(super) fn sweep() -> Result<(), BenchError> {
             process::output(Command::new("ip").args(["netns", "add", instance]))?;
         }
         let mut down = process::inside(instance, process::netebpf()?);
-        process::output(down.args(["--instance", instance, "down", "--all"]))?;
+        process::output(down.args([
+            "--instance",
+            instance,
+            "--settings",
+            NO_SETTINGS,
+            "down",
+            "--all",
+        ]))?;
     }
     names("/run/netns").iter().try_for_each(|name| host::remove(name))
 }

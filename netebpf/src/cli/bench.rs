@@ -5,9 +5,9 @@ use super::{
     output::{self, Format},
 };
 use crate::bench::{
-    self, Options,
+    self, Done, Options,
     load::{Exchange, Workload},
-    report::{Record, ReportFile},
+    report::ReportFile,
 };
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -92,7 +92,7 @@ impl Bench {
         options.workloads.dedup();
         let page = self.html.map(|path| Output::check("--html", &path)).transpose()?;
         let data = self.json.map(|path| Output::check("--json", &path)).transpose()?;
-        let record = measured(options).await?;
+        let Done { record, gone } = measured(options).await?;
         let text = match self.format {
             Format::Table if self.latency => record.latency_table(),
             Format::Table => record.table(shows_dim()),
@@ -103,6 +103,7 @@ impl Bench {
         output::print(&text).map_err(CliError::io("standard output"))?;
         data.map(|data| data.write(&output::pretty(&json!(record)))).transpose()?;
         page.map(|page| page.write(&record.page())).transpose()?;
+        gone?;
         Ok(0)
     }
 }
@@ -132,7 +133,7 @@ fn shows_dim() -> bool {
 }
 
 /// Measures, until it is done or somebody wants it to end.
-async fn measured(options: Options) -> Result<Record, CliError> {
+async fn measured(options: Options) -> Result<Done, CliError> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let listen = |kind| signal(kind).map_err(CliError::io("signals"));
     let mut signals = [

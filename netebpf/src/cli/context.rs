@@ -13,7 +13,7 @@ use crate::{
     state::Instance,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 use tokio::time::sleep;
 
 /// How often a daemon that is just ending is asked again.
@@ -24,11 +24,13 @@ const ATTEMPTS: u32 = 50;
 pub(super) struct Context {
     pub(super) instance: Instance,
     pub(super) client: Client,
+    /// Where the settings are, of a daemon that has to be started.
+    settings: PathBuf,
 }
 
 impl Context {
-    pub(super) fn new(instance: Instance) -> Self {
-        Self { client: Client::new(&instance), instance }
+    pub(super) fn new(instance: Instance, settings: PathBuf) -> Self {
+        Self { client: Client::new(&instance), instance, settings }
     }
 
     /// Has something done, by a daemon that is started when none runs.
@@ -65,13 +67,15 @@ impl Context {
     ) -> Result<T, CliError> {
         for _ in 0..ATTEMPTS {
             match ask().await {
-                Err(ClientError::NoDaemon { .. }) => match daemon::start(&self.instance)? {
-                    Started::Ready(warnings) => {
-                        warnings.iter().for_each(|line| eprintln!("netebpf: warning: {line}"));
-                        continue;
+                Err(ClientError::NoDaemon { .. }) => {
+                    match daemon::start(&self.instance, &self.settings)? {
+                        Started::Ready(warnings) => {
+                            warnings.iter().for_each(|line| eprintln!("netebpf: warning: {line}"));
+                            continue;
+                        }
+                        Started::Other => {}
                     }
-                    Started::Other => {}
-                },
+                }
                 Err(ClientError::Ending(_)) => {}
                 answer => return Ok(answer?),
             }
@@ -93,7 +97,7 @@ impl Context {
         let networks: Vec<_> = self.look(path::NETWORKS).await?;
         if networks.is_empty() {
             // Nobody was asked: a daemon knows three of them at least.
-            return daemon::networks_of_nobody(&self.instance)
+            return daemon::networks_of_nobody(&self.instance, &self.settings)
                 .await
                 .map_err(|error| CliError::Daemon(Box::new(error)));
         }

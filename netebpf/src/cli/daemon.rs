@@ -6,7 +6,7 @@ use crate::{
     state::Instance,
 };
 use clap::Args;
-use std::{io, os::fd::RawFd};
+use std::{io, os::fd::RawFd, path::Path};
 use tracing_subscriber::EnvFilter;
 
 /// Run the long-running part in the foreground, for systemd
@@ -18,7 +18,7 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    pub(super) fn run(self, instance: &Instance) -> Result<u8, CliError> {
+    pub(super) fn run(self, instance: &Instance, settings: &Path) -> Result<u8, CliError> {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
         tracing_subscriber::fmt()
             .with_env_filter(filter)
@@ -30,7 +30,7 @@ impl Daemon {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(CliError::io("start the runtime"))?;
-        runtime.block_on(daemon::run(instance, announcer)).map_err(Box::new)?;
+        runtime.block_on(daemon::run(instance, settings, announcer)).map_err(Box::new)?;
         Ok(0)
     }
 }

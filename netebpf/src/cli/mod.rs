@@ -37,11 +37,11 @@ mod stop;
 mod up;
 mod version;
 
-use crate::state::Instance;
+use crate::{config::settings, state::Instance};
 use clap::{Parser, Subcommand};
 use context::Context;
 use error::CliError;
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 /// Container networking on eBPF: Docker's bridge networks, port mappings and masquerade, without
 /// iptables.
@@ -57,6 +57,9 @@ struct Cli {
         value_name = "NAME"
     )]
     instance: Instance,
+    /// Settings in the place of the host's, for `bench`, whose measurements the host's are no part of
+    #[arg(long, global = true, hide = true, default_value = settings::PATH, value_name = "FILE")]
+    settings: PathBuf,
     #[command(subcommand)]
     command: Command,
 }
@@ -123,9 +126,9 @@ fn run(cli: Cli) -> Result<u8, CliError> {
         _ => privilege::check()?,
     }
     if let Command::Daemon(command) = cli.command {
-        return command.run(&cli.instance);
+        return command.run(&cli.instance, &cli.settings);
     }
-    let context = Context::new(cli.instance);
+    let context = Context::new(cli.instance, cli.settings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|source| CliError::Io { what: "start the runtime".to_owned(), source })?;

@@ -20,7 +20,7 @@ use std::{
             process::CommandExt as _,
         },
     },
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -61,7 +61,7 @@ pub fn log_file(instance: &Instance) -> PathBuf {
 ///
 /// # Errors
 /// Its own error, when it has one.
-pub fn start(instance: &Instance) -> Result<Started, StartError> {
+pub fn start(instance: &Instance, settings: &Path) -> Result<Started, StartError> {
     fs::DirBuilder::new().recursive(true).mode(0o755).create("/run/netebpf")?;
     match fs::DirBuilder::new().mode(0o750).create(instance.run_dir()) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
@@ -72,7 +72,10 @@ pub fn start(instance: &Instance) -> Result<Started, StartError> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
     let mut command = Command::new(env::current_exe()?);
     command
-        .args(["--instance", instance.name(), "daemon", "--ready-fd"])
+        .args(["--instance", instance.name(), "--settings"])
+        // It runs elsewhere.
+        .arg(path::absolute(settings)?)
+        .args(["daemon", "--ready-fd"])
         .arg(writer.as_raw_fd().to_string())
         .current_dir("/")
         .env_remove("NOTIFY_SOCKET")

@@ -124,8 +124,9 @@ pub enum DaemonError {
 /// When the settings or the host's routes cannot be read.
 pub(crate) async fn networks_of_nobody(
     instance: &Instance,
+    settings: &Path,
 ) -> Result<Vec<api::NetworkView>, DaemonError> {
-    let settings = settings::load(settings::PATH.as_ref())?;
+    let settings = settings::load(settings)?;
     let routes = kernel::host_routes().await.map_err(Error::from)?;
     let nobody = Snapshot { instance: instance.clone(), settings, state: State::default() };
     Ok(nobody.networks(routes))
@@ -135,7 +136,11 @@ pub(crate) async fn networks_of_nobody(
 ///
 /// # Errors
 /// When it cannot start; `announcer` has said so then.
-pub async fn run(instance: &Instance, mut announcer: Announcer) -> Result<(), DaemonError> {
+pub async fn run(
+    instance: &Instance,
+    settings: &Path,
+    mut announcer: Announcer,
+) -> Result<(), DaemonError> {
     let lock = match take_lock(instance).await {
         Ok(lock) => lock,
         Err(error @ LockError::Held { .. }) => {
@@ -148,7 +153,7 @@ pub async fn run(instance: &Instance, mut announcer: Announcer) -> Result<(), Da
         }
     };
     process::raise_file_limit();
-    let result = serve(instance, &mut announcer).await;
+    let result = serve(instance, settings, &mut announcer).await;
     if let Err(error) = &result {
         announcer.failed(&error.to_string());
     }
@@ -192,12 +197,16 @@ async fn take_lock(instance: &Instance) -> Result<Lock, LockError> {
     }
 }
 
-async fn serve(instance: &Instance, announcer: &mut Announcer) -> Result<(), DaemonError> {
+async fn serve(
+    instance: &Instance,
+    settings: &Path,
+    announcer: &mut Announcer,
+) -> Result<(), DaemonError> {
     let io = |operation| move |source| DaemonError::Io { operation, source };
     // Before anything is made, so that a signal never ends a start half-way.
     let mut terminate = signal(SignalKind::terminate()).map_err(io("catch SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("catch SIGINT"))?;
-    let settings = settings::load(settings::PATH.as_ref())?;
+    let settings = settings::load(settings)?;
     let (sender, exited) = mpsc::unbounded_channel();
     let upstreams = Arc::new(Upstreams::new(settings.upstreams.clone()));
     let (engine, warnings) =

@@ -19,7 +19,7 @@ pub(in crate::bench) fn bridge(host: &Namespace) -> Result<Vec<Namespace>, Bench
     }
     let mut endpoints = Vec::new();
     for (name, place) in [("web", WEB), ("app", APP)] {
-        let endpoint = Namespace::new(&format!("{}-{name}", host.name))?;
+        let endpoint = Namespace::new(&format!("{}-{name}", host.name), &host.left)?;
         host.ip([
             &format!("link add {name} type veth peer name eth0 netns {}", endpoint.name),
             &format!("link set {name} master br-front up"),

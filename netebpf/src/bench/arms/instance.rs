@@ -4,19 +4,29 @@ use super::{
     super::{
         BenchError,
         host::{self, APP, Family, PUBLISHED, Place, STREAMS, WEB},
+        left::Left,
         process,
         rules::Published,
     },
     Site,
 };
-use std::{fs, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// netebpf on its host.
-pub(super) struct Instance(Site);
+pub(in crate::bench) struct Instance {
+    site: Site,
+    /// In the place of the machine's, which are no part of what is measured.
+    settings: PathBuf,
+    left: Left,
+}
 
 impl Instance {
-    pub(super) fn up(site: Site) -> Result<Self, BenchError> {
-        let instance = Self(site);
+    pub(super) fn up(site: Site, settings: &Path, left: &Left) -> Result<Self, BenchError> {
+        let instance = Self { site, settings: settings.to_owned(), left: left.clone() };
         let topology = tempfile::Builder::new().suffix(".yaml").tempfile();
         let topology = topology.map_err(BenchError::io("the topology file"))?;
         fs::write(topology.path(), topology_text(&site.published()))
@@ -28,10 +38,11 @@ impl Instance {
         Ok(instance)
     }
 
-    fn command(&self) -> Result<Command, BenchError> {
-        let name = self.0.name();
+    /// A command of netebpf about it.
+    pub(in crate::bench) fn command(&self) -> Result<Command, BenchError> {
+        let name = self.site.name();
         let mut command = process::inside(&name, process::netebpf()?);
-        command.args(["--instance", &name]);
+        command.args(["--instance", &name, "--settings"]).arg(&self.settings);
         Ok(command)
     }
 
@@ -46,9 +57,7 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if let Err(error) = self.down() {
-            eprintln!("netebpf: {error}");
-        }
+        self.left.note(self.down());
     }
 }
 

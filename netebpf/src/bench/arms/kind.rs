@@ -3,9 +3,8 @@
 use super::super::{
     BenchError,
     host::Namespace,
-    report::Absent,
+    report::{Absent, Lacked},
     rules::{self, Backend},
-    sweep::PREFIX,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -89,14 +88,15 @@ impl Kind {
     }
 
     /// Those that this kernel has, and why it has not the others.
-    pub(in crate::bench) fn here() -> Result<(Vec<Self>, Vec<Absent>), BenchError> {
-        let scratch = Namespace::new(&format!("{PREFIX}-probe"))?;
+    pub(in crate::bench) fn here(
+        scratch: &Namespace,
+    ) -> Result<(Vec<Self>, Vec<Absent>), BenchError> {
         let (mut here, mut absent) = (Vec::new(), Vec::new());
         for kind in Self::ALL {
             let lacks = kind.backend().map(|backend| rules::lacks(backend, &scratch.name));
             match lacks.transpose()?.flatten() {
                 None => here.push(kind),
-                Some(why) => absent.push(Absent { arm: kind, why }),
+                Some(why) => absent.push(Absent { what: Lacked::Arm(kind), why }),
             }
         }
         Ok((here, absent))

@@ -20,13 +20,17 @@ use super::{
         self, APP, Family, HOST, NEIGHBOUR, Namespace, OUTSIDE, PUBLISHED, Place, SERVED, STREAMS,
         WEB,
     },
+    left::Left,
     load::{self, streams},
     process::{self, Server},
     report::Offloads,
     rules,
 };
 use instance::Instance;
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+};
 
 /// A host with endpoints `web` and `app`, a neighbour, and the servers in `web` and at the neighbour. Fields go in this
 /// order: nothing is served where no namespace is.
@@ -44,14 +48,14 @@ pub(super) struct Arm {
 }
 
 impl Arm {
-    pub(super) fn make(site: Site) -> Result<Self, BenchError> {
+    pub(super) fn make(site: Site, settings: &Path, left: &Left) -> Result<Self, BenchError> {
         let kind = site.kind;
-        let [host, neighbour] = host::pair(&site.name())?;
+        let [host, neighbour] = host::pair(&site.name(), left)?;
         let mut servers = vec![serve(&neighbour.name)?];
         let (mut instance, mut endpoints) = (None, Vec::new());
         match kind.backend() {
             _ if kind == Kind::BareVeth => {}
-            None => instance = Some(Instance::up(site)?),
+            None => instance = Some(Instance::up(site, settings, left)?),
             Some(backend) => {
                 endpoints = bridge::bridge(&host)?;
                 rules::load(backend, &host.name, &site.published())?;

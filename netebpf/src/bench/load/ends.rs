@@ -1,6 +1,6 @@
 //! What the two processes do.
 
-use super::{Exchange, Latency, PATIENCE, READY, Sample, cpu};
+use super::{super::histogram::Histogram, Asked, Exchange, PATIENCE, READY, Sample, cpu};
 use rustix::net::sockopt;
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -70,7 +70,7 @@ pub fn who_am_i(server: SocketAddr) -> Result<String, LoadError> {
 }
 
 /// Asks for the given time.
-pub fn client(server: SocketAddr, exchange: Exchange, time: Duration) -> Result<Sample, LoadError> {
+pub fn client(server: SocketAddr, exchange: Exchange, time: Duration) -> Result<Asked, LoadError> {
     cpu::take_the_last().map_err(LoadError::Cpu)?;
     match exchange {
         Exchange::RoundTrips => {
@@ -107,7 +107,7 @@ fn ask(stream: &mut TcpStream) -> Result<(), LoadError> {
 fn measure(
     time: Duration,
     mut operation: impl FnMut() -> Result<(), LoadError>,
-) -> Result<Sample, LoadError> {
+) -> Result<Asked, LoadError> {
     // A vector that grows meanwhile would be in the measurement.
     let mut taken: Vec<u32> = Vec::with_capacity(1 << 20);
     let started = Instant::now();
@@ -119,12 +119,7 @@ fn measure(
         before = now;
     }
     let per_second = taken.len() as f64 / (before - started).as_secs_f64();
-    taken.sort_unstable();
-    let at = |per_mille: usize| {
-        // The nearest rank.
-        let rank = (taken.len() * per_mille).div_ceil(1000).max(1);
-        taken.get(rank - 1).map_or(0.0, |nanoseconds| f64::from(*nanoseconds) / 1e3)
-    };
-    let latency = Some(Latency { p50: at(500), p99: at(990), p999: at(999) });
-    Ok(Sample { per_second, latency })
+    let mut times = Histogram::default();
+    taken.into_iter().for_each(|taken| times.count(taken));
+    Ok(Asked { sample: Sample { latency: times.latency(), ..Sample::rate(per_second) }, times })
 }

@@ -10,7 +10,13 @@ mod ends;
 pub mod frames;
 pub mod streams;
 
-use super::{BenchError, process, statistics::number};
+use super::{
+    BenchError,
+    histogram::Histogram,
+    process,
+    report::{Absent, Lacked},
+    statistics::number,
+};
 pub use ends::{LoadError, client, server, who_am_i};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -70,13 +76,24 @@ pub struct Sample {
     /// How long one takes, where that was looked at.
     #[serde(flatten)]
     pub latency: Option<Latency>,
+    /// Of what was sent, the part that did not arrive, where that was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<f64>,
 }
 
 impl Sample {
     /// Without a look at each.
     pub(super) fn rate(per_second: f64) -> Self {
-        Self { per_second, latency: None }
+        Self { per_second, latency: None, lost: None }
     }
+}
+
+/// What a client says: one measurement, and how long each of its operations took.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Asked {
+    #[serde(flatten)]
+    pub(super) sample: Sample,
+    pub(super) times: Histogram,
 }
 
 /// How long operations take, in microseconds.
@@ -93,6 +110,25 @@ pub struct Latency {
     pub p999: f64,
 }
 
+/// Of these workloads, those that can be measured here; what the kernel lacks for the others is written down.
+pub(super) fn here(
+    wanted: &[Workload],
+    scratch: &str,
+    absent: &mut Vec<Absent>,
+) -> Result<Vec<Workload>, BenchError> {
+    let mut here = wanted.to_vec();
+    if here.contains(&Workload::Streams) {
+        process::require(&[("iperf3", "iperf3")])?;
+    }
+    let is_packets = |workload: &Workload| *workload == Workload::Packets;
+    if here.iter().any(is_packets) && !frames::are_there(&frames::Interface::new(scratch, "lo"))? {
+        here.retain(|workload| !is_packets(workload));
+        let why = frames::FramesError::NoLiveFrames.to_string();
+        absent.push(Absent { what: Lacked::Workload(Workload::Packets), why });
+    }
+    Ok(here)
+}
+
 /// As whom the server sees a client in a namespace.
 pub(super) fn who(namespace: &str, server: SocketAddr) -> Result<IpAddr, BenchError> {
     let mut client = process::inside(namespace, process::netebpf()?);
@@ -106,7 +142,7 @@ pub(super) fn ask(
     server: SocketAddr,
     exchange: Exchange,
     time: Duration,
-) -> Result<Sample, BenchError> {
+) -> Result<Asked, BenchError> {
     let mut client = process::inside(namespace, process::netebpf()?);
     client.args(["bench", "load", "client", &server.to_string()]);
     let name = clap::ValueEnum::to_possible_value(&exchange);

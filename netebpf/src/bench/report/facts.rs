@@ -1,9 +1,9 @@
 //! The part of the page that says what a number depends on: how it was measured, on which machine, and what is not there.
 
 use super::{
-    Offloads, Record,
+    Lacked, Offloads, Record,
     figures::{self, NONE},
-    markup::escaped,
+    markup::{escaped, table, title},
 };
 use crate::bench::arms::Kind;
 use std::fmt::Write as _;
@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 pub(super) fn sections(page: &mut String, record: &Record) {
     method(page, record);
     absent(page, record);
+    losses(page, record);
     machine(page, record);
 }
 
@@ -21,9 +22,31 @@ fn absent(page: &mut String, record: &Record) {
     *page += "<h2>Not here</h2>\n<dl>\n";
     for absent in &record.absent {
         let why = escaped(&absent.why);
-        let _ = writeln!(page, "<dt>{}</dt><dd>{}: {why}</dd>", absent.arm, about(absent.arm));
+        let about = match absent.what {
+            Lacked::Arm(arm) => about(arm),
+            Lacked::Workload(_) => "in no arm",
+        };
+        let _ = writeln!(page, "<dt>{}</dt><dd>{about}: {why}</dd>", absent.what);
     }
     *page += "</dl>\n";
+}
+
+fn losses(page: &mut String, record: &Record) {
+    let rows: Vec<_> = record
+        .losses()
+        .map(|(result, arm, lost)| {
+            [title(result), arm.to_string(), format!("{:.0} %", 100.0 * lost)]
+        })
+        .collect();
+    if !rows.is_empty() {
+        *page += "<h2>Lost</h2>\n<p>More packets than queues lose now and then; what is lost is in no rate.</p>\n";
+        table(
+            page,
+            "small packets that were lost",
+            ["measured", "arm", "median"],
+            rows.into_iter(),
+        );
+    }
 }
 
 fn method(page: &mut String, record: &Record) {

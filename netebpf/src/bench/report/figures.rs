@@ -19,10 +19,14 @@ pub(super) fn rate(per_second: f64) -> String {
     }
 }
 
-/// Microseconds with as many digits as mean something: `24.1`, `120`, `2,018`.
+/// Microseconds with as many digits as mean something: `24.1`, `120`, `2,018`; `4.29 s` where it is so long.
 pub(super) fn microseconds(time: f64) -> String {
-    // Nothing takes no time: it was not measured.
-    if time.is_finite() && time > 0.0 { digits(time) } else { NONE.to_owned() }
+    match time {
+        n if n >= 1e6 && n.is_finite() => format!("{} s", digits(n / 1e6)),
+        n if n > 0.0 && n.is_finite() => digits(n),
+        // Nothing takes no time: it was not measured.
+        _ => NONE.to_owned(),
+    }
 }
 
 /// `1.36`.
@@ -98,9 +102,14 @@ mod tests {
         ] {
             assert_eq!(rate(n), expected);
         }
-        for (time, expected) in
-            [(1.234, "1.23"), (24.06, "24.1"), (120.3, "120"), (2017.8, "2,018"), (0.0, "-")]
-        {
+        for (time, expected) in [
+            (1.234, "1.23"),
+            (24.06, "24.1"),
+            (120.3, "120"),
+            (2017.8, "2,018"),
+            (4.29e6, "4.29 s"),
+            (0.0, "-"),
+        ] {
             assert_eq!(microseconds(time), expected);
         }
         let none = Ratio::of(&[], &[]);

@@ -9,8 +9,7 @@ use std::fmt::Write as _;
 
 /// How long an operation takes.
 pub(super) fn section(page: &mut String, record: &Record) {
-    let at = |of: &InArm| [of.latency(|l| l.p50), of.latency(|l| l.p99), of.latency(|l| l.p999)];
-    let all = record.results.iter().flat_map(|result| &result.arms).flat_map(at);
+    let all = record.results.iter().flat_map(|result| &result.arms).flat_map(InArm::latencies);
     let Some(scale) = Decades::over(all) else { return };
     let key = plot::SHAPES.iter().zip(["half of them (p50)", "99 % (p99)", "99.9 % (p99.9)"]);
     let key = key.map(|(shape, name)| {
@@ -19,7 +18,7 @@ pub(super) fn section(page: &mut String, record: &Record) {
     });
     let _ = write!(
         page,
-        "<h2>Latencies</h2>\n<p>The time that so many operations take at most, in microseconds; medians of the rounds. \
+        "<h2>Latencies</h2>\n<p>The time that so many operations take at most, in microseconds; of all rounds together. \
          Each step of the scale is ten times as long.</p>\n<ul class=\"key\">\n{}</ul>\n<div class=\"plots\">\n",
         key.collect::<String>()
     );
@@ -35,8 +34,8 @@ pub(super) fn section(page: &mut String, record: &Record) {
         let row = |of: &InArm| Row {
             name: of.arm.to_string(),
             class: class(of.arm),
-            cells: [String::new(), at(of).map(figures::microseconds).join(" · ")],
-            mark: at(of),
+            cells: [String::new(), of.latencies().map(figures::microseconds).join(" · ")],
+            mark: of.latencies(),
         };
         let rows: Vec<_> = result.in_order().into_iter().map(row).collect();
         let said = rows.iter().map(|row| format!("{} {}", row.name, row.cells[1]));
@@ -48,9 +47,10 @@ pub(super) fn section(page: &mut String, record: &Record) {
     *page += "</div>\n";
     let rows = in_order().flat_map(|result| {
         result.in_order().into_iter().map(move |of| {
-            let [p50, p99, p999] = at(of).map(figures::microseconds);
-            [title(result), of.arm.to_string(), p50, p99, p999]
+            let [p50, p99, p999] = of.latencies().map(figures::microseconds);
+            let samples = of.pooled.map_or(f64::NAN, |of| of.samples as f64);
+            [title(result), of.arm.to_string(), p50, p99, p999, figures::rate(samples)]
         })
     });
-    table(page, "latencies as a table", ["measured", "arm", "p50", "p99", "p99.9"], rows);
+    table(page, "latencies as a table", ["measured", "arm", "p50", "p99", "p99.9", "of"], rows);
 }

@@ -1,7 +1,8 @@
 //! What a number depends on.
 
-use crate::bench::arms::Kind;
+use crate::bench::{arms::Kind, load::Workload};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// What a number depends on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,11 +44,31 @@ pub struct Offloads {
     pub gso_ipv4_max_size: Option<u64>,
 }
 
-/// An arm that cannot be here.
+/// What cannot be measured here.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Absent {
-    /// Which.
-    pub arm: Kind,
+    /// What it is.
+    #[serde(flatten)]
+    pub what: Lacked,
     /// What is missing.
     pub why: String,
+}
+
+/// An arm or a workload that a kernel does not have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lacked {
+    /// In no workload.
+    Arm(Kind),
+    /// In no arm.
+    Workload(Workload),
+}
+
+impl fmt::Display for Lacked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arm(arm) => arm.fmt(f),
+            Self::Workload(workload) => workload.fmt(f),
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use super::figures;
 use crate::bench::{
     arms::{Kind, Way},
+    histogram::Histogram,
     host::Family,
     load::{Latency, Sample, Workload},
     measure::Cell,
@@ -44,6 +45,20 @@ pub struct InArm {
     pub arm: Kind,
     /// One after the other.
     pub rounds: Vec<Sample>,
+    /// Of all operations of all rounds together, where they were looked at.
+    pub pooled: Option<Pooled>,
+    #[serde(skip)]
+    times: Histogram,
+}
+
+/// How long operations took, of all rounds together: 99.9 % of one round's would be a matter of luck.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Pooled {
+    /// So long.
+    #[serde(flatten)]
+    pub latency: Latency,
+    /// How many there are.
+    pub samples: u64,
 }
 
 impl InArm {
@@ -52,16 +67,25 @@ impl InArm {
         median(&self.rounds.iter().map(of).collect::<Vec<_>>())
     }
 
-    /// The same of latencies, where they were looked at.
-    pub(super) fn latency(&self, of: fn(&Latency) -> f64) -> f64 {
-        median(
-            &self
-                .rounds
-                .iter()
-                .filter_map(|round| round.latency.as_ref())
-                .map(of)
-                .collect::<Vec<_>>(),
-        )
+    /// One more round.
+    pub(in crate::bench) fn push(&mut self, sample: Sample, times: Option<&Histogram>) {
+        self.rounds.push(sample);
+        times.into_iter().for_each(|times| self.times.add(times));
+        let latency = self.times.latency();
+        self.pooled = latency.map(|latency| Pooled { latency, samples: self.times.samples() });
+    }
+
+    /// p50, p99 and p99.9 of all rounds.
+    pub(super) fn latencies(&self) -> [f64; 3] {
+        self.pooled.map_or([f64::NAN; 3], |of| [of.latency.p50, of.latency.p99, of.latency.p999])
+    }
+
+    /// The median part that was lost, where more than a few in a hundred were: the queues were too short for this pace.
+    pub(super) fn loses(&self) -> Option<f64> {
+        /// What a queue loses when it overflows now and then.
+        const FEW: f64 = 0.03;
+        let lost: Vec<f64> = self.rounds.iter().filter_map(|round| round.lost).collect();
+        Some(median(&lost)).filter(|lost| *lost > FEW)
     }
 
     /// Of all rounds, the lowest and the highest.
@@ -74,7 +98,9 @@ impl InArm {
 impl Measured {
     pub(in crate::bench) fn new(cell: Cell, arms: impl Iterator<Item = Kind>) -> Self {
         let Cell { way, family, workload, ports } = cell;
-        let arms = arms.map(|arm| InArm { arm, rounds: Vec::new() }).collect();
+        let arms = arms
+            .map(|arm| InArm { arm, rounds: Vec::new(), pooled: None, times: Histogram::default() })
+            .collect();
         Self { way, family, workload, ports, arms, beside: Vec::new() }
     }
 
@@ -107,8 +133,7 @@ impl Measured {
 
     /// Whether it was looked at how long something takes.
     pub(super) fn has_latencies(&self) -> bool {
-        let times = self.arms.iter().map(|of| of.latency(|latency| latency.p50));
-        times.into_iter().any(|time| time > 0.0)
+        self.arms.iter().any(|of| of.pooled.is_some())
     }
 
     /// What is done, whatever way and family.

@@ -20,8 +20,8 @@ mod tests;
 
 pub use costs::{OfProgram, WayCosts};
 pub use file::ReportFile;
-pub use machine::{Absent, Machine, Offloads};
-pub use measured::{Beside, InArm, Measured};
+pub use machine::{Absent, Lacked, Machine, Offloads};
+pub use measured::{Beside, InArm, Measured, Pooled};
 
 use super::{
     arms::{Kind, Way},
@@ -65,6 +65,14 @@ impl Record {
         let ratios = results.filter_map(|result| result.beside(other)).map(|ratio| ratio.median);
         let ratios: Vec<f64> = ratios.filter(|ratio| ratio.is_finite() && *ratio > 0.0).collect();
         Some((geometric_mean(&ratios)?, ratios.len()))
+    }
+
+    /// Where more than a few packets were lost, and which part of them.
+    fn losses(&self) -> impl Iterator<Item = (&Measured, Kind, f64)> {
+        self.results.iter().flat_map(|result| {
+            let arms = result.in_order().into_iter();
+            arms.filter_map(move |of| Some((result, of.arm, of.loses()?)))
+        })
     }
 
     /// The table for a terminal; ranges are dim on one that shows it.

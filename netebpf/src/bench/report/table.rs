@@ -1,6 +1,6 @@
 //! Tables for a terminal, of one width with any number of arms and workloads: an arm has a line, a family has columns.
 
-use super::{Measured, Record, figures, figures::NONE, unique};
+use super::{InArm, Measured, Record, figures, unique};
 use crate::bench::{arms::Kind, host::Family};
 use std::fmt::Write as _;
 
@@ -33,18 +33,19 @@ pub(super) fn rates(record: &Record, dim: bool) -> String {
     text + "\n" + &wrapped(&figures::sentence(record))
 }
 
-/// The medians of the rounds' percentiles.
+/// The percentiles of all rounds together.
 pub(super) fn latencies(record: &Record) -> String {
-    let heading =
-        |family: Family| format!("  {:>9} {:>9} {:>9}", format!("{family} p50"), "p99", "p99.9");
+    let heading = |family: Family| {
+        format!("  {:>8} {:>7} {:>7} {:>8}", format!("{family} p50"), "p99", "p99.9", "of")
+    };
     let mut text =
         grouped(record, "microseconds", Measured::has_latencies, heading, |result, arm| {
             let of = result.of(arm);
-            let at = |which| {
-                of.map_or_else(|| NONE.to_owned(), |of| figures::microseconds(of.latency(which)))
-            };
-            let [p50, p99, p999] = [at(|of| of.p50), at(|of| of.p99), at(|of| of.p999)];
-            format!("  {p50:>9} {p99:>9} {p999:>9}")
+            let times = of.map_or([f64::NAN; 3], InArm::latencies).map(figures::microseconds);
+            let [p50, p99, p999] = times;
+            let samples = of.and_then(|of| of.pooled);
+            let samples = samples.map_or(f64::NAN, |of| of.samples as f64);
+            format!("  {p50:>8} {p99:>7} {p999:>7} {:>8}", figures::rate(samples))
         });
     notes(record, &mut text);
     text
@@ -100,7 +101,12 @@ fn wrapped(text: &str) -> String {
 /// What the reader has to know, too.
 fn notes(record: &Record, text: &mut String) {
     for absent in &record.absent {
-        let _ = writeln!(text, "not here: {}: {}", absent.arm, absent.why);
+        let _ = writeln!(text, "not here: {}: {}", absent.what, absent.why);
+    }
+    for (result, of, lost) in record.losses() {
+        let Measured { way, family, .. } = result;
+        let _ =
+            writeln!(text, "lost: {}, {way}, {family}: {:.0} % of small packets", of, 100.0 * lost);
     }
     if record.machine.bridge_netfilter == Some(false) {
         *text +=

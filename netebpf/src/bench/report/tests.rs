@@ -3,6 +3,7 @@
 use super::*;
 use crate::bench::{
     Options,
+    histogram::Histogram,
     host::Family,
     load::{Latency, Sample, Workload},
     measure::Cell,
@@ -12,7 +13,8 @@ const ODD: &str = "a <b> & \"c\" </script><!-- <script> https://example.com";
 
 fn sample(per_second: f64) -> Sample {
     let time = 1e6 / per_second;
-    Sample { per_second, latency: Some(Latency { p50: time, p99: 2.0 * time, p999: 4.0 * time }) }
+    let latency = Some(Latency { p50: time, p99: 2.0 * time, p999: 4.0 * time });
+    Sample { per_second, latency, lost: Some(0.125) }
 }
 
 fn cells() -> Vec<Cell> {
@@ -25,7 +27,9 @@ fn record(arms: &[Kind], rounds: &[&[f64]]) -> Record {
         let mut result = Measured::new(cell, arms.iter().copied());
         for round in rounds {
             for (of, per_second) in result.arms.iter_mut().zip(*round) {
-                of.rounds.push(sample(*per_second));
+                let mut times = Histogram::default();
+                times.count((1e9 / per_second) as u32);
+                of.push(sample(*per_second), Some(&times));
             }
         }
         result.compare();
@@ -56,7 +60,9 @@ fn record(arms: &[Kind], rounds: &[&[f64]]) -> Record {
         },
         rounds: 3,
         milliseconds: 60,
-        absent: vec![Absent { arm: Kind::NetavarkFlowtable, why: ODD.to_owned() }],
+        absent: [Lacked::Arm(Kind::NetavarkFlowtable), Lacked::Workload(Workload::Packets)]
+            .map(|what| Absent { what, why: ODD.to_owned() })
+            .to_vec(),
         results: cells().into_iter().map(result).collect(),
         costs: costs(),
     }

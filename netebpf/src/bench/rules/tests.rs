@@ -5,6 +5,7 @@ use crate::{
     bench::{
         arms,
         host::{APP, HOST, NEIGHBOUR, Namespace, OUTSIDE, Place, WEB, pair},
+        left::Left,
     },
     kernel::netns,
 };
@@ -124,7 +125,7 @@ struct Scene {
 
 impl Scene {
     fn new(name: &str) -> Self {
-        let [host, neighbour] = pair(name).unwrap();
+        let [host, neighbour] = pair(name, &Left::default()).unwrap();
         let endpoints = arms::bridge(&host).unwrap();
         let listen = |at: &Namespace| {
             within(at, || TcpListener::bind((IpAddr::from([0u16; 8]), 80)).unwrap())
@@ -197,7 +198,7 @@ fn each_backend_forwards_and_translates() {
     }
     let name = |part: &str| format!("rules-{}-{part}", std::process::id());
     for backend in ALL {
-        let scratch = Namespace::new(&name("probe")).unwrap();
+        let scratch = Namespace::new(&name("probe"), &Left::default()).unwrap();
         match lacks(backend, &scratch.name) {
             Ok(None) => {}
             Ok(Some(why)) => {
@@ -233,7 +234,8 @@ fn a_refusal_shows_what_the_program_said() {
         println!("skipped: needs root");
         return;
     }
-    let scratch = Namespace::new(&format!("rules-{}-refusal", std::process::id())).unwrap();
+    let scratch =
+        Namespace::new(&format!("rules-{}-refusal", std::process::id()), &Left::default()).unwrap();
     // Nobody's interfaces are there.
     let backend = Backend::NetavarkFlowtable;
     if process::require(backend.tools()).is_err() {

@@ -123,6 +123,11 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// The part of them that did not come out.
+    pub fn lost(&self) -> f64 {
+        1.0 - self.arrived as f64 / f64::from(self.sent)
+    }
+
     /// Packets per second that came through.
     pub fn per_second(&self) -> f64 {
         self.arrived as f64 / self.seconds
@@ -204,19 +209,37 @@ impl Frames {
     }
 }
 
+/// Whether this kernel has live frames; tried at an interface, with a frame that goes nowhere.
+pub fn are_there(at: &Interface) -> Result<bool, FramesError> {
+    let (index, name) = (at.index()?, at.clone());
+    let program = raw::load(Kind::Xdp, "netebpf_bench", &program::nothing());
+    let program = program.map_err(FramesError::system("load a program that drops frames"))?;
+    let frame = [0; 60];
+    let sent = netns::run_in(&at.path(), move || raw::run(program.as_fd(), index, &frame, 1))?;
+    match sent.map_err(|source| not_sent(&name, source)) {
+        Err(FramesError::NoLiveFrames) => Ok(false),
+        sent => sent.map(|()| true),
+    }
+}
+
+/// Why frames did not arrive at an interface.
+fn not_sent(at: &Interface, source: io::Error) -> FramesError {
+    match source.raw_os_error() {
+        // Kernels without them do not know the flag, or not even the member that it is in.
+        Some(libc::EINVAL | libc::E2BIG) => FramesError::NoLiveFrames,
+        Some(libc::ENODEV) => FramesError::NoInterface(at.clone()),
+        Some(libc::EINTR) => FramesError::Interrupted,
+        _ => FramesError::system(format!("let frames arrive at {at}"))(source),
+    }
+}
+
 impl Way {
     /// On a thread of its own in the host's namespace.
     fn send(&self, index: u32, frames: u32) -> Result<Written, FramesError> {
         cpu::take_the_last().map_err(FramesError::system("have a CPU for the frames"))?;
         self.tally.reset().map_err(FramesError::system("begin to count frames"))?;
         let sent = raw::run(self.writer.as_fd(), index, &self.bytes, frames);
-        sent.map_err(|source| match source.raw_os_error() {
-            // Kernels without them do not know the flag, or not even the member that it is in.
-            Some(libc::EINVAL | libc::E2BIG) => FramesError::NoLiveFrames,
-            Some(libc::ENODEV) => FramesError::NoInterface(self.from.clone()),
-            Some(libc::EINTR) => FramesError::Interrupted,
-            _ => FramesError::system(format!("let frames arrive at {}", self.from))(source),
-        })?;
+        sent.map_err(|source| not_sent(&self.from, source))?;
         let read = || self.tally.read().map_err(FramesError::system("count frames"));
         let (mut written, mut changed) = (read()?, Instant::now());
         // What still stands in a queue.

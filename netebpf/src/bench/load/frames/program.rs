@@ -138,6 +138,12 @@ pub(super) fn writer(frame: &Frame, bytes: &[u8], tally: i32) -> Vec<Instruction
     code
 }
 
+/// An XDP program that drops what comes.
+pub(super) fn nothing() -> Vec<Instruction> {
+    const XDP_DROP: i32 = 1;
+    vec![set(0, XDP_DROP), EXIT]
+}
+
 /// A TC program that counts the frames that come through and takes them: nobody answers them, and what they cost here is
 /// little and the same whoever forwarded them. Each [`STEP`]th time it writes down when that was: the clock is not read
 /// for every one.
