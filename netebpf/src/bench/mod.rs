@@ -17,6 +17,7 @@ mod left;
 pub mod load;
 mod machine;
 mod measure;
+mod memory;
 mod packets;
 mod process;
 mod progress;
@@ -131,6 +132,8 @@ fn measured(options: &Options, left: &Left, stop: Stop<'_>) -> Result<Record, Be
     let ours = arms.iter().find(|arm| arm.site == Site { kind: Kind::Netebpf, ports: 1 });
     let costs = ours.map(|arm| costs::look(arm, &cells, options.time, &progress, stop));
     let costs = costs.transpose()?.unwrap_or_default();
+    progress.say("what the maps take");
+    let memory = ours.map(memory::look).transpose()?;
     progress.say("taking everything away");
     let bridge_netfilter = arms.iter().find_map(Arm::bridge_netfilter);
     let offloads = arms.iter().filter(|arm| arm.site.ports == 1).flat_map(Arm::offloads).collect();
@@ -143,6 +146,7 @@ fn measured(options: &Options, left: &Left, stop: Stop<'_>) -> Result<Record, Be
         absent,
         results,
         costs,
+        memory,
     })
 }
 

@@ -122,6 +122,12 @@ impl Arm {
         name.parse().map_err(|_| BenchError::Talk("host", name))
     }
 
+    /// A command of netebpf on this host, where that is who forwards.
+    pub(super) fn netebpf(&self, words: &[&str]) -> Result<String, BenchError> {
+        let none = || BenchError::Talk("host", format!("no netebpf on {}", self.site));
+        process::output(self.instance.as_ref().ok_or_else(none)?.command()?.args(words))
+    }
+
     /// Starts what four streams flow to.
     pub(super) fn serve_streams(&mut self) -> Result<(), BenchError> {
         let any = IpAddr::from([0u16; 8]);

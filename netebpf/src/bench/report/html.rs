@@ -6,7 +6,7 @@
 use super::{
     Measured, Record, costs, facts, figures, latencies,
     markup::{class, escaped},
-    rates, unique,
+    memory, rates, unique,
 };
 use std::fmt::Write as _;
 
@@ -38,6 +38,7 @@ pub(super) fn page(record: &Record) -> String {
     rates::section(&mut page, record);
     latencies::section(&mut page, record);
     costs::section(&mut page, record);
+    memory::section(&mut page, record);
     facts::sections(&mut page, record);
     // Within a script nothing is escaped but the end of it, which must not come from a name.
     let data = serde_json::to_string(record).unwrap_or_default().replace('<', r"\u003c");

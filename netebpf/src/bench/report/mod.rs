@@ -12,6 +12,7 @@ mod latencies;
 mod machine;
 mod markup;
 mod measured;
+mod memory;
 mod plot;
 mod rates;
 mod table;
@@ -22,6 +23,7 @@ pub use costs::{OfProgram, WayCosts};
 pub use file::ReportFile;
 pub use machine::{Absent, Lacked, Machine, Offloads};
 pub use measured::{Beside, InArm, Measured, Pooled};
+pub use memory::{MapMemory, Memory};
 
 use super::{
     arms::{Kind, Way},
@@ -47,6 +49,8 @@ pub struct Record {
     pub results: Vec<Measured>,
     /// What netebpf's programs take, for each way, family and workload that was looked at.
     pub costs: Vec<WayCosts>,
+    /// What it takes of the kernel's memory.
+    pub memory: Option<Memory>,
 }
 
 impl Record {

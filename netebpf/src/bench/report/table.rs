@@ -29,6 +29,7 @@ pub(super) fn rates(record: &Record, dim: bool) -> String {
         format!("  {:>11}  {times:>7} {range}{:blank$}", figures::rate(rate), "")
     });
     text += &super::costs::text(record);
+    text += &super::memory::text(record);
     notes(record, &mut text);
     text + "\n" + &wrapped(&figures::sentence(record))
 }
@@ -86,7 +87,7 @@ pub(super) fn line(text: &str) -> String {
 }
 
 /// Lines of whole words.
-fn wrapped(text: &str) -> String {
+pub(super) fn wrapped(text: &str) -> String {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         match lines.last_mut() {

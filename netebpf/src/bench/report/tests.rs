@@ -65,6 +65,18 @@ fn record(arms: &[Kind], rounds: &[&[f64]]) -> Record {
             .to_vec(),
         results: cells().into_iter().map(result).collect(),
         costs: costs(),
+        memory: Some(Memory {
+            maps: vec![MapMemory {
+                name: ODD.to_owned(),
+                entries: 7,
+                bytes: 9_000,
+                full: 12_345_678,
+            }],
+            flow: 480.0,
+            endpoint: f64::NAN,
+            port: 0.5,
+            daemon: None,
+        }),
     }
 }
 
