@@ -11,6 +11,7 @@
 use super::{BenchError, left::Left, process};
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -105,6 +106,11 @@ pub(super) struct Namespace {
 }
 
 impl Namespace {
+    /// Where it is.
+    pub(super) fn path(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.name)
+    }
+
     /// Makes one, with loopback up.
     pub(super) fn new(name: &str, left: &Left) -> Result<Self, BenchError> {
         process::output(Command::new("ip").args(["netns", "add", name]))?;

@@ -25,6 +25,7 @@ pub mod report;
 mod rules;
 mod statistics;
 mod sweep;
+mod wire;
 
 pub use arms::Kind;
 pub use error::BenchError;
@@ -130,6 +131,7 @@ fn measured(options: &Options, left: &Left, stop: Stop<'_>) -> Result<Record, Be
     let cells = Cell::all(options);
     let results = measure::rounds(options, &arms, &cells, &progress, stop)?;
     let ours = arms.iter().find(|arm| arm.site == Site { kind: Kind::Netebpf, ports: 1 });
+    let gso = ours.map(Arm::gso).transpose()?;
     let costs = ours.map(|arm| costs::look(arm, &cells, options.time, &progress, stop));
     let costs = costs.transpose()?.unwrap_or_default();
     progress.say("what the maps take");
@@ -144,6 +146,7 @@ fn measured(options: &Options, left: &Left, stop: Stop<'_>) -> Result<Record, Be
         rounds: options.rounds,
         milliseconds: u64::try_from(options.time.as_millis()).unwrap_or(u64::MAX),
         absent,
+        gso,
         results,
         costs,
         memory,

@@ -12,7 +12,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     net::IpAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 /// The endpoint's interface as it should be.
@@ -114,6 +114,22 @@ impl InterfaceSpec {
         }
         Ok(())
     }
+}
+
+/// Changes an interface of another namespace, as far as the kernel can: GSO sizes that it does not have stay as they are.
+pub(crate) async fn change_link_in(
+    namespace: &Path,
+    name: &str,
+    change: &LinkChange,
+) -> Result<(), KernelError> {
+    let netlink = Netlink::in_namespace(namespace)?;
+    let missing =
+        || KernelError::NoInterface { namespace: namespace.to_owned(), name: name.to_owned() };
+    let links = netlink.links().await?;
+    let link = links.iter().find(|link| link.name == name).ok_or_else(missing)?;
+    let gso = change.gso.map(|sizes| sizes.least(link.gso_limits));
+    let change = LinkChange { gso, ..change.clone() };
+    Ok(netlink.change_link(link.index, name, &change).await?)
 }
 
 impl fmt::Display for InterfaceSpec {

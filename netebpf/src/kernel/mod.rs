@@ -29,6 +29,7 @@ pub use error::KernelError;
 pub use flows::{Expired, FlowSnapshot, FlowTuple, Look, Suspicion};
 pub use hook::Hook;
 pub use inside::InterfaceSpec;
+pub(crate) use inside::change_link_in;
 pub use netlink::{BridgeSpec, LinkChange, NetlinkError, VethSpec};
 pub use netns::NetnsError;
 pub use status::{HookStatus, InterfaceCounters};

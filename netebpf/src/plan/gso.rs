@@ -32,7 +32,9 @@ impl GsoSizes {
         Self { v4: bytes, v6: bytes }
     }
 
-    fn least(self, other: Self) -> Self {
+    /// The lesser of each.
+    #[must_use]
+    pub fn least(self, other: Self) -> Self {
         Self { v4: self.v4.min(other.v4), v6: self.v6.min(other.v6) }
     }
 }

@@ -24,10 +24,12 @@ use super::{
     load::{self, streams},
     process::{self, Server},
     report::Offloads,
-    rules,
+    rules, wire,
 };
+use crate::plan::GsoChoice;
 use instance::Instance;
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     path::Path,
 };
@@ -50,7 +52,11 @@ pub(super) struct Arm {
 impl Arm {
     pub(super) fn make(site: Site, settings: &Path, left: &Left) -> Result<Self, BenchError> {
         let kind = site.kind;
-        let [host, neighbour] = host::pair(&site.name(), left)?;
+        let pair = host::pair(&site.name(), left)?;
+        if matches!(kind, Kind::Netebpf | Kind::BareVeth) {
+            wire::takes_big_tcp(&pair)?;
+        }
+        let [host, neighbour] = pair;
         let mut servers = vec![serve(&neighbour.name)?];
         let (mut instance, mut endpoints) = (None, Vec::new());
         match kind.backend() {
@@ -120,6 +126,18 @@ impl Arm {
     pub(super) fn instance(&self) -> Result<crate::state::Instance, BenchError> {
         let name = self.site.name();
         name.parse().map_err(|_| BenchError::Talk("host", name))
+    }
+
+    /// How long the packets of its endpoints' streams are.
+    pub(super) fn gso(&self) -> Result<GsoChoice, BenchError> {
+        #[derive(serde::Deserialize)]
+        struct Status {
+            gso: BTreeMap<String, GsoChoice>,
+        }
+        let said = self.netebpf(&["status", "--format", "json"])?;
+        let status: Option<Status> = serde_json::from_str(&said).ok();
+        let choice = status.and_then(|status| status.gso.into_values().next());
+        choice.ok_or(BenchError::Talk("status", said))
     }
 
     /// A command of netebpf on this host, where that is who forwards.

@@ -63,7 +63,14 @@ fn method(page: &mut String, record: &Record) {
 <dl>\n"
     );
     for arm in record.arms() {
-        let _ = writeln!(page, "<dt>{arm}</dt><dd>{}</dd>", about(arm));
+        let gso = record.gso_of_streams().filter(|_| matches!(arm, Kind::Netebpf | Kind::BareVeth));
+        let big = gso.map_or_else(String::new, |gso| {
+            format!(
+                "; streams in packets of up to {} bytes (BIG TCP), which its wire takes",
+                gso.sizes
+            )
+        });
+        let _ = writeln!(page, "<dt>{arm}</dt><dd>{}{big}</dd>", about(arm));
     }
     *page += "</dl>\n";
 }

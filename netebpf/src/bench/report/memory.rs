@@ -48,7 +48,8 @@ impl Memory {
     /// What the last lines of both say.
     fn sentence(&self) -> String {
         let places = self.maps.iter().find(|map| map.name == "FLOWS").map_or(0, |map| map.entries);
-        let daemon = self.daemon.map(|bytes| format!("; the daemon has {} of its own", size(bytes)));
+        let daemon =
+            self.daemon.map(|bytes| format!("; the daemon has {} of its own", size(bytes)));
         format!(
             "{} bytes for each of {} flows that there is room for; {} for one more published port, \
              {} for one more endpoint{}",

@@ -27,8 +27,10 @@ pub use memory::{MapMemory, Memory};
 
 use super::{
     arms::{Kind, Way},
+    load::Workload,
     statistics::geometric_mean,
 };
+use crate::plan::{GsoChoice, GsoSizes};
 use measured::What;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +47,8 @@ pub struct Record {
     pub milliseconds: u64,
     /// What this kernel does not have.
     pub absent: Vec<Absent>,
+    /// How long the packets of streams are with netebpf.
+    pub gso: Option<GsoChoice>,
     /// One for each way, family and workload.
     pub results: Vec<Measured>,
     /// What netebpf's programs take, for each way, family and workload that was looked at.
@@ -77,6 +81,12 @@ impl Record {
             let arms = result.in_order().into_iter();
             arms.filter_map(move |of| Some((result, of.arm, of.loses()?)))
         })
+    }
+
+    /// How long the packets of streams were, where there were streams and that was out of the ordinary.
+    fn gso_of_streams(&self) -> Option<&GsoChoice> {
+        let streams = self.results.iter().any(|result| result.workload == Workload::Streams);
+        self.gso.as_ref().filter(|gso| streams && gso.sizes != GsoSizes::USUAL)
     }
 
     /// The table for a terminal; ranges are dim on one that shows it.

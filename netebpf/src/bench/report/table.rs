@@ -109,6 +109,13 @@ fn notes(record: &Record, text: &mut String) {
         let _ =
             writeln!(text, "lost: {}, {way}, {family}: {:.0} % of small packets", of, 100.0 * lost);
     }
+    if let Some(gso) = record.gso_of_streams() {
+        let _ = writeln!(
+            text,
+            "streams: netebpf's in packets of up to {} bytes (BIG TCP): its wire takes them, and the bare veth",
+            gso.sizes
+        );
+    }
     if record.machine.bridge_netfilter == Some(false) {
         *text +=
             "br_netfilter, which Docker loads, is not there: endpoint to endpoint met no rule\n";

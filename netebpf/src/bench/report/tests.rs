@@ -60,6 +60,7 @@ fn record(arms: &[Kind], rounds: &[&[f64]]) -> Record {
         },
         rounds: 3,
         milliseconds: 60,
+        gso: None,
         absent: [Lacked::Arm(Kind::NetavarkFlowtable), Lacked::Workload(Workload::Packets)]
             .map(|what| Absent { what, why: ODD.to_owned() })
             .to_vec(),
