@@ -111,10 +111,15 @@ impl Namespace {
         Path::new("/run/netns").join(&self.name)
     }
 
+    /// Makes one, and nothing in it.
+    pub(super) fn bare(name: &str, left: &Left) -> Result<Self, BenchError> {
+        process::output(Command::new("ip").args(["netns", "add", name]))?;
+        Ok(Self { name: name.to_owned(), left: left.clone() })
+    }
+
     /// Makes one, with loopback up.
     pub(super) fn new(name: &str, left: &Left) -> Result<Self, BenchError> {
-        process::output(Command::new("ip").args(["netns", "add", name]))?;
-        let made = Self { name: name.to_owned(), left: left.clone() };
+        let made = Self::bare(name, left)?;
         made.ip(["link set lo up"])?;
         made.set("net.ipv4.tcp_congestion_control=reno")?;
         Ok(made)

@@ -2,15 +2,15 @@
 
 use super::{
     arms::Kind,
-    process,
+    interface, process,
     report::{Machine, Offloads},
 };
 use crate::kernel::netns;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-use std::{os::fd::AsRawFd as _, path::Path, process::Command};
+use std::{path::Path, process::Command};
 
 impl Machine {
-    pub(super) fn here(bridge_netfilter: Option<bool>, offloads: Vec<Offloads>) -> Self {
+    /// Without what is of the arms.
+    pub(super) fn here() -> Self {
         let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
         let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = info.lines().find_map(|line| line.strip_prefix("model name"));
@@ -19,7 +19,7 @@ impl Machine {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let netebpf = env!("CARGO_PKG_VERSION").to_owned();
         let commit = env!("NETEBPF_COMMIT").to_owned();
-        Self { kernel, cpu, cpus, netebpf, commit, bridge_netfilter, offloads }
+        Self { kernel, cpu, cpus, netebpf, commit, bridge_netfilter: None, offloads: Vec::new() }
     }
 }
 
@@ -62,20 +62,10 @@ impl Offloads {
 }
 
 /// In this thread's namespace.
-fn is_on(interface: &str, what: u32) -> Option<bool> {
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
-    let socket = socket.ok()?;
+fn is_on(name: &str, what: u32) -> Option<bool> {
     let mut value = EthtoolValue { cmd: what, data: 0 };
-    let mut name = [0; libc::IFNAMSIZ];
-    // The last one stays 0.
-    for (to, from) in name[..libc::IFNAMSIZ - 1].iter_mut().zip(interface.bytes()) {
-        *to = from as libc::c_char;
-    }
-    let ifr_ifru = libc::__c_anonymous_ifr_ifru { ifru_data: (&raw mut value).cast() };
-    let mut request = libc::ifreq { ifr_name: name, ifr_ifru };
+    let argument = libc::__c_anonymous_ifr_ifru { ifru_data: (&raw mut value).cast() };
     // SAFETY: these questions read and write one `ethtool_value`, and it lives until the call is over.
-    let done = unsafe {
-        libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as libc::Ioctl, &raw mut request)
-    };
-    (done == 0).then_some(value.data != 0)
+    let asked = unsafe { interface::ask(name, libc::SIOCETHTOOL as libc::Ioctl, argument) };
+    asked.is_ok().then_some(value.data != 0)
 }

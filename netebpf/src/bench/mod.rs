@@ -13,6 +13,7 @@ mod costs;
 mod error;
 mod histogram;
 mod host;
+mod interface;
 mod left;
 pub mod load;
 mod machine;
@@ -23,6 +24,7 @@ mod process;
 mod progress;
 pub mod report;
 mod rules;
+mod scale;
 mod statistics;
 mod sweep;
 mod wire;
@@ -57,7 +59,16 @@ pub struct Options {
     pub workloads: Vec<Workload>,
     /// With how many published ports connections are measured, beside one.
     pub ports: Vec<u16>,
+    /// With how many other endpoints one more is attached; none, and it is not measured.
+    pub endpoints: Vec<u32>,
+    /// With how many flows others are opened; none, and it is not measured.
+    pub flows: Vec<u32>,
 }
+
+/// So many flows can be measured at most.
+pub const MOST_FLOWS: u32 = scale::MOST_FLOWS;
+/// So many other endpoints: a bridge has 1,024 ports.
+pub const MOST_ENDPOINTS: u32 = 1000;
 
 impl Options {
     /// As `netebpf bench` measures when nothing is said: about two minutes.
@@ -67,6 +78,8 @@ impl Options {
             time: Duration::from_millis(150),
             workloads: vec![Workload::RoundTrips, Workload::Connections, Workload::Packets],
             ports: vec![MANY_PORTS],
+            endpoints: Vec::new(),
+            flows: Vec::new(),
         }
     }
 
@@ -77,6 +90,8 @@ impl Options {
             time: Duration::from_millis(50),
             workloads: vec![Workload::RoundTrips, Workload::Connections],
             ports: Vec::new(),
+            endpoints: Vec::new(),
+            flows: Vec::new(),
         }
     }
 }
@@ -125,32 +140,69 @@ fn measured(options: &Options, left: &Left, stop: Stop<'_>) -> Result<Record, Be
     let (kinds, mut absent) = Kind::here(&scratch)?;
     let workloads = load::here(&options.workloads, &scratch.name, &mut absent)?;
     drop(scratch);
-    let progress = Progress::new();
+    let progress = &Progress::new();
     let options = &Options { workloads, ..options.clone() };
-    let arms = make(options, &kinds, left, &progress, stop)?;
-    let cells = Cell::all(options);
-    let results = measure::rounds(options, &arms, &cells, &progress, stop)?;
-    let ours = arms.iter().find(|arm| arm.site == Site { kind: Kind::Netebpf, ports: 1 });
-    let gso = ours.map(Arm::gso).transpose()?;
-    let costs = ours.map(|arm| costs::look(arm, &cells, options.time, &progress, stop));
-    let costs = costs.transpose()?.unwrap_or_default();
-    progress.say("what the maps take");
-    let memory = ours.map(memory::look).transpose()?;
-    progress.say("taking everything away");
-    let bridge_netfilter = arms.iter().find_map(Arm::bridge_netfilter);
-    let offloads = arms.iter().filter(|arm| arm.site.ports == 1).flat_map(Arm::offloads).collect();
-    drop(arms);
-    Ok(Record {
-        when: report::now(),
-        machine: Machine::here(bridge_netfilter, offloads),
+    let mut record = Record {
+        when: String::new(),
+        machine: Machine::here(),
         rounds: options.rounds,
         milliseconds: u64::try_from(options.time.as_millis()).unwrap_or(u64::MAX),
         absent,
-        gso,
-        results,
-        costs,
-        memory,
-    })
+        gso: None,
+        results: Vec::new(),
+        costs: Vec::new(),
+        memory: None,
+        scale: Vec::new(),
+        too_many: Vec::new(),
+    };
+    let ground = Ground { options, left, progress, stop };
+    let cells = Cell::all(options);
+    if !cells.is_empty() {
+        side_by_side(&ground, &kinds, &cells, &mut record)?;
+    }
+    if !options.endpoints.is_empty() {
+        record.scale.extend(scale::endpoints(&ground)?);
+    }
+    if !options.flows.is_empty() {
+        let (flows, too_many) = scale::flows(&ground, &kinds)?;
+        record.scale.extend(flows);
+        record.too_many = too_many;
+    }
+    record.when = report::now();
+    Ok(record)
+}
+
+/// What every measurement needs.
+struct Ground<'a> {
+    options: &'a Options,
+    left: &'a Left,
+    progress: &'a Progress,
+    stop: Stop<'a>,
+}
+
+/// All arms in rounds, and what is looked at when these are over.
+fn side_by_side(
+    ground: &Ground<'_>,
+    kinds: &[Kind],
+    cells: &[Cell],
+    record: &mut Record,
+) -> Result<(), BenchError> {
+    let Ground { options, left, progress, stop } = *ground;
+    let arms = make(options, kinds, left, progress, stop)?;
+    record.results = measure::rounds(options, &arms, cells, progress, stop)?;
+    record.scale = report::of_ports(&record.results);
+    let ours = arms.iter().find(|arm| arm.site == Site { kind: Kind::Netebpf, ports: 1 });
+    if let Some(ours) = ours {
+        record.gso = Some(ours.gso()?);
+        record.costs = costs::look(ours, cells, options.time, progress, stop)?;
+        progress.say("what the maps take");
+        record.memory = Some(memory::look(ours).or_else(|error| stop().and(Err(error)))?);
+    }
+    progress.say("taking everything away");
+    record.machine.bridge_netfilter = arms.iter().find_map(Arm::bridge_netfilter);
+    let usual = arms.iter().filter(|arm| arm.site.ports == 1);
+    record.machine.offloads = usual.flat_map(Arm::offloads).collect();
+    Ok(())
 }
 
 /// All arms, tried.

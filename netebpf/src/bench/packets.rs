@@ -40,20 +40,38 @@ struct Path {
 /// Packets per second that come out, and how many of them do.
 pub(super) fn measure(arm: &Arm, way: Way, family: Family) -> Result<Sample, BenchError> {
     let path = path(arm, way, family)?;
-    let frame = Frame {
-        from_mac: path.client.mac()?,
-        to_mac: path.next,
-        from: path.from,
-        to: path.to,
-        flows: 1,
-    };
+    let frame = path.frame(1)?;
     frames::open(&frame, &path.client.namespace, &path.server.namespace, path.served)?;
-    let frames = match arm.site.kind {
-        Kind::BareVeth => Frames::on_a_wire(&path.entry, &frame, &path.server)?,
-        _ => Frames::prepare(&path.entry, &frame, &path.server)?,
-    };
-    let rate = frames.measure(FRAMES)?;
-    Ok(Sample { lost: Some(rate.lost()), ..Sample::rate(rate.per_second()) })
+    path.send(arm, &frame)
+}
+
+/// The same of flows that are there already: from so many ports of `app`, which follow each other, to somebody outside.
+pub(super) fn known(
+    arm: &Arm,
+    first: u16,
+    flows: u16,
+    to: SocketAddr,
+) -> Result<Sample, BenchError> {
+    let mut path = path(arm, Way::Masquerade, Family::V4)?;
+    path.from.set_port(first);
+    path.to = to;
+    path.send(arm, &path.frame(flows)?)
+}
+
+impl Path {
+    fn frame(&self, flows: u16) -> Result<Frame, BenchError> {
+        let from_mac = self.client.mac()?;
+        Ok(Frame { from_mac, to_mac: self.next, from: self.from, to: self.to, flows })
+    }
+
+    fn send(&self, arm: &Arm, frame: &Frame) -> Result<Sample, BenchError> {
+        let frames = match arm.site.kind {
+            Kind::BareVeth => Frames::on_a_wire(&self.entry, frame, &self.server)?,
+            _ => Frames::prepare(&self.entry, frame, &self.server)?,
+        };
+        let rate = frames.measure(FRAMES)?;
+        Ok(Sample { lost: Some(rate.lost()), ..Sample::rate(rate.per_second()) })
+    }
 }
 
 fn path(arm: &Arm, way: Way, family: Family) -> Result<Path, BenchError> {

@@ -12,8 +12,9 @@ use crate::bench::{
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::{
+    ffi::OsString,
     io::IsTerminal as _,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -42,6 +43,13 @@ pub(super) struct Bench {
     /// With how many published ports connections are measured, beside one: 10000, and none with --quick
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(2..=40_000))]
     ports: Option<Vec<u16>>,
+    /// Instead, attach an endpoint and detach it with so many others there, beside the least that `ip` needs for it; with
+    /// --workloads or --ports as well
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=i64::from(bench::MOST_ENDPOINTS)))]
+    endpoints: Vec<u32>,
+    /// Instead, open so many flows of one endpoint, and others beside them; with --workloads or --ports as well
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=i64::from(bench::MOST_FLOWS)))]
+    flows: Vec<u32>,
     /// table, json with every round in it, or a template
     #[arg(long, default_value = "table")]
     format: Format,
@@ -71,9 +79,30 @@ enum Part {
 
 #[derive(Debug, Subcommand)]
 enum End {
-    Server { listen: SocketAddr },
-    Who { server: SocketAddr },
-    Client { server: SocketAddr, exchange: Exchange, milliseconds: u64 },
+    Server {
+        listen: SocketAddr,
+    },
+    /// A program of somebody else's, on the CPU of all ends
+    Alone {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<OsString>,
+    },
+    Answers {
+        address: IpAddr,
+    },
+    Flows {
+        address: IpAddr,
+        first: u32,
+        end: u32,
+    },
+    Who {
+        server: SocketAddr,
+    },
+    Client {
+        server: SocketAddr,
+        exchange: Exchange,
+        milliseconds: u64,
+    },
 }
 
 impl Bench {
@@ -84,12 +113,14 @@ impl Bench {
         let mut options = if self.quick { Options::quick() } else { Options::usual() };
         options.rounds = self.rounds.unwrap_or(options.rounds);
         options.time = self.milliseconds.map_or(options.time, Duration::from_millis);
-        options.workloads = self.workloads.unwrap_or(options.workloads);
-        options.ports = self.ports.unwrap_or(options.ports);
-        options.ports.sort_unstable();
-        options.ports.dedup();
-        options.workloads.sort_unstable();
-        options.workloads.dedup();
+        let scale_alone = !(self.endpoints.is_empty() && self.flows.is_empty());
+        if scale_alone && self.workloads.is_none() && self.ports.is_none() {
+            (options.workloads, options.ports) = (Vec::new(), Vec::new());
+        }
+        options.workloads = in_order(self.workloads.unwrap_or(options.workloads));
+        options.ports = in_order(self.ports.unwrap_or(options.ports));
+        options.endpoints = in_order(self.endpoints);
+        options.flows = in_order(self.flows);
         let page = self.html.map(|path| Output::check("--html", &path)).transpose()?;
         let data = self.json.map(|path| Output::check("--json", &path)).transpose()?;
         let Done { record, gone } = measured(options).await?;
@@ -124,6 +155,13 @@ impl Output {
     fn write(self, text: &str) -> Result<(), CliError> {
         self.file.write(text).map_err(CliError::io(self.what))
     }
+}
+
+/// Each once, the least first.
+fn in_order<T: Ord>(mut all: Vec<T>) -> Vec<T> {
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// On a terminal, unless its user wants no colours (no-color.org).
@@ -161,6 +199,11 @@ impl End {
     fn run(self) -> Result<u8, CliError> {
         let said = match self {
             Self::Server { listen } => return Ok(bench::load::server(listen).map(|()| 0)?),
+            Self::Alone { command } => return Err(bench::load::alone(&command).into()),
+            Self::Answers { address } => return Ok(bench::load::answer(address).map(|()| 0)?),
+            Self::Flows { address, first, end } => {
+                json!(bench::load::open(address, first..end)?).to_string() + "\n"
+            }
             Self::Who { server } => bench::load::who_am_i(server)?,
             Self::Client { server, exchange, milliseconds } => {
                 let time = Duration::from_millis(milliseconds);

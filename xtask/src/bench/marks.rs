@@ -41,6 +41,21 @@ const IPTABLES: &str = "iptables";
 #[derive(Deserialize)]
 pub(super) struct Record {
     results: Vec<Measured>,
+    scale: Vec<AtScale>,
+}
+
+/// With many there.
+#[derive(Deserialize)]
+struct AtScale {
+    scale: String,
+    there: u32,
+    sides: Vec<Side>,
+}
+
+#[derive(Deserialize)]
+struct Side {
+    side: String,
+    grows: f64,
 }
 
 #[derive(Deserialize)]
@@ -49,19 +64,7 @@ struct Measured {
     family: String,
     workload: String,
     ports: u16,
-    arms: Vec<InArm>,
     beside: Vec<Beside>,
-}
-
-#[derive(Deserialize)]
-struct InArm {
-    arm: String,
-    rounds: Vec<Sample>,
-}
-
-#[derive(Deserialize)]
-struct Sample {
-    per_second: f64,
 }
 
 /// netebpf beside another arm.
@@ -137,25 +140,16 @@ impl Record {
         missing
     }
 
-    /// The median of the rounds' ratios of netebpf with the most ports to netebpf with one.
+    /// How many times as many connections netebpf takes with the most ports as with one.
     fn with_many_ports(&self) -> Option<f64> {
-        let many = self.results.iter().filter(|of| of.ports > 1).max_by_key(|of| of.ports)?;
-        let same = |of: &&Measured| {
-            (&of.way, &of.family, &of.workload) == (&many.way, &many.family, &many.workload)
-        };
-        let one = self.results.iter().filter(same).find(|of| of.ports == 1)?;
-        let pairs = many.of_netebpf()?.iter().zip(one.of_netebpf()?);
-        Some(super::median(pairs.map(|(many, one)| many.per_second / one.per_second).collect()))
+        let many = self.scale.iter().filter(|of| of.scale == "ports").max_by_key(|of| of.there)?;
+        many.sides.iter().find(|of| of.side == "netebpf").map(|of| of.grows)
     }
 }
 
 impl Measured {
     fn is_meant(&self, (way, workload, ..): &(&str, &str, &str, f64)) -> bool {
         self.way == *way && self.workload == *workload && self.ports == 1
-    }
-
-    fn of_netebpf(&self) -> Option<&[Sample]> {
-        self.arms.iter().find(|of| of.arm == "netebpf").map(|of| of.rounds.as_slice())
     }
 }
 

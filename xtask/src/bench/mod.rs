@@ -3,9 +3,6 @@
 //! **Invariant**: every number compares sides that are alive at once and take turns, so that what disturbs the machine
 //! disturbs each of them.
 
-mod attach;
-mod by_ip;
-mod flows;
 mod host;
 pub(crate) mod load;
 mod marks;
@@ -36,21 +33,8 @@ pub(crate) struct Bench {
     /// Record what comes out, for later checks
     #[arg(long)]
     record: bool,
-    /// Instead, open so many UDP flows from one endpoint at once: how fast, what memory they take, whether the first
-    /// still works, and what the daemon does with them
-    #[arg(
-        long,
-        value_name = "N",
-        conflicts_with_all = ["quick", "rounds", "milliseconds", "check", "record"],
-        value_parser = clap::value_parser!(u32).range(1..=1_500_000),
-    )]
-    flows: Option<u32>,
-    /// Instead, attach an endpoint and detach it, with none, 100 and 1,000 others there and with 10,000 ports
-    /// published: how long that takes, beside the least that `ip` needs for the same
-    #[arg(long, conflicts_with_all = ["quick", "milliseconds", "check", "record", "flows"])]
-    attach: bool,
     /// Instead, ask for a local name: how fast netebpf, aardvark-dns and Docker answer, as far as they are installed
-    #[arg(long, conflicts_with_all = ["quick", "check", "record", "flows", "attach"])]
+    #[arg(long, conflicts_with_all = ["quick", "check", "record"])]
     names: bool,
 }
 
@@ -61,14 +45,8 @@ impl Bench {
     pub(crate) fn run(self) -> Result<()> {
         Setup { tests: true }.run()?;
         let netebpf = Build::default().run()?;
-        let rounds = self.rounds.unwrap_or(ROUNDS);
-        if let Some(flows) = self.flows {
-            return flows::measure(&netebpf, flows);
-        }
-        if self.attach {
-            return attach::measure(&netebpf, rounds);
-        }
         if self.names {
+            let rounds = self.rounds.unwrap_or(ROUNDS);
             return names::measure(&netebpf, rounds, self.milliseconds.unwrap_or(1000));
         }
         let mut options = Vec::new();
@@ -108,24 +86,4 @@ fn compare(netebpf: &Path, options: &[String]) -> Result<Record> {
         fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     serde_json::from_str(&text)
         .with_context(|| format!("{} is not what it should be", file.display()))
-}
-
-/// The middle one, or the mean of the two in the middle.
-fn median(mut samples: Vec<f64>) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    let middle = samples.len() / 2;
-    if samples.len() % 2 == 1 {
-        samples[middle]
-    } else {
-        (samples[middle - 1] + samples[middle]) / 2.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_median_is_the_middle() {
-        assert_eq!(super::median(vec![3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(super::median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
-    }
 }

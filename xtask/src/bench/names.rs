@@ -3,11 +3,11 @@
 //! **Invariant**: the same client asks each of them for the same name, in turns; all of them are alive all the time. Who
 //! cannot be started is named with the reason, and the others are measured.
 
-use super::{flows::time_of, median, queries::Answered, resolvers::Resolver};
+use super::{queries::Answered, resolvers::Resolver};
 use crate::run::{self, Step};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 /// How many questions are under way.
 const SOCKETS: [u32; 2] = [1, 32];
@@ -53,7 +53,7 @@ pub(super) fn measure(netebpf: &Path, rounds: u32, milliseconds: u64) -> Result<
     resolvers.iter().try_for_each(take_precedence)?;
     let mut results = Vec::new();
     for sockets in SOCKETS {
-        results.extend(rounds_of(&resolvers, sockets, rounds, milliseconds)?);
+        results.extend(rounds_of(netebpf, &resolvers, sockets, rounds, milliseconds)?);
     }
     drop(resolvers);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
@@ -72,6 +72,7 @@ pub(super) fn measure(netebpf: &Path, rounds: u32, milliseconds: u64) -> Result<
 
 /// All rounds with so many questions under way.
 fn rounds_of(
+    netebpf: &Path,
     resolvers: &[Resolver],
     sockets: u32,
     rounds: u32,
@@ -80,7 +81,7 @@ fn rounds_of(
     let step = Step::begin(format!("Asking with {sockets} sockets, {rounds} rounds"));
     // A short one first: its numbers do not count.
     for resolver in resolvers {
-        ask(resolver, sockets, 100)?;
+        ask(netebpf, resolver, sockets, 100)?;
     }
     let mut samples = vec![(Vec::new(), Vec::new(), Vec::new(), 0); resolvers.len()];
     for round in 0..rounds as usize {
@@ -88,7 +89,7 @@ fn rounds_of(
         for index in (0..resolvers.len()).map(|turn| (round + turn) % resolvers.len()) {
             let resolver = &resolvers[index];
             let before = time_of(resolver.pid.into())?;
-            let answered = ask(resolver, sockets, milliseconds)?;
+            let answered = ask(netebpf, resolver, sockets, milliseconds)?;
             let worked = time_of(resolver.pid.into())?.saturating_sub(before);
             let (rates, p99s, works, lost) = &mut samples[index];
             rates.push(answered.per_second);
@@ -116,8 +117,10 @@ fn rounds_of(
     Ok(results.collect())
 }
 
-fn ask(resolver: &Resolver, sockets: u32, milliseconds: u64) -> Result<Answered> {
-    let mut client = resolver.inside(std::env::current_exe()?);
+/// Asks from one CPU alone, as all clients of `netebpf bench`.
+fn ask(netebpf: &Path, resolver: &Resolver, sockets: u32, milliseconds: u64) -> Result<Answered> {
+    let mut client = resolver.inside(netebpf);
+    client.args(["bench", "load", "alone"]).arg(std::env::current_exe()?);
     client.args(["load", "ask", resolver.address, NAME]);
     client.args(["--sockets", &sockets.to_string(), "--milliseconds", &milliseconds.to_string()]);
     let said = run::output(&mut client).with_context(|| resolver.name.to_owned())?;
@@ -150,5 +153,36 @@ fn print(record: &Record) {
     record.missing.iter().for_each(|missing| println!("not measured: {missing}"));
     if let Some(ratio) = record.ratio {
         println!("netebpf beside the faster of them, {} sockets: {ratio:.2}", SOCKETS[1]);
+    }
+}
+
+/// How long the threads of a process were on a CPU.
+fn time_of(pid: u64) -> Result<Duration> {
+    let mut used = Duration::ZERO;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let times = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let on_cpu = times.split_whitespace().next().context("a thread without times")?;
+        used += Duration::from_nanos(on_cpu.parse()?);
+    }
+    Ok(used)
+}
+
+/// The middle one, or the mean of the two in the middle.
+fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    let middle = samples.len() / 2;
+    if samples.len() % 2 == 1 {
+        samples[middle]
+    } else {
+        (samples[middle - 1] + samples[middle]) / 2.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(super::median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(super::median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
     }
 }

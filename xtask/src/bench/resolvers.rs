@@ -37,7 +37,7 @@ impl Resolver {
     }
 
     pub(super) fn netebpf(binary: &Path) -> Result<Self> {
-        let host = Host::up(binary, "")?;
+        let host = Host::up(binary)?;
         let pid = host::ask(binary, "status")?["pid"].as_u64().context("status names no daemon")?;
         let inside = namespace::path(host::APP).display().to_string();
         let pid = u32::try_from(pid)?;

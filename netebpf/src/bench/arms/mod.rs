@@ -191,7 +191,8 @@ impl Arm {
     }
 }
 
-fn serve(namespace: &str) -> Result<Server, BenchError> {
+/// A server of ours in a namespace.
+pub(super) fn serve(namespace: &str) -> Result<Server, BenchError> {
     let any = SocketAddr::new(IpAddr::from([0u16; 8]), SERVED);
     let mut server = process::inside(namespace, process::netebpf()?);
     server.args(["bench", "load", "server", &any.to_string()]);

@@ -3,8 +3,11 @@
 use super::{super::histogram::Histogram, Asked, Exchange, PATIENCE, READY, Sample, cpu};
 use rustix::net::sockopt;
 use std::{
+    ffi::OsString,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt as _,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -28,6 +31,9 @@ pub enum LoadError {
     /// The other end has ended.
     #[error("the server closed the connection")]
     Closed,
+    /// Somebody else's program.
+    #[error("cannot be started: {0}")]
+    Program(io::Error),
     /// It was told to run here.
     #[error("cannot have a CPU for itself: {0}")]
     Cpu(io::Error),
@@ -38,11 +44,7 @@ pub fn server(listen: SocketAddr) -> Result<(), LoadError> {
     cpu::take_the_last().map_err(LoadError::Cpu)?;
     let listener = TcpListener::bind(listen).map_err(|error| LoadError::Listen(listen, error))?;
     println!("{READY}");
-    // However the starter ends, its pipe is closed then.
-    std::thread::spawn(|| {
-        let _ = io::copy(&mut io::stdin(), &mut io::sink());
-        std::process::exit(0)
-    });
+    std::thread::spawn(|| until_input_ends());
     loop {
         let (mut stream, client) = listener.accept().map_err(LoadError::Answer)?;
         stream.set_nodelay(true).map_err(LoadError::Answer)?;
@@ -58,6 +60,23 @@ pub fn server(listen: SocketAddr) -> Result<(), LoadError> {
             }
         }
     }
+}
+
+/// Becomes another program, on the CPU of all ends; answers where it cannot.
+pub fn alone(command: &[OsString]) -> LoadError {
+    if let Err(error) = cpu::take_the_last() {
+        return LoadError::Cpu(error);
+    }
+    let [program, arguments @ ..] = command else {
+        return LoadError::Program(io::ErrorKind::InvalidInput.into());
+    };
+    LoadError::Program(Command::new(program).args(arguments).exec())
+}
+
+/// However the starter ends, its pipe is closed then.
+pub(super) fn until_input_ends() -> ! {
+    let _ = io::copy(&mut io::stdin(), &mut io::sink());
+    std::process::exit(0)
 }
 
 /// As whom the server sees this process.

@@ -8,6 +8,7 @@ pub mod cost;
 mod cpu;
 mod ends;
 pub mod frames;
+pub(super) mod many;
 pub mod streams;
 
 use super::{
@@ -17,7 +18,8 @@ use super::{
     report::{Absent, Lacked},
     statistics::number,
 };
-pub use ends::{LoadError, client, server, who_am_i};
+pub use ends::{LoadError, alone, client, server, who_am_i};
+pub use many::{answer, open};
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,

@@ -102,7 +102,7 @@ pub(super) fn text(record: &Record) -> String {
     if groups.is_empty() {
         return String::new();
     }
-    let mut text = String::from("\n");
+    let mut text = String::new();
     let row = |name: &str, cells: [String; 2]| {
         line(&format!("  {name:<30}{:>9} {:>9}", cells[0], cells[1]))
     };

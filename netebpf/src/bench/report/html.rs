@@ -6,13 +6,16 @@
 use super::{
     Measured, Record, costs, facts, figures, latencies,
     markup::{class, escaped},
-    memory, rates, unique,
+    memory, rates, scale, unique,
 };
 use std::fmt::Write as _;
 
 /// The whole page.
 pub(super) fn page(record: &Record) -> String {
-    let sentence = escaped(&figures::sentence(record));
+    let sentence = match record.results.is_empty() {
+        true => "What becomes of it with many there.".to_owned(),
+        false => escaped(&figures::sentence(record)),
+    };
     let title =
         escaped(&format!("netebpf bench: {}, {}", record.machine.cpu, record.machine.kernel));
     let mut page = format!(
@@ -39,6 +42,7 @@ pub(super) fn page(record: &Record) -> String {
     latencies::section(&mut page, record);
     costs::section(&mut page, record);
     memory::section(&mut page, record);
+    scale::section(&mut page, record);
     facts::sections(&mut page, record);
     // Within a script nothing is escaped but the end of it, which must not come from a name.
     let data = serde_json::to_string(record).unwrap_or_default().replace('<', r"\u003c");

@@ -1,6 +1,10 @@
 //! What an instance takes of the kernel's memory.
 
-use super::{Record, figures, markup::table, table::line};
+use super::{
+    Record, figures,
+    markup::table,
+    table::{line, wrapped},
+};
 use crate::bench::statistics::number;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -81,13 +85,13 @@ pub(super) fn text(record: &Record) -> String {
     let row = |name: &str, [bytes, full]: [u64; 2]| {
         line(&format!("  {name:<30}{:>9} {:>9}", size(bytes), size(full)))
     };
-    let mut text = String::from("\n");
+    let mut text = String::new();
     text += &line(&format!("{:<32}{:>9} {:>9}", "maps of two endpoints", "memory", "full"));
     text += &row("all", memory.bytes());
     for map in memory.maps.iter().take(LARGEST) {
         text += &row(&map.name, [map.bytes, map.full]);
     }
-    text + &super::table::wrapped(&memory.sentence())
+    text + &wrapped(&memory.sentence())
 }
 
 /// For the page.

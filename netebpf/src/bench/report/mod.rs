@@ -15,6 +15,7 @@ mod measured;
 mod memory;
 mod plot;
 mod rates;
+mod scale;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,8 @@ pub use file::ReportFile;
 pub use machine::{Absent, Lacked, Machine, Offloads};
 pub use measured::{Beside, InArm, Measured, Pooled};
 pub use memory::{MapMemory, Memory};
+pub(in crate::bench) use scale::of_ports;
+pub use scale::{AtScale, Quantity, Scale, Side, TooMany};
 
 use super::{
     arms::{Kind, Way},
@@ -55,6 +58,10 @@ pub struct Record {
     pub costs: Vec<WayCosts>,
     /// What it takes of the kernel's memory.
     pub memory: Option<Memory>,
+    /// With many ports, endpoints or flows.
+    pub scale: Vec<AtScale>,
+    /// Who cannot have so many flows.
+    pub too_many: Vec<TooMany>,
 }
 
 impl Record {

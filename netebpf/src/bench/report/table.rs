@@ -1,6 +1,6 @@
 //! Tables for a terminal, of one width with any number of arms and workloads: an arm has a line, a family has columns.
 
-use super::{InArm, Measured, Record, figures, unique};
+use super::{InArm, Measured, Record, costs, figures, memory, scale, unique};
 use crate::bench::{arms::Kind, host::Family};
 use std::fmt::Write as _;
 
@@ -16,7 +16,8 @@ pub(super) fn rates(record: &Record, dim: bool) -> String {
         format!("  {:>11}  {:>7} {:<13}", family.to_string(), "netebpf", "(range)")
     };
     let all = |_: &Measured| true;
-    let mut text = grouped(record, "per second", all, heading, |result, arm| {
+    let mut parts = Vec::new();
+    let rates = grouped(record, "per second", all, heading, |result, arm| {
         let rate = result.of(arm).map_or(f64::NAN, |of| of.median(|sample| sample.per_second));
         let ratio = result.beside(arm).filter(|_| arm != Kind::Netebpf);
         let times = ratio.filter(|ratio| ratio.median.is_finite());
@@ -28,10 +29,12 @@ pub(super) fn rates(record: &Record, dim: bool) -> String {
         };
         format!("  {:>11}  {times:>7} {range}{:blank$}", figures::rate(rate), "")
     });
-    text += &super::costs::text(record);
-    text += &super::memory::text(record);
-    notes(record, &mut text);
-    text + "\n" + &wrapped(&figures::sentence(record))
+    let is_compared = !record.results.is_empty();
+    parts.extend(is_compared.then_some(rates));
+    parts.extend([costs::text(record), memory::text(record), scale::text(record), notes(record)]);
+    parts.extend(is_compared.then(|| wrapped(&figures::sentence(record))));
+    parts.retain(|part| !part.is_empty());
+    parts.join("\n")
 }
 
 /// The percentiles of all rounds together.
@@ -48,7 +51,7 @@ pub(super) fn latencies(record: &Record) -> String {
             let samples = samples.map_or(f64::NAN, |of| of.samples as f64);
             format!("  {p50:>8} {p99:>7} {p999:>7} {:>8}", figures::rate(samples))
         });
-    notes(record, &mut text);
+    text += &notes(record);
     text
 }
 
@@ -100,7 +103,8 @@ pub(super) fn wrapped(text: &str) -> String {
 }
 
 /// What the reader has to know, too.
-fn notes(record: &Record, text: &mut String) {
+fn notes(record: &Record) -> String {
+    let mut text = String::new();
     for absent in &record.absent {
         let _ = writeln!(text, "not here: {}: {}", absent.what, absent.why);
     }
@@ -117,7 +121,8 @@ fn notes(record: &Record, text: &mut String) {
         );
     }
     if record.machine.bridge_netfilter == Some(false) {
-        *text +=
+        text +=
             "br_netfilter, which Docker loads, is not there: endpoint to endpoint met no rule\n";
     }
+    text
 }

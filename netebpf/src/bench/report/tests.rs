@@ -78,6 +78,19 @@ fn record(arms: &[Kind], rounds: &[&[f64]]) -> Record {
             port: 0.5,
             daemon: None,
         }),
+        scale: [(1, 26.5), (1000, f64::NAN)]
+            .map(|(there, time)| AtScale {
+                scale: Scale::Endpoints,
+                there,
+                quantity: Quantity::Attach,
+                sides: vec![Side {
+                    side: "netebpf".to_owned(),
+                    rounds: vec![26.5],
+                    grows: time / 26.5,
+                }],
+            })
+            .to_vec(),
+        too_many: vec![TooMany { arm: Kind::IptablesNft, flows: 1_000_000, most: 235_926 }],
     }
 }
 

@@ -1,12 +1,10 @@
 //! Interfaces, by the namespace that they are in.
 
 use super::{FramesError, Mac};
-use crate::kernel::netns;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use crate::{bench::interface, kernel::netns};
 use std::{
     ffi::CString,
     fmt, io,
-    os::fd::AsRawFd as _,
     path::{Path, PathBuf},
 };
 
@@ -70,21 +68,11 @@ pub(super) fn path(namespace: &str) -> PathBuf {
 
 /// The Ethernet address of an interface of this thread's namespace.
 fn mac(name: &str) -> io::Result<Mac> {
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     // SAFETY: it is all integers and unions of them.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    // One byte stays 0: the end of the name.
-    if name.len() >= request.ifr_name.len() {
-        return Err(io::Error::from_raw_os_error(libc::ENODEV));
-    }
-    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-        *to = from as libc::c_char;
-    }
-    // SAFETY: the kernel reads and writes one `ifreq`.
-    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR as _, &raw mut request) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: this request fills that member.
-    let address = unsafe { request.ifr_ifru.ifru_hwaddr };
+    let nothing: libc::__c_anonymous_ifr_ifru = unsafe { std::mem::zeroed() };
+    // SAFETY: this question needs no more than the name.
+    let answer = unsafe { interface::ask(name, libc::SIOCGIFHWADDR as libc::Ioctl, nothing) }?;
+    // SAFETY: it fills that member.
+    let address = unsafe { answer.ifru_hwaddr };
     Ok(std::array::from_fn(|n| address.sa_data[n] as u8))
 }
