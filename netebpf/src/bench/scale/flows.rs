@@ -7,7 +7,7 @@
 
 use super::{
     super::{
-        BenchError,
+        BenchError, Stop,
         arms::{Arm, Kind, Site, Way},
         host::{Family, OUTSIDE},
         load::{self, Exchange, many},
@@ -30,6 +30,8 @@ pub(in crate::bench) use many::LAST;
 
 /// How long the daemon is watched.
 const WATCHED: Duration = Duration::from_secs(3);
+/// So many are opened at once: a signal waits for them.
+const AT_ONCE: u32 = 50_000;
 /// Fewer than these are opened in no time.
 const ENOUGH: u32 = 100;
 /// How long an answered flow lives in the tables of the other arms: longer than this takes. netebpf's live for 300 s.
@@ -77,7 +79,7 @@ pub(in crate::bench) fn measure(
         for many in &mut arms {
             stop()?;
             progress.say(format!("opening {there} flows: {}", many.arm.site.kind));
-            many.fill(*there, &mut level).or_else(|error| stop().and(Err(error)))?;
+            many.fill(*there, &mut level, *stop).or_else(|error| stop().and(Err(error)))?;
         }
         for round in 0..options.rounds {
             for turn in 0..arms.len() {
@@ -128,16 +130,22 @@ impl Many {
     }
 
     /// Opens more of them, until there are so many.
-    fn fill(&mut self, wanted: u32, level: &mut Level) -> Result<(), BenchError> {
-        let side = self.arm.site.kind.to_string();
-        let opened = self.open(self.there, wanted)?;
-        if wanted - self.there >= ENOUGH {
-            level.push(Quantity::Opened, &side, opened.per_second);
-        }
+    fn fill(&mut self, wanted: u32, level: &mut Level, stop: Stop<'_>) -> Result<(), BenchError> {
+        let (more, mut seconds) = (wanted - self.there, 0.0);
         if self.there == 0 {
             self.first = self.open(0, 1)?.seen;
         }
-        self.there = wanted;
+        while self.there < wanted {
+            stop()?;
+            let next = wanted.min(self.there + AT_ONCE);
+            let opened = self.open(self.there, next)?;
+            seconds += f64::from(next - self.there) / opened.per_second;
+            self.there = next;
+        }
+        if more >= ENOUGH {
+            let side = self.arm.site.kind.to_string();
+            level.push(Quantity::Opened, &side, f64::from(more) / seconds);
+        }
         Ok(())
     }
 
