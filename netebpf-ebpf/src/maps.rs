@@ -3,16 +3,19 @@
 
 use crate::adapters::Room;
 use aya_ebpf::{
-    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
-    macros::map,
-    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, Queue},
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock},
+    helpers::generated::bpf_sk_storage_get,
+    macros::{btf_map, map},
+    btf_maps::SkStorage,
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, Queue, SockHash},
 };
+use core::ptr::{self, from_mut, from_ref};
 use netebpf_common::{
     abi::{
         Address, Endpoint, FLOW_CAPACITY, FirstFragment, Flow, FlowKey, FlowRef,
         INTERFACE_TABLE_SIZE, Interface, MAX_SLOTS, Mapping, NetworkRange, NextHop, Peer, PeerKey,
         Piece, PieceKey, Published, PublishedKey, PublishedPorts, RecentFlow, ResolverPorts,
-        Settings, SocketKey, Usage, index_entries,
+        Sender, Settings, SocketKey, SocketPair, Usage, index_entries,
     },
     verdict::Counters,
 };
@@ -43,6 +46,14 @@ pub static HOST_ADDRESSES: HashMap<Address, u32> =
 #[map]
 pub static RESOLVERS: HashMap<u64, ResolverPorts> =
     HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
+#[map]
+pub static HOMES: HashMap<Address, u64> = HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
+/// Both sockets of as many connections as can take the shortcut at once; half a mebibyte where there are none.
+#[map]
+pub static SOCKETS: SockHash<SocketPair> = SockHash::with_max_entries(32_768, 0);
+/// What is kept with each of them: it goes with the socket.
+#[btf_map]
+static SENDERS: SkStorage<Sender> = SkStorage::new();
 /// As many sockets as can be led to endpoints at once and know what their programs called those.
 #[map]
 pub static PEERS: LruHashMap<PeerKey, Peer> = LruHashMap::with_max_entries(65_536, 0);
@@ -87,3 +98,25 @@ pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(MAX_S
 /// takes place when the program that asked for it has ended.
 #[map]
 pub static ROOM: PerCpuArray<Room> = PerCpuArray::with_max_entries(1, 0);
+
+/// Keeps this with a socket; `false` where there is no memory.
+#[inline(always)]
+pub fn keep_sender(socket: *mut bpf_sock, sender: &mut Sender) -> bool {
+    let create = u64::from(BPF_SK_STORAGE_GET_F_CREATE);
+    // SAFETY: the map is one of such values, and the verifier sees to it that the socket is one.
+    let kept = unsafe {
+        let map = from_ref(&SENDERS).cast_mut().cast();
+        bpf_sk_storage_get(map, socket.cast(), from_mut(sender).cast(), create)
+    };
+    !kept.is_null()
+}
+
+/// What is kept with a socket.
+#[inline(always)]
+pub fn sender<'a>(socket: *mut bpf_sock) -> Option<&'a mut Sender> {
+    // SAFETY: as above. Who sends holds the socket's lock, so nobody else has the value.
+    unsafe {
+        let map = from_ref(&SENDERS).cast_mut().cast();
+        bpf_sk_storage_get(map, socket.cast(), ptr::null_mut(), 0).cast::<Sender>().as_mut()
+    }
+}

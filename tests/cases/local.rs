@@ -2,7 +2,7 @@
 
 use netebpf_common::{
     abi::{
-        Address, Endpoint, Mac, Peer, Protocol, Published, PublishedKey, PublishedPorts,
+        Address, Endpoint, InterfaceOptions, Mac, Peer, Protocol, Published, PublishedKey, PublishedPorts,
         ResolverPorts, Settings,
     },
     datapath::local::{Call, Led, Socket, is_host, lead, name_of, resolver, resolver_name},
@@ -18,7 +18,8 @@ fn address(text: &str) -> Address {
 
 fn endpoint() -> Endpoint {
     let (mac, gateway_mac) = (Mac::default(), Mac::default());
-    Endpoint { ifindex: 9, network: 1, slot: 1, generation: 1, mtu: 1500, mac, gateway_mac }
+    let options = InterfaceOptions::default();
+    Endpoint { ifindex: 9, network: 1, slot: 1, generation: 1, mtu: 1500, mac, gateway_mac, options }
 }
 
 fn peer(text: &str, port: u16) -> Peer {

@@ -28,6 +28,7 @@ mod networks;
 mod obscure;
 mod peers;
 mod published;
+mod shortcut;
 mod spoofing;
 mod stop;
 mod tools;
@@ -38,6 +39,7 @@ fn main() -> std::process::ExitCode {
     let modules = [
         laboratory::TESTS,
         peers::TESTS,
+        shortcut::TESTS,
         masquerade::TESTS,
         published::TESTS,
         gateways::TESTS,

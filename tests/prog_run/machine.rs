@@ -3,7 +3,7 @@
 use crate::{maps::Maps, world::World};
 use aya::{
     Ebpf, EbpfLoader, TestRun, TestRunOptions,
-    programs::{CgroupSockAddr, ProgramInfo, SchedClassifier, Xdp, xdp::XdpMode},
+    programs::{CgroupSockAddr, Program, ProgramError, ProgramInfo, SchedClassifier, Xdp, xdp::XdpMode},
 };
 use netebpf::kernel::{Summed, uninterrupted};
 use netebpf_common::{
@@ -92,6 +92,15 @@ impl Kernel {
             let socket: &mut CgroupSockAddr = program.try_into().map_err(said)?;
             uninterrupted(|| socket.load()).map_err(said)?;
         }
+        for name in program::SHORTCUT {
+            let program = object.program_mut(name).ok_or(format!("no program {name}"))?;
+            uninterrupted(|| match program {
+                Program::SockOps(program) => program.load(),
+                Program::SkMsg(program) => program.load(),
+                _ => Err(ProgramError::UnexpectedProgramType),
+            })
+            .map_err(said)?;
+        }
         let mut kernel = Self { object, maps, world, outside, forgetful: false };
         kernel.reset()?;
         Ok(kernel)
@@ -109,7 +118,7 @@ impl Kernel {
             let program = self.object.program(name).ok_or(format!("no program {name}"))?;
             Ok((name, program.info().map_err(said)?))
         };
-        program::PACKETS.into_iter().chain(program::SOCKETS).map(info).collect()
+        program::PACKETS.into_iter().chain(program::SOCKETS).chain(program::SHORTCUT).map(info).collect()
     }
 
     fn tc(&mut self, hook: Hook, frame: &[u8], segments: u32) -> Result<(u32, Vec<u8>), String> {

@@ -61,7 +61,7 @@ fn from_object() -> Sizes {
         };
         ((*name).to_owned(), size)
     };
-    program::PACKETS.iter().chain(&program::SOCKETS).map(of).collect()
+    program::PACKETS.iter().chain(&program::SOCKETS).chain(&program::SHORTCUT).map(of).collect()
 }
 
 /// What the frames of the function at `begin`, and of the deepest chain of those that it calls, take.

@@ -1,6 +1,6 @@
 //! An endpoint's address, and how a frame gets there.
 
-use super::{Mac, assert_layout};
+use super::{InterfaceOptions, Mac, assert_layout};
 
 /// What a frame for one address of an endpoint needs: the value of the table of endpoints.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,5 +20,7 @@ pub struct Endpoint {
     pub mac: Mac,
     /// The Ethernet address of the network's gateway, the sender of what comes from outside.
     pub gateway_mac: Mac,
+    /// As of its interface.
+    pub options: InterfaceOptions,
 }
-assert_layout!(Endpoint, size 32, align 4);
+assert_layout!(Endpoint, size 36, align 4);

@@ -26,6 +26,8 @@ impl InterfaceOptions {
     pub const INTERNAL: Self = Self(1);
     /// Endpoints of the network cannot reach one another (`icc=false`), but by published ports of the host.
     pub const NO_PEERS: Self = Self(1 << 1);
+    /// Connections between endpoints of the network take the socket shortcut.
+    pub const SHORTCUT: Self = Self(1 << 2);
 
     /// Whether all of `other` is set.
     #[inline(always)]

@@ -7,6 +7,7 @@
 //! [`ABI_VERSION`], which is part of the pin path: programs of two layouts never share a map.
 
 mod address;
+mod connection;
 mod endpoint;
 mod flow;
 mod interface;
@@ -17,6 +18,7 @@ mod settings;
 mod word;
 
 pub use address::{Address, Mac, Prefix};
+pub use connection::{Sender, SocketFields, SocketPair};
 pub use endpoint::Endpoint;
 pub use flow::{
     Direction, FLOW_DEAD, FirstFragment, Flow, FlowKey, FlowKind, FlowRef, Mapping, Piece,
@@ -30,7 +32,7 @@ pub use settings::{FLOW_CAPACITY, NetworkRange, Settings, Source};
 pub use word::SharedWord;
 
 /// The version of all layouts in this module; part of the pin path (`…/vABI/`).
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// How many interfaces the direct-mapped table of interfaces can hold: an interface stands at
 /// `ifindex % INTERFACE_TABLE_SIZE`, so that finding it is an array read and not a look-up. A veth is
@@ -63,6 +65,11 @@ pub mod map {
     pub const PEERS: &str = "PEERS";
     /// Hash of a network namespace's cookie to [`super::ResolverPorts`].
     pub const RESOLVERS: &str = "RESOLVERS";
+    /// Hash of [`super::Address`], an endpoint's on a network with the socket shortcut, to the cookie of its network
+    /// namespace.
+    pub const HOMES: &str = "HOMES";
+    /// Hash of [`super::SocketPair`] to sockets; the program that sends on them hangs on it.
+    pub const SOCKETS: &str = "SOCKETS";
     /// Hash of [`super::FlowKey`] to [`super::FlowRef`]; two entries a flow.
     pub const FLOW_INDEX: &str = "FLOW_INDEX";
     /// Memory-mapped array of [`super::Flow`], indexed by [`super::FlowRef::slot`].
@@ -87,7 +94,7 @@ pub mod map {
     pub const COUNTERS: &str = "COUNTERS";
 
     /// All of them, in the order in which they are loaded.
-    pub const ALL: [&str; 20] = [
+    pub const ALL: [&str; 22] = [
         INTERFACES,
         ENDPOINTS,
         NETWORKS,
@@ -98,6 +105,8 @@ pub mod map {
         HOST_ADDRESSES,
         PEERS,
         RESOLVERS,
+        HOMES,
+        SOCKETS,
         FLOW_INDEX,
         FLOWS,
         FREE_FLOWS,
@@ -118,6 +127,8 @@ pub mod constant {
     pub const IP_SUMMED: &str = "IP_SUMMED";
     /// `u32`: likewise of `encapsulation`.
     pub const ENCAPSULATION: &str = "ENCAPSULATION";
+    /// [`super::SocketFields`]: where the kernel keeps what the shortcut asks of sockets; zeros when that is not known.
+    pub const SOCKET_FIELDS: &str = "SOCKET_FIELDS";
 }
 
 /// The names of the programs in the kernel object.
@@ -150,12 +161,19 @@ pub mod program {
     /// Likewise, IPv6.
     pub const GETPEERNAME6: &str = "getpeername6";
 
+    /// Socket operations: a connection is there.
+    pub const SHORTCUT_OPENED: &str = "shortcut_opened";
+    /// Messages of sockets: data are sent.
+    pub const SHORTCUT_SENT: &str = "shortcut_sent";
+
     /// Those that see packets.
     pub const PACKETS: [&str; 5] =
         [ENDPOINT_INGRESS, UPLINK_INGRESS, UPLINK_EGRESS, GATEWAY_EGRESS, UPLINK_XDP];
     /// Those that see what programs of the machine do with their sockets.
     pub const SOCKETS: [&str; 8] =
         [CONNECT4, CONNECT6, SENDMSG4, SENDMSG6, RECVMSG4, RECVMSG6, GETPEERNAME4, GETPEERNAME6];
+    /// Those of the socket shortcut.
+    pub const SHORTCUT: [&str; 2] = [SHORTCUT_OPENED, SHORTCUT_SENT];
 }
 
 /// Asserts size and alignment of a type that both sides share.

@@ -8,6 +8,7 @@
 //! [`pipeline`] is the whole way of a packet and the place to begin reading.
 
 mod answer;
+pub mod connection;
 mod conntrack;
 mod datagram;
 mod family;

@@ -80,6 +80,8 @@ pub trait State {
     fn host_addresses(&self) -> &impl Lookup<Address, u32>;
     /// The resolvers' ports, by their namespaces' cookies.
     fn resolvers(&self) -> &impl Lookup<u64, ResolverPorts>;
+    /// The cookies of the namespaces of endpoints whose sockets may take the shortcut.
+    fn homes(&self) -> &impl Lookup<Address, u64>;
     /// The addresses that programs of the host used for the endpoints that their sockets were led to.
     fn peers(&self) -> &impl Memo<PeerKey, Peer>;
     /// The index of flows.

@@ -3,12 +3,14 @@
 //! **Invariant**: nearly all the `unsafe` of the kernel side is in this room, each with the reason why
 //! its bounds hold. No decision about a packet is made here.
 
+mod connection;
 mod host;
 mod packet;
 mod room;
 mod socket;
 mod state;
 
+pub use connection::{Message, Opened};
 pub use host::{KernelHost, Query};
 pub use packet::{TcPacket, XdpPacket, bounded};
 pub use room::Room;

@@ -182,12 +182,12 @@ impl<const V6: bool> SocketCall<V6> {
 }
 
 #[inline(always)]
-fn v4(word: u32) -> Address {
+pub(super) fn v4(word: u32) -> Address {
     Address::v4(word.to_ne_bytes())
 }
 
 #[inline(always)]
-fn v6([a, b, c, d]: [u32; 4]) -> Address {
+pub(super) fn v6([a, b, c, d]: [u32; 4]) -> Address {
     let half = |first: u32, second: u32| {
         u64::from_le(u64::from(first.to_le()) | u64::from(second.to_le()) << 32)
     };

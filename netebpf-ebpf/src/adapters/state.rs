@@ -198,6 +198,11 @@ impl State for Maps {
     }
 
     #[inline(always)]
+    fn homes(&self) -> &impl Lookup<Address, u64> {
+        &const { Hash(&maps::HOMES) }
+    }
+
+    #[inline(always)]
     fn peers(&self) -> &impl Memo<PeerKey, Peer> {
         &const { Lru(&maps::PEERS) }
     }

@@ -1,6 +1,7 @@
 //! The entry points: one for each place where a packet is met.
 
 mod cgroup;
+mod shortcut;
 mod tc;
 mod xdp;
 

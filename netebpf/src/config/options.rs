@@ -1,4 +1,4 @@
-//! Driver options of a network, Docker's keys: read from `-o` and `driver_opts:`, shown by `inspect`.
+//! Driver options of a network, Docker's keys and one of ours: read from `-o` and `driver_opts:`, shown by `inspect`.
 //!
 //! **Invariant**: every key that is taken does what Docker's does; every other one is an error.
 
@@ -26,8 +26,11 @@ pub const BINDING_V4: &str = "com.docker.network.bridge.host_binding_ipv4";
 /// The driver option of what the names of endpoints' interfaces begin with.
 pub const INTERFACE_PREFIX: &str = "com.docker.network.container_iface_prefix";
 
+/// Ours: the driver option that lets TCP connections between endpoints of the network take the socket shortcut.
+pub const SHORTCUT: &str = "netebpf.socket_shortcut";
+
 /// The options that mean something.
-pub const KNOWN: [&str; 10] = [
+pub const KNOWN: [&str; 11] = [
     BRIDGE_NAME,
     ICC,
     MASQUERADE,
@@ -38,6 +41,7 @@ pub const KNOWN: [&str; 10] = [
     SNAT_V6,
     BINDING_V4,
     INTERFACE_PREFIX,
+    SHORTCUT,
 ];
 
 /// Why an option cannot be.
@@ -96,6 +100,7 @@ pub fn set(request: &mut NetworkRequest, key: &str, value: &str) -> Result<(), O
             checked.map_err(|error| OptionError::Interface(INTERFACE_PREFIX, error))?;
             request.interface_prefix = Some(value.to_owned());
         }
+        SHORTCUT => request.shortcut = parsed(SHORTCUT, value, switch)?,
         _ => return Err(OptionError::Unknown(key.to_owned())),
     }
     Ok(())
@@ -134,6 +139,7 @@ pub fn shown(network: &Network) -> Vec<(&'static str, String)> {
         (BINDING_V4, network.binding_v4.map(|address| address.to_string())),
         (INTERFACE_PREFIX, network.interface_prefix.clone()),
         (MTU, network.mtu.map(|mtu| mtu.to_string())),
+        (SHORTCUT, network.shortcut.then(|| "true".to_owned())),
     ];
     let always = [(BRIDGE_NAME, network.bridge.to_string()), (ICC, network.peers.to_string())];
     let chosen = chosen.into_iter().filter_map(|(key, value)| Some((key, value?)));
@@ -158,6 +164,7 @@ mod tests {
             (SNAT_V6, "2001:db8::7"),
             (BINDING_V4, "127.0.0.1"),
             (INTERFACE_PREFIX, "lan"),
+            (SHORTCUT, "true"),
         ] {
             set(&mut request, key, value).unwrap();
         }
@@ -168,6 +175,7 @@ mod tests {
         assert_eq!(request.mtu, Some(9000));
         assert_eq!(request.binding_v4, Some(Ipv4Addr::LOCALHOST));
         assert_eq!(request.interface_prefix.as_deref(), Some("lan"));
+        assert!(request.shortcut);
         for (key, value) in [
             (BRIDGE_NAME, "br%d"),
             (ICC, "0"),
@@ -177,6 +185,7 @@ mod tests {
             (MTU, "big"),
             (SNAT_V4, "::1"),
             (BINDING_V4, "::1"),
+            (SHORTCUT, "on"),
             (INTERFACE_PREFIX, "a/b"),
             (INTERFACE_PREFIX, "fourteen-signs"),
             ("colour", "red"),

@@ -29,13 +29,15 @@ pub enum Hook {
     Getpeername4,
     /// Likewise, IPv6.
     Getpeername6,
+    /// Likewise: a connection is there, which may take the socket shortcut.
+    ShortcutOpened,
     /// An uplink, in the driver or before the stack.
     UplinkXdp,
 }
 
 impl Hook {
     /// All of them. The last one is pinned last.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::EndpointIngress,
         Self::GatewayEgress,
         Self::UplinkIngress,
@@ -48,10 +50,11 @@ impl Hook {
         Self::Recvmsg6,
         Self::Getpeername4,
         Self::Getpeername6,
+        Self::ShortcutOpened,
         Self::UplinkXdp,
     ];
 
-    /// What stands in the place of an interface's index for the hooks of [`Self::is_of_sockets`].
+    /// What stands in the place of an interface's index for the hooks of [`Self::is_of_host`].
     pub const NO_INTERFACE: u32 = 0;
 
     /// Likewise of its name.
@@ -73,6 +76,7 @@ impl Hook {
             Self::Recvmsg6 => program::RECVMSG6,
             Self::Getpeername4 => program::GETPEERNAME4,
             Self::Getpeername6 => program::GETPEERNAME6,
+            Self::ShortcutOpened => program::SHORTCUT_OPENED,
         }
     }
 
@@ -84,8 +88,14 @@ impl Hook {
         )
     }
 
-    /// Whether the program sees what programs of the machine do with their sockets, and no packets. Much works without.
+    /// Whether the program sees what programs of the machine do with their sockets, and no packets; not whether it is the socket
+    /// shortcut's.
     pub const fn is_of_sockets(self) -> bool {
+        self.is_of_host() && !matches!(self, Self::ShortcutOpened)
+    }
+
+    /// Whether the program hangs on the root of the control groups, and not on an interface. Much works without.
+    pub const fn is_of_host(self) -> bool {
         !self.is_tc() && !matches!(self, Self::UplinkXdp)
     }
 

@@ -8,6 +8,7 @@ mod announce;
 mod bpf;
 mod error;
 mod flows;
+mod homes;
 mod hook;
 mod inside;
 pub(crate) mod known;
@@ -23,6 +24,7 @@ mod uplinks;
 mod watch;
 
 pub(crate) use bpf::cgroup::LOST;
+pub(crate) use bpf::shortcut::LOST as SHORTCUT_LOST;
 pub use bpf::{BpfError, OBJECT, Summed, summed, uninterrupted};
 pub(crate) use bpf::{bpf_call, namespace_cookie};
 pub use error::KernelError;
@@ -65,6 +67,7 @@ pub struct Kernel {
     /// Ended flows whose places rest.
     retired: flows::Retired,
     known: Known,
+    homes: homes::Homes,
 }
 
 impl Kernel {
@@ -83,6 +86,7 @@ impl Kernel {
             refused: BTreeMap::new(),
             retired: flows::Retired::default(),
             known: Known::default(),
+            homes: homes::Homes::new(),
         })
     }
 
@@ -107,6 +111,11 @@ impl Kernel {
     pub(crate) fn no_socket_hooks(&self) -> Option<String> {
         let refused = self.refused.get(&Hook::NO_INTERFACE);
         self.bpf.no_socket_hooks().or_else(|| refused.cloned())
+    }
+
+    /// Why there is no socket shortcut, where there is none.
+    pub(crate) fn no_shortcut(&self) -> Option<String> {
+        self.bpf.no_shortcut()
     }
 
     /// How many flows there can be: the table keeps the size that it was made with.

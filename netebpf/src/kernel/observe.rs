@@ -146,6 +146,7 @@ impl Kernel {
             xdp_refused: self.refused.clone(),
             no_masquerade: self.no_masquerade.clone(),
             no_socket_hooks: self.no_socket_hooks(),
+            no_shortcut: self.no_shortcut(),
         })
     }
 

@@ -4,7 +4,7 @@
 //! **Invariant**: asks by trying, never by the kernel's version, because distributions port features
 //! back; changes nothing.
 
-use super::{KernelError, LOST, bpf, netlink::Netlink, sysctl};
+use super::{KernelError, LOST, SHORTCUT_LOST, bpf, netlink::Netlink, sysctl};
 use crate::plan::{GsoSizes, LOOPBACK};
 use aya::{
     maps::MapType,
@@ -140,6 +140,13 @@ fn programs_and_maps() -> Vec<Feature> {
             "Linux 6.6",
         ),
         socket_hooks(),
+        feature(
+            "socket shortcut",
+            Need::Optional,
+            bpf::shortcut::is_there(),
+            SHORTCUT_LOST,
+            "a kernel with CONFIG_NET_SOCK_MSG, CONFIG_CGROUP_BPF and CONFIG_DEBUG_INFO_BTF, and no lockdown",
+        ),
         required("hash maps", map(MapType::Hash), "no flow can be kept"),
         required("longest-prefix tries", map(MapType::LpmTrie), "networks cannot be told apart"),
         required("queues", map(MapType::Queue), "no place for a flow can be handed out"),

@@ -1,6 +1,6 @@
 //! What runs where, and what was counted: for `status`.
 
-use super::{BpfError, Hook, Kernel, KernelError, LOST, known::Known};
+use super::{BpfError, Hook, Kernel, KernelError, LOST, SHORTCUT_LOST, known::Known};
 use crate::{
     model::Desired,
     plan::{GsoChoice, LOOPBACK, Mechanism, XdpChoice},
@@ -80,6 +80,15 @@ impl Kernel {
                 mechanism: None,
                 reason: Some(format!("{reason}: {LOST}")),
             }));
+        }
+        let wanted = desired.networks.values().any(|network| network.shortcut);
+        if let Some(reason) = observed.no_shortcut.filter(|_| observed.loaded && wanted) {
+            hooks.push(HookStatus {
+                interface: Hook::HOST_PROGRAMS.to_owned(),
+                program: Hook::ShortcutOpened.program().to_owned(),
+                mechanism: None,
+                reason: Some(format!("{reason}: {SHORTCUT_LOST}")),
+            });
         }
         let xdp = Hook::UplinkXdp;
         let without = observed.uplinks.iter().filter(|uplink| {

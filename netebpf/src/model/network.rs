@@ -116,6 +116,9 @@ pub struct Network {
     /// What the names of interfaces on it begin with where nobody says, instead of [`InterfaceName::PREFIX`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface_prefix: Option<String>,
+    /// Whether TCP connections between its endpoints take the socket shortcut.
+    #[serde(default)]
+    pub shortcut: bool,
     /// The longest IP packet; the uplink's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,

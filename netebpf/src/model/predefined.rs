@@ -52,6 +52,7 @@ pub fn bare(instance: &Instance, name: &str, created: u64) -> Network {
         snat_v6: None,
         binding_v4: None,
         interface_prefix: None,
+        shortcut: false,
         mtu: None,
         labels: Default::default(),
         created,

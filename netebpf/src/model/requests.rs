@@ -121,6 +121,9 @@ pub struct NetworkRequest {
     /// As [`super::Network::interface_prefix`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface_prefix: Option<String>,
+    /// As [`super::Network::shortcut`].
+    #[serde(default)]
+    pub shortcut: bool,
     /// The longest IP packet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
@@ -153,6 +156,7 @@ impl NetworkRequest {
             snat_v6: None,
             binding_v4: None,
             interface_prefix: None,
+            shortcut: false,
             mtu: None,
             bridge: None,
             labels: BTreeMap::new(),

@@ -196,6 +196,8 @@ pub struct Observed {
     pub no_masquerade: Vec<IpNet>,
     /// Why the programs that see sockets cannot be had, where they cannot.
     pub no_socket_hooks: Option<String>,
+    /// Why there is no socket shortcut, where there is none.
+    pub no_shortcut: Option<String>,
 }
 
 impl Observed {

@@ -5,7 +5,7 @@ use super::{
     places::Places, published, sysctls, xdp::XdpChoice,
 };
 use crate::{
-    kernel::{BridgeSpec, Hook, InterfaceSpec, LOST, VethSpec},
+    kernel::{BridgeSpec, Hook, InterfaceSpec, LOST, SHORTCUT_LOST, VethSpec},
     model::{Attachment, Desired, Endpoint, GatewayMode, Namespace, Network, Subnet, UplinkChoice},
 };
 use ipnet::IpNet;
@@ -108,6 +108,7 @@ impl Target {
             target.tables.local_ports = ports.local;
             target.add_host_addresses(observed);
             target.add_socket_hooks(desired, observed);
+            target.add_shortcut(desired, observed);
         }
         sysctls::fill(&mut target, observed);
         Ok(target)
@@ -230,6 +231,21 @@ impl Target {
                     "endpoint {}: port {}: published on {address}: it has no effect: {reason}",
                     endpoint.name, mapping.endpoint_port
                 ));
+            }
+        }
+    }
+
+    fn add_shortcut(&mut self, desired: &Desired, observed: &Observed) {
+        let networks = desired.networks.values().filter(|network| network.shortcut);
+        let names: Vec<&str> = networks.map(|network| network.name.as_str()).collect();
+        match &observed.no_shortcut {
+            _ if names.is_empty() => {}
+            Some(reason) => {
+                self.notes.push(format!("network {}: {SHORTCUT_LOST}: {reason}", names.join(", ")));
+            }
+            None => {
+                let (hook, name) = (Hook::ShortcutOpened, Hook::HOST_PROGRAMS);
+                self.add_hook(Hook::NO_INTERFACE, name, hook, Mechanism::Cgroup, false);
             }
         }
     }
@@ -449,6 +465,7 @@ impl Target {
                 mtu,
                 mac: attachment.mac.0,
                 gateway_mac: Mac(gateway_mac),
+                options: entry.options,
             };
             self.tables.endpoints.insert(address.into(), value);
         }
@@ -491,6 +508,9 @@ fn member(network: &Network, ifindex: u32, mtu: u32) -> Interface {
     }
     if !network.peers {
         options = options.with(InterfaceOptions::NO_PEERS);
+    }
+    if network.shortcut {
+        options = options.with(InterfaceOptions::SHORTCUT);
     }
     Interface {
         ifindex,

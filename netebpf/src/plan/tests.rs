@@ -45,6 +45,7 @@ fn network(name: &str, number: u32) -> Network {
         snat_v6: None,
         binding_v4: None,
         interface_prefix: None,
+        shortcut: false,
         mtu: None,
         labels: BTreeMap::new(),
         created: 0,

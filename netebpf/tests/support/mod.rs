@@ -147,6 +147,7 @@ pub(crate) fn network(name: &str, number: u32) -> Network {
         snat_v6: None,
         binding_v4: None,
         interface_prefix: None,
+        shortcut: false,
         mtu: None,
         labels: BTreeMap::new(),
         created: 0,

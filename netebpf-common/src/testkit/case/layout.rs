@@ -335,6 +335,7 @@ impl Layout {
             mtu: MTU,
             mac: station.mac,
             gateway_mac: site.gateway.mac,
+            options: options(site),
         };
         let interface = Interface {
             ifindex: veth,

@@ -23,6 +23,8 @@ pub enum TableName {
     HostAddresses,
     /// What programs called those whom they talk to.
     Peers,
+    /// Namespaces of endpoints.
+    Homes,
     /// Ports of resolvers.
     Resolvers,
     /// The index of flows.

@@ -41,6 +41,7 @@ pub struct MemoryState {
     host_addresses: Hash<Address, u32>,
     peers: Hash<PeerKey, Peer>,
     resolvers: Hash<u64, ResolverPorts>,
+    homes: Hash<Address, u64>,
     index: Hash<FlowKey, FlowRef>,
     flows: Flows,
     embryonic: Fifo<FlowRef>,
@@ -89,6 +90,7 @@ impl MemoryState {
             host_addresses: Hash::new(TableName::HostAddresses, chaos),
             peers: Hash::new(TableName::Peers, chaos),
             resolvers: Hash::new(TableName::Resolvers, chaos),
+            homes: Hash::new(TableName::Homes, chaos),
             index: Hash::new(TableName::Index, chaos),
             flows: Flows::new(places, chaos),
             embryonic: Fifo::new(places as usize),
@@ -131,6 +133,11 @@ impl MemoryState {
     /// Takes an endpoint's address away.
     pub fn remove_endpoint(&self, address: &Address) {
         self.endpoints.take(address);
+    }
+
+    /// Says in which namespace an endpoint's address is.
+    pub fn set_home(&self, address: Address, namespace: u64) {
+        self.homes.put(address, namespace);
     }
 
     /// Puts a range of addresses, its length counted from the 128 bits of a key.
@@ -329,6 +336,10 @@ impl State for MemoryState {
 
     fn resolvers(&self) -> &impl Lookup<u64, ResolverPorts> {
         &self.resolvers
+    }
+
+    fn homes(&self) -> &impl Lookup<Address, u64> {
+        &self.homes
     }
 
     fn peers(&self) -> &impl Memo<PeerKey, Peer> {

@@ -288,7 +288,10 @@ impl Engine {
 
     /// Lets every endpoint know the names of what is desired. Answers with what is wrong since the last time.
     pub(super) async fn serve_names(&mut self) -> Vec<String> {
-        let lines = self.names.serve(&self.state.desired, &mut self.kernel).await;
+        let mut lines = self.names.serve(&self.state.desired, &mut self.kernel).await;
+        if let Err(error) = self.kernel.set_homes(&self.state.desired) {
+            lines.push(format!("socket shortcut: {error}"));
+        }
         // Not every command prints what it hears.
         lines.iter().for_each(|line| tracing::warn!("{line}"));
         lines

@@ -103,7 +103,7 @@ impl Bpf {
             let link = match &mut program.loaded {
                 Loaded::Tc(program) => attach_tcx(program, name, hook, existing.take()),
                 Loaded::Xdp(program) => attach_xdp(program, index, mechanism, existing.take()),
-                Loaded::Socket(_) => return Err(BpfError::NoProgram(hook.program()).into()),
+                Loaded::Socket(_) | Loaded::Shortcut(_) => return Err(BpfError::NoProgram(hook.program()).into()),
             };
             match link {
                 // Nothing is tried again but to hang it anew: a link that was there is used up.
@@ -162,9 +162,9 @@ impl Bpf {
     ) -> Result<(BTreeMap<(u32, Hook), Attached>, Vec<PathBuf>), AttachError> {
         let (mut found, mut dead) = (BTreeMap::new(), Vec::new());
         let current = |hook: Hook, id: u32| self.programs.get(&hook).is_some_and(|p| p.id == id);
-        let there = |index: u32, hook: Hook| hook.is_of_sockets() || interfaces.contains(&index);
+        let there = |index: u32, hook: Hook| hook.is_of_host() || interfaces.contains(&index);
         let hangs = |index: u32, hook: Hook, facts: &sys::LinkFacts| {
-            if hook.is_of_sockets() {
+            if hook.is_of_host() {
                 self.hangs_on_root(facts)
             } else {
                 facts.target == LinkTarget::Interface(index)
@@ -313,7 +313,7 @@ fn parse_pin(path: &Path) -> Option<(u32, Hook, Mechanism)> {
     let index = parts.next()?.parse().ok()?;
     let hook = Hook::of_program(parts.next()?)?;
     let mechanism = match parts.next() {
-        None if hook.is_of_sockets() => Mechanism::Cgroup,
+        None if hook.is_of_host() => Mechanism::Cgroup,
         None => Mechanism::Tcx,
         Some("native") => Mechanism::XdpNative,
         Some("generic") => Mechanism::XdpGeneric,

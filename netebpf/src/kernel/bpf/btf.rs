@@ -39,12 +39,19 @@ pub(super) fn kernel_bit_field(structure: &str, field: &str) -> Option<BitField>
     bit_field(&fs::read(PATH).ok()?, structure, field)
 }
 
+/// Where fields of the running kernel's structures are, in bytes from the beginning of each; `None` where one is not there.
+pub(super) fn kernel_fields<const N: usize>(wanted: [(&str, &str); N]) -> Option<[u32; N]> {
+    let blob = fs::read(PATH).ok()?;
+    let types = Types::read(&blob)?;
+    let mut found = [0; N];
+    for (place, (structure, field)) in found.iter_mut().zip(wanted) {
+        *place = types.field(structure, field).filter(|field| field.size == 0)?.offset / 8;
+    }
+    Some(found)
+}
+
 fn bit_field(blob: &[u8], structure: &str, field: &str) -> Option<BitField> {
-    let types = Types::read(blob)?;
-    let found = types.offsets.iter().copied().find(|&at| {
-        types.kind(at) == Some(kind::STRUCT) && types.name(at) == Some(structure.as_bytes())
-    })?;
-    types.member(found, field, 0, DEPTH)
+    Types::read(blob)?.field(structure, field)
 }
 
 /// All types, by their number.
@@ -74,6 +81,13 @@ impl<'a> Types<'a> {
             at += 12 + found.tail(at)?;
         }
         Some(found)
+    }
+
+    fn field(&self, structure: &str, field: &str) -> Option<BitField> {
+        let found = self.offsets.iter().copied().find(|&at| {
+            self.kind(at) == Some(kind::STRUCT) && self.name(at) == Some(structure.as_bytes())
+        })?;
+        self.member(found, field, 0, DEPTH)
     }
 
     fn kind(&self, at: usize) -> Option<u32> {
@@ -142,6 +156,9 @@ mod tests {
         assert!(other.size == 1 && other.offset.abs_diff(summed.offset) < 64);
         assert_eq!(kernel_bit_field("sk_buff", "no_such_field"), None);
         assert_eq!(kernel_bit_field("no_such_structure", "x"), None);
+        let [first, second] = kernel_fields([("list_head", "next"), ("list_head", "prev")]).expect("two words");
+        assert_eq!((first, second), (0, 8));
+        assert_eq!(kernel_fields([("list_head", "next"), ("list_head", "last")]), None);
     }
 
     #[test]

@@ -98,7 +98,7 @@ pub(crate) fn root() -> Result<Result<Root, String>, BpfError> {
     }
 }
 
-/// How the kernel calls the place of a hook; `None` for one that sees packets.
+/// How the kernel calls the place of a hook; `None` for others than socket addresses'.
 pub(super) fn attach_type(hook: Hook) -> Option<CgroupSockAddrAttachType> {
     Some(match hook {
         Hook::Connect4 => CgroupSockAddrAttachType::Connect4,
@@ -113,6 +113,7 @@ pub(super) fn attach_type(hook: Hook) -> Option<CgroupSockAddrAttachType> {
         | Hook::GatewayEgress
         | Hook::UplinkIngress
         | Hook::UplinkEgress
+        | Hook::ShortcutOpened
         | Hook::UplinkXdp => return None,
     })
 }
@@ -124,13 +125,19 @@ impl Bpf {
         let path = self.link_path(Hook::NO_INTERFACE, hook, Mechanism::Cgroup);
         let object = format!("program {hook} on the root of the control groups");
         let root = self.groups.as_ref().map_err(|reason| BpfError::NoGroups(reason.clone()))?;
-        let Some(Loaded::Socket(program)) = self.programs.get_mut(&hook).map(|p| &mut p.loaded)
-        else {
+        let Some(program) = self.programs.get_mut(&hook).map(|program| &mut program.loaded) else {
             return Err(BpfError::NoProgram(hook.program()));
         };
         match sys::pinned_link(&path) {
             Ok(facts) if facts.target == sys::LinkTarget::Cgroup(root.number) => {
-                let fd = program.fd().map_err(failed("attach", &object))?;
+                let fd = match program {
+                    Loaded::Socket(program) => program.fd(),
+                    Loaded::Shortcut(program) => program.fd(),
+                    Loaded::Tc(_) | Loaded::Xdp(_) => {
+                        return Err(BpfError::NoProgram(hook.program()));
+                    }
+                };
+                let fd = fd.map_err(failed("attach", &object))?;
                 return sys::replace_program(&path, fd.as_fd())
                     .map_err(BpfError::file("replace the program of", &path));
             }
@@ -139,10 +146,20 @@ impl Bpf {
             Err(_) => {}
         }
         // By a link others' programs are always allowed beside it.
-        let id = program.attach(&root.directory, CgroupAttachMode::Single);
-        let id = id.map_err(failed("attach", &object))?;
-        let link = program.take_link(id).map_err(failed("attach", &object))?;
-        let link = FdLink::try_from(link).map_err(link_failed("attach", &object))?;
+        let link = match program {
+            Loaded::Socket(program) => {
+                let id = program.attach(&root.directory, CgroupAttachMode::Single);
+                let link = id.and_then(|id| program.take_link(id));
+                FdLink::try_from(link.map_err(failed("attach", &object))?)
+            }
+            Loaded::Shortcut(program) => {
+                let id = program.attach(&root.directory, CgroupAttachMode::Single);
+                let link = id.and_then(|id| program.take_link(id));
+                FdLink::try_from(link.map_err(failed("attach", &object))?)
+            }
+            Loaded::Tc(_) | Loaded::Xdp(_) => return Err(BpfError::NoProgram(hook.program())),
+        };
+        let link = link.map_err(link_failed("attach", &object))?;
         link.pin(&path).map_err(|source| BpfError::Pin { path, source })?;
         Ok(())
     }

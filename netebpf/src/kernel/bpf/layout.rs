@@ -6,7 +6,7 @@ use netebpf_common::{
     abi::{
         Address, Endpoint, FirstFragment, Flow, FlowKey, FlowRef, INTERFACE_TABLE_SIZE, Interface,
         MAX_SLOTS, Mapping, NetworkRange, Peer, PeerKey, Piece, PieceKey, Published, PublishedKey,
-        PublishedPorts, ResolverPorts, Settings, SocketKey, Usage, map,
+        PublishedPorts, ResolverPorts, Settings, SocketKey, SocketPair, Usage, map,
     },
     verdict::Counters,
 };
@@ -40,7 +40,7 @@ fn layout_of<K, V>(kind: MapType, flags: u32, entries: Option<u32>) -> Layout {
 
 /// The layout of a map of ours.
 pub(super) fn wanted(name: &str) -> Option<Layout> {
-    use MapType::{Array, Hash, LpmTrie, LruHash, PerCpuArray, Queue};
+    use MapType::{Array, Hash, LpmTrie, LruHash, PerCpuArray, Queue, SockHash};
     Some(match name {
         map::INTERFACES => layout_of::<u32, Interface>(Array, 0, Some(INTERFACE_TABLE_SIZE)),
         map::ENDPOINTS => layout_of::<Address, Endpoint>(Hash, NO_PREALLOC, None),
@@ -51,6 +51,8 @@ pub(super) fn wanted(name: &str) -> Option<Layout> {
         map::LOCAL_PORTS => layout_of::<PublishedKey, Published>(Hash, NO_PREALLOC, None),
         map::HOST_ADDRESSES => layout_of::<Address, u32>(Hash, NO_PREALLOC, None),
         map::RESOLVERS => layout_of::<u64, ResolverPorts>(Hash, NO_PREALLOC, None),
+        map::HOMES => layout_of::<Address, u64>(Hash, NO_PREALLOC, None),
+        map::SOCKETS => layout_of::<SocketPair, u32>(SockHash, 0, None),
         map::PEERS => layout_of::<PeerKey, Peer>(LruHash, 0, None),
         map::FLOW_INDEX => layout_of::<FlowKey, FlowRef>(Hash, 0, None),
         map::FLOWS => layout_of::<u32, Flow>(Array, MMAPABLE, None),

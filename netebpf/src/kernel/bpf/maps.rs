@@ -37,6 +37,7 @@ impl Layout for abi::PublishedKey {}
 impl Layout for abi::Settings {}
 impl Layout for abi::Source {}
 impl Layout for abi::ResolverPorts {}
+impl Layout for abi::SocketFields {}
 
 // SAFETY: every type with the private trait `Layout` is `repr(C)`, its size is asserted to have no
 // hidden padding, and its fields are integers and byte arrays: every bit pattern is a value.
@@ -58,6 +59,7 @@ pub(crate) struct Maps {
     published_ports: Array<MapData, u64>,
     pub(crate) local_ports: PortTable,
     pub(crate) resolvers: HashMap<MapData, u64, Shared<abi::ResolverPorts>>,
+    pub(crate) homes: HashMap<MapData, Shared<abi::Address>, u64>,
     pub(crate) host_addresses: HashMap<MapData, Shared<abi::Address>, u32>,
     pub(crate) flow_index: HashMap<MapData, Shared<FlowKey>, Shared<FlowRef>>,
     pub(crate) flows: Mapping<abi::Flow>,
@@ -104,6 +106,7 @@ impl Maps {
             published_ports: take(map::PUBLISHED_PORTS)?.try_into()?,
             local_ports: take(map::LOCAL_PORTS)?.try_into()?,
             resolvers: take(map::RESOLVERS)?.try_into()?,
+            homes: take(map::HOMES)?.try_into()?,
             host_addresses: take(map::HOST_ADDRESSES)?.try_into()?,
             flow_index: take(map::FLOW_INDEX)?.try_into()?,
             flows: Mapping::of(&data(map::FLOWS)?)?,

@@ -17,6 +17,7 @@ pub(crate) mod cgroup;
 mod layout;
 mod mapping;
 mod maps;
+pub(crate) mod shortcut;
 mod sys;
 
 pub(crate) use attach::{AttachError, remove_pin};
@@ -30,7 +31,7 @@ use aya::{
     maps::MapError,
     pin::PinError,
     programs::{
-        CgroupSockAddr, ProgramError, ProgramType, SchedClassifier, TcAttachType, Xdp,
+        CgroupSockAddr, ProgramError, ProgramType, SchedClassifier, SockOps, TcAttachType, Xdp,
         links::LinkError,
     },
     sys::{BpfHelper, is_helper_supported},
@@ -158,6 +159,7 @@ enum Loaded {
     Tc(SchedClassifier),
     Xdp(Xdp),
     Socket(CgroupSockAddr),
+    Shortcut(SockOps),
 }
 
 /// A loaded program and its id in the kernel.
@@ -178,6 +180,8 @@ pub(crate) struct Bpf {
     groups: Result<cgroup::Root, String>,
     /// Why these were not loaded.
     sockets_refused: Option<String>,
+    /// Why the programs of the socket shortcut were not.
+    shortcut_refused: Option<String>,
     /// The cookie of the host's network namespace; 0 where the kernel does not tell.
     host_cookie: u64,
 }
@@ -194,6 +198,7 @@ impl Bpf {
             tcx: tcx_supported(),
             groups: cgroup::root()?,
             sockets_refused: None,
+            shortcut_refused: None,
             host_cookie: sys::namespace_cookie().unwrap_or(0),
         };
         bpf.adopt()?;
@@ -212,12 +217,12 @@ impl Bpf {
         if self.maps.is_none()
             || !Hook::ALL
                 .iter()
-                .all(|hook| hook.is_of_sockets() || directory.join(hook.program()).exists())
+                .all(|hook| hook.is_of_host() || directory.join(hook.program()).exists())
         {
             return Ok(());
         }
         for hook in Hook::ALL {
-            if hook.is_of_sockets() && !directory.join(hook.program()).exists() {
+            if hook.is_of_host() && !directory.join(hook.program()).exists() {
                 continue;
             }
             let program = open_program(&directory, hook).map_err(program_error("open", hook))?;
@@ -306,6 +311,8 @@ impl Bpf {
         let Summed { ip_summed, encapsulation } = summed();
         loader.override_global(constant::IP_SUMMED, &ip_summed, true);
         loader.override_global(constant::ENCAPSULATION, &encapsulation, true);
+        let fields = maps::Shared(shortcut::fields().unwrap_or_default());
+        loader.override_global(constant::SOCKET_FIELDS, &fields, true);
         for name in Maps::names() {
             loader.map_pin_path(name, maps.join(name));
         }
@@ -320,7 +327,11 @@ impl Bpf {
             };
             filled.map_err(BpfError::map("fill", map::FREE_FLOWS))?;
         }
+        let sent = self.load_shortcut(&mut object, &maps)?;
         for hook in Hook::ALL {
+            if hook == Hook::ShortcutOpened && !sent {
+                continue;
+            }
             let program =
                 object.program_mut(hook.program()).ok_or(BpfError::NoProgram(hook.program()))?;
             let path = programs.join(hook.program());
@@ -332,6 +343,10 @@ impl Bpf {
                 // The rest is worth having.
                 Err(error) if hook.is_of_sockets() && !error.is_passing() => {
                     self.sockets_refused = Some(error.to_string());
+                    continue;
+                }
+                Err(error) if hook == Hook::ShortcutOpened && !error.is_passing() => {
+                    self.shortcut_refused = Some(error.to_string());
                     continue;
                 }
                 loaded => loaded?,
@@ -433,6 +448,8 @@ fn load_program(program: &mut aya::programs::Program) -> Result<(), ProgramError
         aya::programs::Program::SchedClassifier(program) => program.load(),
         aya::programs::Program::Xdp(program) => program.load(),
         aya::programs::Program::CgroupSockAddr(program) => program.load(),
+        aya::programs::Program::SockOps(program) => program.load(),
+        aya::programs::Program::SkMsg(program) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
     })
 }
@@ -480,6 +497,10 @@ fn open_program(directory: &Path, hook: Hook) -> Result<Program, ProgramError> {
         let program = Xdp::from_pin(path, XdpAttachType::Interface)?;
         let id = program.info()?.id();
         (Loaded::Xdp(program), id)
+    } else if hook == Hook::ShortcutOpened {
+        let program = SockOps::from_pin(path)?;
+        let id = program.info()?.id();
+        (Loaded::Shortcut(program), id)
     } else if let Some(place) = cgroup::attach_type(hook) {
         let program = CgroupSockAddr::from_pin(path, place)?;
         let id = program.info()?.id();

@@ -5,6 +5,7 @@ use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::{ffi::CString, io, mem::size_of, os::unix::ffi::OsStrExt, path::Path, ptr};
 
 const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_PROG_ATTACH: libc::c_long = 8;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 const BPF_LINK_UPDATE: libc::c_long = 29;
@@ -100,6 +101,22 @@ pub(super) fn replace_program(path: &Path, program: BorrowedFd<'_>) -> io::Resul
     let mut update = Update { link: link_fd, program, flags: 0, old_program: 0 };
     // SAFETY: there are no addresses in it.
     unsafe { bpf(BPF_LINK_UPDATE, &mut update) }.map(drop)
+}
+
+/// Hangs a program on a table of sockets, in the place of one that hangs there: it sees what these send.
+pub(super) fn attach_to_sockets(table: i32, program: i32) -> io::Result<()> {
+    #[repr(C)]
+    struct Attach {
+        target: u32,
+        program: u32,
+        kind: u32,
+        flags: u32,
+    }
+    const SK_MSG_VERDICT: u32 = 7;
+    let mut attach =
+        Attach { target: table as u32, program: program as u32, kind: SK_MSG_VERDICT, flags: 0 };
+    // SAFETY: there are no addresses in it.
+    unsafe { bpf(BPF_PROG_ATTACH, &mut attach) }.map(drop)
 }
 
 /// The cookie of the network namespace that this thread is in: no other ever has it.

@@ -154,6 +154,12 @@ pub enum NetworkProblem {
         "gateway mode \"isolated\" is for internal networks; make it internal, or take \"nat\" or \"routed\""
     )]
     IsolatedNotInternal,
+    /// A shortcut between endpoints that do not talk to one another.
+    #[error(
+        "netebpf.socket_shortcut is for connections between endpoints of the network, and with \
+         com.docker.network.bridge.enable_icc=false there are none: leave one of the two out"
+    )]
+    ShortcutWithoutPeers,
     /// Of a driver that has one network, which is always there.
     #[error("only one instance of \"{0}\" network is allowed; it is always there")]
     OneInstance(Driver),

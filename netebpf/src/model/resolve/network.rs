@@ -144,6 +144,9 @@ impl<'a> Resolver<'a> {
         if isolated.contains(&GatewayMode::Isolated) && !request.internal {
             return Err(draft.error(NetworkProblem::IsolatedNotInternal));
         }
+        if request.shortcut && !request.peers {
+            return Err(draft.error(NetworkProblem::ShortcutWithoutPeers));
+        }
         let least = if request.ipv6 { 1280 } else { 68 };
         if let Some(mtu) = request.mtu.filter(|mtu| !(least..=65535).contains(mtu)) {
             return Err(draft.error(NetworkProblem::Mtu { mtu, least }));
@@ -211,6 +214,7 @@ impl<'a> Resolver<'a> {
             snat_v6: request.snat_v6,
             binding_v4: request.binding_v4,
             interface_prefix: request.interface_prefix.clone(),
+            shortcut: request.shortcut,
             mtu: request.mtu,
             labels: request.labels.clone(),
             created,

@@ -1,0 +1,57 @@
+//! In which network namespaces the endpoints are whose sockets may take the shortcut.
+//!
+//! **Invariant**: only the namespace that an endpoint is in now stands for its address: programs that see the sockets
+//! of the whole machine must not take another's for the endpoint's.
+
+use super::{Kernel, KernelError, NetnsError, namespace_cookie, netns};
+use crate::model::Desired;
+use netebpf_common::abi::Address;
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+/// Cookies of namespaces, and which ones these were.
+pub(super) type Homes = HashMap<PathBuf, (netns::Stamp, u64)>;
+
+impl Kernel {
+    /// Makes known where the endpoints of `desired` are.
+    pub(crate) fn set_homes(&mut self, desired: &Desired) -> Result<(), KernelError> {
+        let (mut homes, mut wanted) = (Homes::new(), BTreeMap::new());
+        for endpoint in desired.endpoints.values().filter(|e| !e.namespace.is_shared()) {
+            let on_one = endpoint.attachments.iter().filter(|attachment| {
+                let network = desired.networks.get(&attachment.network);
+                network.is_some_and(|network| network.shortcut)
+            });
+            let addresses = on_one.flat_map(|attachment| {
+                let v4 = attachment.v4.map(IpAddr::from);
+                v4.into_iter().chain(attachment.v6.map(IpAddr::from))
+            });
+            let addresses: Vec<Address> = addresses.map(Address::from).collect();
+            if addresses.is_empty() {
+                continue;
+            }
+            let path = endpoint.namespace.path();
+            let Some((stamp, cookie)) = self.home(path)? else { continue };
+            homes.insert(path.to_owned(), (stamp, cookie));
+            wanted.extend(addresses.into_iter().map(|address| (address, cookie)));
+        }
+        self.homes = homes;
+        Ok(self.bpf.set_homes(&wanted)?)
+    }
+
+    fn home(&self, path: &Path) -> Result<Option<(netns::Stamp, u64)>, NetnsError> {
+        let Some(stamp) = netns::stamp(path)? else { return Ok(None) };
+        if let Some(known) = self.homes.get(path).filter(|known| known.0 == stamp) {
+            return Ok(Some(*known));
+        }
+        let cookie = netns::run_in(path, namespace_cookie)?;
+        let cookie = cookie.map_err(|source| NetnsError::System {
+            path: path.to_owned(),
+            operation: "ask for its cookie",
+            source,
+        })?;
+        Ok(Some((stamp, cookie)))
+    }
+}
