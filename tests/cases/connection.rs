@@ -123,7 +123,8 @@ fn the_first_data_decide() {
     socket.fresh.set(false);
     assert!(socket.sends(&state, &mut from, 1));
 
-    for spoil in [|socket: &Socket| &socket.fresh, |socket| &socket.there] {
+    let spoils: [fn(&Socket) -> &Cell<bool>; 2] = [|socket| &socket.fresh, |socket| &socket.there];
+    for spoil in spoils {
         let (socket, mut from) = (Socket::new(), sender(&state));
         spoil(&socket).set(false);
         assert!(!socket.sends(&state, &mut from, 1));

@@ -66,22 +66,25 @@ impl Opened {
     #[inline(always)]
     pub fn pair(&self) -> SocketPair {
         let context = self.context;
+        // All of them first: of a field that is read in two branches LLVM makes one read by a changed context, which the
+        // verifier refuses.
+        let v4s = [read!((*context).local_ip4), read!((*context).remote_ip4)];
+        let near6 = [
+            read!((*context).local_ip6[0]),
+            read!((*context).local_ip6[1]),
+            read!((*context).local_ip6[2]),
+            read!((*context).local_ip6[3]),
+        ];
+        let far6 = [
+            read!((*context).remote_ip6[0]),
+            read!((*context).remote_ip6[1]),
+            read!((*context).remote_ip6[2]),
+            read!((*context).remote_ip6[3]),
+        ];
         let (near, far) = if read!((*context).family) == AF_INET {
-            (v4(read!((*context).local_ip4)), v4(read!((*context).remote_ip4)))
+            (v4(v4s[0]), v4(v4s[1]))
         } else {
-            let near = v6([
-                read!((*context).local_ip6[0]),
-                read!((*context).local_ip6[1]),
-                read!((*context).local_ip6[2]),
-                read!((*context).local_ip6[3]),
-            ]);
-            let far = v6([
-                read!((*context).remote_ip6[0]),
-                read!((*context).remote_ip6[1]),
-                read!((*context).remote_ip6[2]),
-                read!((*context).remote_ip6[3]),
-            ]);
-            (near, far)
+            (v6(near6), v6(far6))
         };
         // The near one in the host's byte order, the far one in the network's, as a whole word.
         let ports = (read!((*context).local_port), read!((*context).remote_port));
