@@ -124,6 +124,11 @@ impl Bpf {
     pub(super) fn attach_to_root(&mut self, hook: Hook) -> Result<(), BpfError> {
         let path = self.link_path(Hook::NO_INTERFACE, hook, Mechanism::Cgroup);
         let object = format!("program {hook} on the root of the control groups");
+        if hook == Hook::ShortcutOpened
+            && let Some(reason) = self.no_shortcut()
+        {
+            return Err(BpfError::NoShortcut(reason));
+        }
         let root = self.groups.as_ref().map_err(|reason| BpfError::NoGroups(reason.clone()))?;
         let Some(program) = self.programs.get_mut(&hook).map(|program| &mut program.loaded) else {
             return Err(BpfError::NoProgram(hook.program()));

@@ -115,6 +115,9 @@ pub enum BpfError {
     /// There is none.
     #[error("the root of the control groups: {0}")]
     NoGroups(String),
+    /// The kernel refused the programs of the socket shortcut.
+    #[error("no socket shortcut: {0}; without netebpf.socket_shortcut networks work as always")]
+    NoShortcut(String),
     /// Nothing is loaded.
     #[error("the programs are not loaded")]
     NotLoaded,
