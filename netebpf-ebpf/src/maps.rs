@@ -4,9 +4,9 @@
 use crate::adapters::Room;
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock},
+    btf_maps::SkStorage,
     helpers::generated::bpf_sk_storage_get,
     macros::{btf_map, map},
-    btf_maps::SkStorage,
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, Queue, SockHash},
 };
 use core::ptr::{self, from_mut, from_ref};

@@ -2,8 +2,8 @@
 
 use netebpf_common::{
     abi::{
-        Address, Endpoint, InterfaceOptions, Mac, Peer, Protocol, Published, PublishedKey, PublishedPorts,
-        ResolverPorts, Settings,
+        Address, Endpoint, InterfaceOptions, Mac, Peer, Protocol, Published, PublishedKey,
+        PublishedPorts, ResolverPorts, Settings,
     },
     datapath::local::{Call, Led, Socket, is_host, lead, name_of, resolver, resolver_name},
     testkit::{Chaos, MemoryState},
@@ -19,7 +19,16 @@ fn address(text: &str) -> Address {
 fn endpoint() -> Endpoint {
     let (mac, gateway_mac) = (Mac::default(), Mac::default());
     let options = InterfaceOptions::default();
-    Endpoint { ifindex: 9, network: 1, slot: 1, generation: 1, mtu: 1500, mac, gateway_mac, options }
+    Endpoint {
+        ifindex: 9,
+        network: 1,
+        slot: 1,
+        generation: 1,
+        mtu: 1500,
+        mac,
+        gateway_mac,
+        options,
+    }
 }
 
 fn peer(text: &str, port: u16) -> Peer {

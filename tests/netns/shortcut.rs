@@ -3,8 +3,7 @@
 use netebpf_tests::lab::{
     Family, Lab, Ns, both, eventually,
     family::{C1, C2, Pair},
-    moment,
-    patience,
+    moment, patience,
 };
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -148,7 +147,9 @@ fn everything_arrives_in_order() {
         let write = |mut socket: &TcpStream, seed: usize| {
             let (mut at, mut state) = (0, seed);
             while at < all.len() {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 let most = [10, 700, 9000, 200_000][state >> 60 & 3];
                 let end = (at + 1 + (state >> 33) % most).min(all.len());
                 socket.write_all(&all[at..end]).expect("it is sent");
@@ -276,7 +277,8 @@ fn a_killed_program() {
     let lab = lab(true);
     let (c1, c2) = (lab.endpoint("c1"), lab.endpoint("c2"));
     let listener = c1.run(|| TcpListener::bind(C1.port(Family::V4, PORT))).expect("a free port");
-    let program = "exec 3<>/dev/tcp/10.10.0.11/7000; echo here >&3; read -u 3 x; echo \"$x\" >&3; sleep 100";
+    let program =
+        "exec 3<>/dev/tcp/10.10.0.11/7000; echo here >&3; read -u 3 x; echo \"$x\" >&3; sleep 100";
     let program = program.replace("10.10.0.11", &C1.of(Family::V4).to_string());
     let mut command = c2.command("bash");
     let mut child = command.args(["-c", &program]).spawn().expect("bash is there");

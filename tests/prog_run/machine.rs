@@ -3,7 +3,9 @@
 use crate::{maps::Maps, world::World};
 use aya::{
     Ebpf, EbpfLoader, TestRun, TestRunOptions,
-    programs::{CgroupSockAddr, Program, ProgramError, ProgramInfo, SchedClassifier, Xdp, xdp::XdpMode},
+    programs::{
+        CgroupSockAddr, Program, ProgramError, ProgramInfo, SchedClassifier, Xdp, xdp::XdpMode,
+    },
 };
 use netebpf::kernel::{Summed, uninterrupted};
 use netebpf_common::{
@@ -118,7 +120,12 @@ impl Kernel {
             let program = self.object.program(name).ok_or(format!("no program {name}"))?;
             Ok((name, program.info().map_err(said)?))
         };
-        program::PACKETS.into_iter().chain(program::SOCKETS).chain(program::SHORTCUT).map(info).collect()
+        program::PACKETS
+            .into_iter()
+            .chain(program::SOCKETS)
+            .chain(program::SHORTCUT)
+            .map(info)
+            .collect()
     }
 
     fn tc(&mut self, hook: Hook, frame: &[u8], segments: u32) -> Result<(u32, Vec<u8>), String> {

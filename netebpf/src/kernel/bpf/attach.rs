@@ -103,7 +103,9 @@ impl Bpf {
             let link = match &mut program.loaded {
                 Loaded::Tc(program) => attach_tcx(program, name, hook, existing.take()),
                 Loaded::Xdp(program) => attach_xdp(program, index, mechanism, existing.take()),
-                Loaded::Socket(_) | Loaded::Shortcut(_) => return Err(BpfError::NoProgram(hook.program()).into()),
+                Loaded::Socket(_) | Loaded::Shortcut(_) => {
+                    return Err(BpfError::NoProgram(hook.program()).into());
+                }
             };
             match link {
                 // Nothing is tried again but to hang it anew: a link that was there is used up.

@@ -156,7 +156,8 @@ mod tests {
         assert!(other.size == 1 && other.offset.abs_diff(summed.offset) < 64);
         assert_eq!(kernel_bit_field("sk_buff", "no_such_field"), None);
         assert_eq!(kernel_bit_field("no_such_structure", "x"), None);
-        let [first, second] = kernel_fields([("list_head", "next"), ("list_head", "prev")]).expect("two words");
+        let [first, second] =
+            kernel_fields([("list_head", "next"), ("list_head", "prev")]).expect("two words");
         assert_eq!((first, second), (0, 8));
         assert_eq!(kernel_fields([("list_head", "next"), ("list_head", "last")]), None);
     }

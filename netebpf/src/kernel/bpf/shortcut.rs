@@ -4,9 +4,7 @@
 //! **Invariant**: the second hangs wherever the table is: an empty one gives it nothing to do. Sockets keep the program
 //! that they came to the table with, so one of another version changes nothing for those that are there.
 
-use super::{
-    Bpf, BpfError, attach::failed, btf, load_program, maps::Shared, sys,
-};
+use super::{Bpf, BpfError, attach::failed, btf, load_program, maps::Shared, sys};
 use crate::kernel::Hook;
 use aya::{
     Ebpf,
@@ -23,7 +21,8 @@ use std::{
 };
 
 /// What is lost without.
-pub(crate) const LOST: &str = "connections between endpoints of networks with the socket shortcut go by TCP, as all others";
+pub(crate) const LOST: &str =
+    "connections between endpoints of networks with the socket shortcut go by TCP, as all others";
 
 /// Whether the kernel has what it takes, the root of the control groups aside.
 pub(crate) fn is_there() -> bool {
@@ -118,7 +117,9 @@ impl Bpf {
         for address in found.keys().filter(|address| !wanted.contains_key(address)) {
             super::gone(maps.homes.remove(&Shared(*address))).map_err(&error)?;
         }
-        for (address, home) in wanted.iter().filter(|(address, home)| found.get(address) != Some(home)) {
+        for (address, home) in
+            wanted.iter().filter(|(address, home)| found.get(address) != Some(home))
+        {
             maps.homes.insert(Shared(*address), *home, 0).map_err(&error)?;
         }
         Ok(())
