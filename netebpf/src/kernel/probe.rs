@@ -150,6 +150,12 @@ fn programs_and_maps() -> Vec<Feature> {
         required("hash maps", map(MapType::Hash), "no flow can be kept"),
         required("longest-prefix tries", map(MapType::LpmTrie), "networks cannot be told apart"),
         required("queues", map(MapType::Queue), "no place for a flow can be handed out"),
+        required(
+            "tables of sockets",
+            map(MapType::SockHash),
+            "no connection can be told from another",
+        ),
+        required("socket storage", map(MapType::SkStorage), "nothing can be kept with a socket"),
         required("per-CPU arrays", map(MapType::PerCpuArray), "nothing is counted"),
     ]
 }

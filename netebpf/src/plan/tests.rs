@@ -14,7 +14,7 @@ use crate::{
     },
 };
 use model::{known, performed, still_true};
-use netebpf_common::abi::{INTERFACE_TABLE_SIZE, Mac};
+use netebpf_common::abi::{INTERFACE_TABLE_SIZE, InterfaceOptions, Mac};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
@@ -341,6 +341,35 @@ fn the_host_itself_reaches_what_is_published() {
     assert_eq!(settle(&wanted, &mut observed), ["forget 2001:db8::1 as the host's"]);
     observed.links.get_mut("up0").unwrap().addresses.remove(&lost);
     assert_eq!(settle(&wanted, &mut observed), [""; 0]);
+}
+
+#[test]
+fn the_shortcut_hangs_while_a_network_has_it() {
+    let mut front = network("front", 1);
+    let web = endpoint("web", &front, 10);
+    let without = desired(vec![front.clone()], vec![web.clone()]);
+    front.shortcut = true;
+    let with = desired(vec![front], vec![web]);
+    let hangs = |observed: &Observed| {
+        observed.hooks.contains_key(&(Hook::NO_INTERFACE, Hook::ShortcutOpened))
+    };
+    let mut observed = host();
+    settle(&without, &mut observed);
+    assert!(!hangs(&observed));
+    settle(&with, &mut observed);
+    assert!(hangs(&observed));
+    assert_eq!(settle(&with, &mut observed), [""; 0]);
+    let options = |observed: &Observed| {
+        let mut endpoints = observed.tables.endpoints.values();
+        endpoints.all(|entry| entry.options.contains(InterfaceOptions::SHORTCUT))
+    };
+    assert!(options(&observed));
+    settle(&without, &mut observed);
+    assert!(!hangs(&observed) && !options(&observed));
+    observed.no_shortcut = Some("there is none".to_owned());
+    assert_eq!(plan(&without, &observed).unwrap().notes, [""; 0]);
+    let notes = plan(&with, &observed).unwrap().notes;
+    assert!(notes.len() == 1 && notes[0].contains("front") && notes[0].contains("there is none"));
 }
 
 #[test]
