@@ -70,9 +70,9 @@ async fn step(
         Action::SetAddress { index, address, present, .. } => {
             kernel.set_address(*index, *address, *present).await?;
         }
-        Action::CreateNamespace { path } => kernel.create_namespace(path).await?,
+        Action::CreateNamespace { path } => kernel.create_namespace(path)?,
         Action::CreateVeth { spec, namespace } => kernel.create_veth(spec, namespace).await?,
-        Action::Configure(spec) => spec.configure().await?,
+        Action::Configure(spec) => spec.configure()?,
         Action::SetInterface { new, earlier, .. } => kernel.set_interface(*new, *earlier)?,
         Action::SetEndpoint { address, new, .. } => kernel.set_endpoint(*address, *new)?,
         Action::SetNetwork { prefix, new, .. } => kernel.set_network(*prefix, *new)?,

@@ -5,7 +5,6 @@
 //! it yet, and frames may be lost. Docker sends three, too. Giving the interface its Ethernet address once more would have
 //! the kernel send them again, but makes it forget its own neighbours, and packets that wait for one.
 
-use super::netns;
 use ipnet::IpNet;
 use netebpf_common::abi::Mac;
 use std::{
@@ -13,7 +12,6 @@ use std::{
     io, mem,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
-    path::Path,
     time::Duration,
 };
 use tokio::time::sleep;
@@ -22,15 +20,10 @@ use tokio::time::sleep;
 const AGAIN: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_millis(200), Duration::from_secs(1)];
 
-/// Announces addresses of an interface a few times from now on. It may be gone by then: then nobody is told anything.
-pub(super) fn announce(namespace: &Path, index: u32, mac: Mac, addresses: &BTreeSet<IpNet>) {
+/// Announces addresses of an interface a few times from now on, by a [`socket`] of its namespace. It may be gone by then:
+/// then nobody is told anything.
+pub(super) fn announce(socket: OwnedFd, index: u32, mac: Mac, addresses: &BTreeSet<IpNet>) {
     let frames: Vec<Vec<u8>> = addresses.iter().map(|net| frame(mac, net.addr())).collect();
-    // The kernel's own word is already out: this is only to be sure.
-    let socket = match netns::run_in(namespace, socket) {
-        Ok(Ok(socket)) => socket,
-        Ok(Err(error)) => return tracing::debug!("no socket to announce with: {error}"),
-        Err(error) => return tracing::debug!("not announced: {error}"),
-    };
     tokio::spawn(async move {
         for wait in AGAIN {
             sleep(wait).await;
@@ -41,7 +34,8 @@ pub(super) fn announce(namespace: &Path, index: u32, mac: Mac, addresses: &BTree
     });
 }
 
-fn socket() -> io::Result<OwnedFd> {
+/// What frames are sent by, in the namespace of the calling thread.
+pub(super) fn socket() -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: a system call without pointers; the descriptor is new, and nobody else's.
     unsafe {

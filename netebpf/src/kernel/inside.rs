@@ -2,16 +2,19 @@
 
 use super::{
     KernelError,
-    announce::announce,
-    netlink::{LinkChange, Netlink},
+    announce::{self, announce},
+    netlink::{Batch, Conversation, LinkChange, Netlink},
+    netns::{self, LOOPBACK},
     sysctl,
 };
 use crate::plan::{GsoSizes, Link};
 use ipnet::IpNet;
+use netebpf_common::abi::Mac;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     net::IpAddr,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
@@ -73,47 +76,67 @@ impl InterfaceSpec {
     }
 
     /// Makes it so: addresses before the interface comes up, routes after.
-    pub(crate) async fn configure(&self) -> Result<(), KernelError> {
-        sysctl::write_in(&self.namespace, self.sysctls())?;
-        sysctl::write_all_in(&self.namespace, self.own_sysctls.clone())?;
-        let netlink = Netlink::in_namespace(&self.namespace)?;
-        let facts = netlink.facts().await?;
+    pub(crate) fn configure(&self) -> Result<(), KernelError> {
+        let spec = self.clone();
+        let appeared = netns::run_in(&self.namespace, move || spec.configure_here())??;
+        if let Some(Appeared { index, mac, socket }) = appeared {
+            announce(socket, index, mac, &self.addresses);
+        }
+        Ok(())
+    }
+
+    /// The same in the namespace of the calling thread. What has just got addresses, or was switched on, is to be
+    /// announced.
+    fn configure_here(&self) -> Result<Option<Appeared>, KernelError> {
+        sysctl::adjust(&self.sysctls())?;
+        self.own_sysctls.iter().try_for_each(|(name, value)| sysctl::write(name, value))?;
+        let kernel = Conversation::here().map_err(KernelError::Socket)?;
         let missing = || KernelError::NoInterface {
             namespace: self.namespace.clone(),
             name: self.name.clone(),
         };
+        let link = kernel.link(&self.name)?.ok_or_else(missing)?;
+        let mut batch = Batch::default();
+        for address in &self.addresses {
+            batch.add_address(link.index, *address);
+        }
         let up = LinkChange { up: Some(true), ..LinkChange::default() };
         // It stays up, in a namespace of the user's own too: by the end others may count on it.
-        if let Some(lo) = facts.links.get("lo").filter(|lo| !lo.up) {
-            netlink.change_link(lo.index, "lo", &up).await?;
-        }
-        let link = facts.links.get(&self.name).ok_or_else(missing)?;
-        for address in self.addresses.difference(&link.addresses) {
-            netlink.add_address(link.index, *address).await?;
-        }
+        batch.change_link(LOOPBACK, "lo", &up);
         let wanted = LinkChange {
             mtu: Some(self.mtu),
             gso: Some(self.gso),
             alias: Some(self.alias.clone()),
             ..up
         };
-        let (change, _) = wanted.against(link);
+        let (change, _) = wanted.against(&link);
         if change != LinkChange::default() {
-            netlink.change_link(link.index, &self.name, &change).await?;
+            batch.change_link(link.index, &self.name, &change);
         }
-        if let Some(mac) = link.mac
-            && !(link.up && self.addresses.is_subset(&link.addresses))
-        {
-            announce(&self.namespace, link.index, mac, &self.addresses);
+        for gateway in &self.no_gateways {
+            batch.remove_default_route(link.index, *gateway);
         }
-        for gateway in self.no_gateways.intersection(&link.gateways) {
-            netlink.remove_default_route(link.index, *gateway).await?;
+        for gateway in &self.gateways {
+            batch.add_default_route(link.index, *gateway);
         }
-        for gateway in self.gateways.difference(&link.gateways) {
-            netlink.add_default_route(link.index, *gateway).await?;
-        }
-        Ok(())
+        let changed = kernel.send(&batch)?;
+        let (true, Some(mac)) =
+            (!link.up || changed.into_iter().take(self.addresses.len()).any(|new| new), link.mac)
+        else {
+            return Ok(None);
+        };
+        // The kernel's own word is already out: this is only to be sure.
+        let socket = announce::socket();
+        let socket = socket.inspect_err(|error| tracing::debug!("nothing to announce with: {error}"));
+        Ok(socket.ok().map(|socket| Appeared { index: link.index, mac, socket }))
     }
+}
+
+/// An interface of which the neighbours are to hear, and what to tell them with.
+struct Appeared {
+    index: u32,
+    mac: Mac,
+    socket: OwnedFd,
 }
 
 /// Changes an interface of another namespace, as far as the kernel can: GSO sizes that it does not have stay as they are.

@@ -5,19 +5,24 @@
 
 use rustix::{
     fs::{Mode, OFlags},
+    net::{AddressFamily, SocketFlags, SocketType, socket_with},
     mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount},
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
 };
 use std::{
     fs,
     io::{self, ErrorKind},
+    mem,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, AsRawFd as _, OwnedFd},
         unix::fs::MetadataExt,
     },
     path::{Path, PathBuf},
     thread,
 };
+
+/// The first interface of every namespace (`LOOPBACK_IFINDEX`).
+pub(crate) const LOOPBACK: u32 = 1;
 
 /// A namespace could not be made, entered or removed.
 #[derive(Debug, thiserror::Error)]
@@ -145,7 +150,8 @@ pub(crate) fn stamp(path: &Path) -> Result<Option<Stamp>, NetnsError> {
     Ok(Some(Stamp::of(&file)))
 }
 
-/// Makes a namespace and mounts it at `path`, as `ip netns add` does.
+/// Makes a namespace and mounts it at `path`, as `ip netns add` does, with its loopback switched on: some have nothing
+/// else.
 pub fn create(path: &Path) -> Result<(), NetnsError> {
     if exists(path) {
         return Err(NetnsError::Exists(path.to_owned()));
@@ -159,6 +165,7 @@ pub fn create(path: &Path) -> Result<(), NetnsError> {
             // SAFETY: only the network namespace of this thread changes, and the thread ends here; the
             // file descriptors and memory that it shares with others stay shared.
             unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.map_err(system(&path, "unshare"))?;
+            switch_loopback_on().map_err(system(&path, "switch the loopback on"))?;
             mount_bind("/proc/thread-self/ns/net", &path).map_err(system(&path, "mount"))
         }
     };
@@ -167,6 +174,27 @@ pub fn create(path: &Path) -> Result<(), NetnsError> {
         let _ = fs::remove_file(path);
     }
     made
+}
+
+/// In the namespace of the calling thread, which was just made: nothing else is set on it.
+fn switch_loopback_on() -> rustix::io::Result<()> {
+    let socket =
+        socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    // SAFETY: all zero is a valid request, and it outlives the call, which reads no more of it than its size.
+    let done = unsafe {
+        let mut request: libc::ifreq = mem::zeroed();
+        for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+            *to = from.cast_signed();
+        }
+        request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request)
+    };
+    if done == 0 { Ok(()) } else { Err(errno()) }
+}
+
+fn errno() -> rustix::io::Errno {
+    let error = io::Error::last_os_error();
+    rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO)
 }
 
 /// Unmounts and removes the namespace at `path`; the namespace itself, and every interface in it, lives

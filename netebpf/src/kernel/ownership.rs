@@ -4,11 +4,7 @@
 //! **Invariant**: the note is there before the namespace and goes after it, and holds the namespace's
 //! identity, so that one that somebody else makes later at the same path is never removed.
 
-use super::{
-    Kernel, KernelError,
-    netlink::{LinkChange, Netlink},
-    netns,
-};
+use super::{Kernel, KernelError, netns};
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -33,8 +29,8 @@ impl Kernel {
         self.notes().join(path.file_name().unwrap_or_default())
     }
 
-    /// Makes a namespace of ours, its loopback switched on: some have nothing else.
-    pub(crate) async fn create_namespace(&self, path: &Path) -> Result<(), KernelError> {
+    /// Makes a namespace of ours.
+    pub(crate) fn create_namespace(&self, path: &Path) -> Result<(), KernelError> {
         let note = self.note(path);
         fs::create_dir_all(self.notes()).map_err(failed("create", &self.notes()))?;
         fs::write(&note, format!("{}\n", path.display())).map_err(failed("write", &note))?;
@@ -45,11 +41,7 @@ impl Kernel {
         }
         let identity = netns::identity(path)?;
         let text = format!("{}\n{identity}\n", path.display());
-        fs::write(&note, text).map_err(failed("write", &note))?;
-        let netlink = Netlink::in_namespace(path)?;
-        let up = LinkChange { up: Some(true), ..LinkChange::default() };
-        // The first interface of every namespace (LOOPBACK_IFINDEX).
-        Ok(netlink.change_link(1, "lo", &up).await?)
+        fs::write(&note, text).map_err(failed("write", &note))
     }
 
     /// Removes a namespace, if it is ours.

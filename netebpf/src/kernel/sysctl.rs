@@ -4,10 +4,9 @@
 //! **Invariant**: whoever changes one of the host's writes its value down first (see `apply::Journal`).
 //! `/proc/sys/net` shows the namespace of the calling thread.
 
-use super::netns::{self, NetnsError};
 use std::{
-    collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -42,30 +41,22 @@ pub fn write(name: &str, value: &str) -> Result<(), SysctlError> {
     })
 }
 
-/// Writes some in another namespace; those that the kernel has none of are left out.
-pub fn write_in(namespace: &Path, values: Vec<(String, &'static str)>) -> Result<(), SysctlError> {
-    let name = namespace.display().to_string();
-    let entered = netns::run_in(namespace, move || {
-        for (name, value) in &values {
-            if read(name)?.is_some_and(|now| now != *value) {
-                write(name, value)?;
-            }
+/// Makes some what they should be; those that the kernel has none of are left out.
+pub fn adjust(values: &[(String, &str)]) -> Result<(), SysctlError> {
+    values.iter().try_for_each(|(name, value)| {
+        let failed = |operation| {
+            move |source| SysctlError { operation, name: name.clone(), source }
+        };
+        let mut file = match fs::File::options().read(true).write(true).open(path(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            file => file.map_err(failed("open"))?,
+        };
+        let mut now = [0; 64];
+        let length = file.read(&mut now).map_err(failed("read"))?;
+        if now[..length].trim_ascii_end() == value.as_bytes() {
+            return Ok(());
         }
-        Ok(())
-    });
-    entered.unwrap_or_else(|error: NetnsError| {
-        Err(SysctlError { operation: "write in", name, source: io::Error::other(error) })
-    })
-}
-
-/// Writes some in another namespace; one that the kernel does not have is an error.
-pub fn write_all_in(namespace: &Path, values: BTreeMap<String, String>) -> Result<(), SysctlError> {
-    if values.is_empty() {
-        return Ok(());
-    }
-    let name = namespace.display().to_string();
-    let write_all = move || values.iter().try_for_each(|(name, value)| write(name, value));
-    netns::run_in(namespace, write_all).unwrap_or_else(|error: NetnsError| {
-        Err(SysctlError { operation: "write in", name, source: io::Error::other(error) })
+        // What is written begins anew, wherever the file was read to (`sysctl_writes_strict`).
+        file.rewind().and_then(|()| file.write_all(value.as_bytes())).map_err(failed("write"))
     })
 }

@@ -1,7 +1,7 @@
 //! What survives: where it stands, what is in it, and how it is written.
 //!
 //! **Invariant**: [`State`] on disk is always a whole one, either the one before or the one after a
-//! change: a new file is written beside it, synced, and renamed over it. Whoever changes it holds the
+//! change: a new file is written beside it, synced where it has to survive the loss of power, and renamed over it. Whoever changes it holds the
 //! [`Lock`] of the instance. What cannot be read is never overwritten: it is kept aside and named.
 
 mod instance;
@@ -10,7 +10,7 @@ mod store;
 
 pub use instance::{Instance, InstanceNameError};
 pub use lock::{Lock, LockError};
-pub use store::{Loaded, Recovered, StateError, load, save_desired, save_runtime};
+pub use store::{Files, Loaded, Recovered, StateError, load};
 
 use crate::{
     model::{Desired, Endpoint},

@@ -1,7 +1,8 @@
 //! The state files, one that survives a reboot and one that need not: versioned, checksummed, replaced
 //! whole.
 
-use super::{Instance, State};
+use super::{Instance, Runtime, State};
+use crate::model::Desired;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 use sha2::{Digest as _, Sha256};
@@ -113,20 +114,59 @@ pub fn load(instance: &Instance) -> Result<Loaded, StateError> {
     Ok(Loaded { state: State { desired, runtime }, recovered })
 }
 
-/// Writes what is desired of an instance; when this returns it is on disk.
-///
-/// # Errors
-/// When the system refuses: what is there then is whole, be it the earlier file or this one.
-pub fn save_desired(instance: &Instance, state: &State) -> Result<(), StateError> {
-    save_to(&file(instance), &state.desired)
+/// The files of an instance, and what was written to them last.
+#[derive(Debug)]
+pub struct Files {
+    instance: Instance,
+    /// `None` where that is not known: an error may come after a file was replaced.
+    desired: Option<Desired>,
+    runtime: Option<Runtime>,
 }
 
-/// The same of what was done since the boot.
-///
-/// # Errors
-/// As [`save_desired`].
-pub fn save_runtime(instance: &Instance, state: &State) -> Result<(), StateError> {
-    save_to(&runtime_file(instance), &state.runtime)
+impl Files {
+    /// Nothing was written yet.
+    pub fn new(instance: &Instance) -> Self {
+        Self { instance: instance.clone(), desired: None, runtime: None }
+    }
+
+    /// Everything is written with the next change, whatever stands in the files.
+    pub fn look_again(&mut self) {
+        (self.desired, self.runtime) = (None, None);
+    }
+
+    /// Writes what is desired of an instance, if it is not what was written last; when this returns it is on disk.
+    ///
+    /// # Errors
+    /// When the system refuses: what is there then is whole, be it the earlier file or this one.
+    pub fn save_desired(&mut self, desired: &Desired) -> Result<(), StateError> {
+        if self.desired.as_ref() != Some(desired) {
+            self.desired = None;
+            save_to(&file(&self.instance), desired, Until::PowerIsLost)?;
+            self.desired = Some(desired.clone());
+        }
+        Ok(())
+    }
+
+    /// The same of what was done since the boot; when this returns the system has it, which is enough for what does not
+    /// outlive the system.
+    ///
+    /// # Errors
+    /// As [`Files::save_desired`].
+    pub fn save_runtime(&mut self, runtime: &Runtime) -> Result<(), StateError> {
+        if self.runtime.as_ref() != Some(runtime) {
+            self.runtime = None;
+            save_to(&runtime_file(&self.instance), runtime, Until::Reboot)?;
+            self.runtime = Some(runtime.clone());
+        }
+        Ok(())
+    }
+}
+
+/// What a file has to survive, beside the process that writes it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    Reboot,
+    PowerIsLost,
 }
 
 fn load_from<T: DeserializeOwned + Default>(
@@ -193,7 +233,7 @@ fn put_aside(path: &Path) -> Result<PathBuf, StateError> {
     Ok(kept)
 }
 
-fn save_to(path: &Path, state: &impl Serialize) -> Result<(), StateError> {
+fn save_to(path: &Path, state: &impl Serialize, until: Until) -> Result<(), StateError> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     fs::DirBuilder::new()
         .recursive(true)
@@ -210,8 +250,13 @@ fn save_to(path: &Path, state: &impl Serialize) -> Result<(), StateError> {
         .tempfile_in(directory)
         .map_err(io_error("write in", directory))?;
     file.write_all(&text).map_err(io_error("write", file.path()))?;
-    file.as_file().sync_all().map_err(io_error("sync", file.path()))?;
+    if until == Until::PowerIsLost {
+        file.as_file().sync_all().map_err(io_error("sync", file.path()))?;
+    }
     file.persist(path).map_err(|error| io_error("replace", path)(error.error))?;
+    if until == Until::Reboot {
+        return Ok(());
+    }
     // The rename is on disk only when the directory is.
     fs::File::open(directory)
         .and_then(|directory| directory.sync_all())
@@ -233,7 +278,7 @@ mod tests {
     use super::*;
     use crate::{
         plan::Uplink,
-        state::{Exit, Process, Runtime},
+        state::{Exit, Process},
     };
     use netebpf_common::abi::Mac;
 
@@ -280,7 +325,7 @@ mod tests {
     fn what_is_written_is_read() {
         let (_keep, path) = directory();
         assert_eq!(load_from(&path).unwrap(), (Runtime::default(), None));
-        save_to(&path, &sample()).unwrap();
+        save_to(&path, &sample(), Until::PowerIsLost).unwrap();
         assert_eq!(load_from(&path).unwrap(), (sample(), None));
         let names: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().collect();
         assert_eq!(names.len(), 1, "no temporary file stays behind");
@@ -289,7 +334,7 @@ mod tests {
     #[test]
     fn every_cut_and_every_flipped_byte_is_noticed() {
         let (_keep, path) = directory();
-        save_to(&path, &sample()).unwrap();
+        save_to(&path, &sample(), Until::PowerIsLost).unwrap();
         let whole = fs::read(&path).unwrap();
         for length in 0..whole.len() - 2 {
             assert!(
@@ -310,7 +355,7 @@ mod tests {
     #[test]
     fn a_damaged_file_is_kept_aside_and_named() {
         let (_keep, path) = directory();
-        save_to(&path, &sample()).unwrap();
+        save_to(&path, &sample(), Until::PowerIsLost).unwrap();
         for number in 1..=2 {
             fs::write(&path, b"{\"version\":1,").unwrap();
             let (state, recovered) = load_from::<Runtime>(&path).unwrap();
@@ -325,7 +370,7 @@ mod tests {
     #[test]
     fn a_wrong_checksum_is_damage() {
         let (_keep, path) = directory();
-        save_to(&path, &sample()).unwrap();
+        save_to(&path, &sample(), Until::PowerIsLost).unwrap();
         let text = fs::read_to_string(&path).unwrap().replace("\"pid\":7", "\"pid\":8");
         fs::write(&path, text).unwrap();
         let recovered = load_from::<Runtime>(&path).unwrap().1.unwrap();

@@ -22,7 +22,7 @@ use crate::{
     kernel::{FlowSnapshot, Kernel, Look, NetnsError, Outside, Watch, netns},
     model::{Desired, Endpoint, Namespace, Network, Origin, requests::DEFAULT_NETWORK},
     plan::{Action, Plan},
-    state::{self, Instance, State, StateError},
+    state::{self, Files, Instance, State, StateError},
 };
 use netebpf_common::abi;
 use processes::Watches;
@@ -44,15 +44,14 @@ pub(super) struct Engine {
     names: Serving,
     /// What flows stood on when it was last looked at.
     outside: Option<Outside>,
-    /// What was desired when it was written last: of a thousand endpoints it is a megabyte.
-    written: Option<Desired>,
+    files: Files,
     started: u64,
     ended: bool,
 }
 
 /// Writes down what a sysctl was before it is changed.
 struct StateJournal<'a> {
-    instance: &'a Instance,
+    files: &'a mut Files,
     state: &'a mut State,
 }
 
@@ -79,8 +78,8 @@ impl Journal for StateJournal<'_> {
 }
 
 impl StateJournal<'_> {
-    fn write(&self) -> io::Result<()> {
-        state::save_runtime(self.instance, self.state).map_err(io::Error::other)
+    fn write(&mut self) -> io::Result<()> {
+        self.files.save_runtime(&self.state.runtime).map_err(io::Error::other)
     }
 }
 
@@ -116,7 +115,7 @@ impl Engine {
             events,
             names: Serving::new(instance.clone(), upstreams),
             outside: None,
-            written: None,
+            files: Files::new(instance),
             started: now(),
             ended: false,
         };
@@ -268,7 +267,7 @@ impl Engine {
             self.check_command(endpoint)?;
         }
         self.follow_names()?;
-        let journal = StateJournal { instance: &self.instance, state: &mut self.state };
+        let journal = StateJournal { files: &mut self.files, state: &mut self.state };
         let plan = apply::prepare(&mut self.kernel, next, &journal).await?;
         Ok((lost.iter().map(ToString::to_string).collect(), plan))
     }
@@ -327,7 +326,7 @@ impl Engine {
     async fn reconcile(&mut self, plan: Option<Plan>) -> Result<Vec<String>, Error> {
         self.follow_names()?;
         let desired = self.state.desired.clone();
-        let mut journal = StateJournal { instance: &self.instance, state: &mut self.state };
+        let mut journal = StateJournal { files: &mut self.files, state: &mut self.state };
         let report = match plan {
             Some(plan) => apply::execute(&mut self.kernel, plan, &mut journal).await?,
             None => apply::reconcile(&mut self.kernel, &desired, &mut journal).await?,
@@ -346,7 +345,7 @@ impl Engine {
             return Ok(());
         }
         self.state.runtime.uplinks = uplinks.to_vec();
-        state::save_runtime(&self.instance, &self.state)
+        self.files.save_runtime(&self.state.runtime)
     }
 
     /// What is written down of interfaces goes by their names: those that it is of are known by their indices from
@@ -356,7 +355,7 @@ impl Engine {
         let indices = runtime.interfaces.keys().copied();
         let names = self.kernel.names(indices, runtime.interface_names())?;
         if self.state.runtime.follow_names(&names) {
-            state::save_runtime(&self.instance, &self.state)?;
+            self.files.save_runtime(&self.state.runtime)?;
         }
         Ok(())
     }
@@ -375,7 +374,7 @@ impl Engine {
         if !self.state.desired.networks.is_empty() {
             changes = self.change(Desired::default()).await?;
         }
-        let mut journal = StateJournal { instance: &self.instance, state: &mut self.state };
+        let mut journal = StateJournal { files: &mut self.files, state: &mut self.state };
         let mut errors = apply::teardown(&mut self.kernel, &mut journal).await;
         if !errors.is_empty() {
             // The state stays: it says what is still to be restored.
@@ -413,18 +412,12 @@ impl Engine {
     fn look_again(&mut self) {
         self.kernel.look_again();
         self.names.look_again();
-        self.written = None;
+        self.files.look_again();
     }
 
     fn save(&mut self) -> Result<(), StateError> {
-        state::save_runtime(&self.instance, &self.state)?;
-        if self.written.as_ref() != Some(&self.state.desired) {
-            // An error may come after the file was replaced.
-            self.written = None;
-            state::save_desired(&self.instance, &self.state)?;
-            self.written = Some(self.state.desired.clone());
-        }
-        Ok(())
+        self.files.save_runtime(&self.state.runtime)?;
+        self.files.save_desired(&self.state.desired)
     }
 }
 

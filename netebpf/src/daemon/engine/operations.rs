@@ -208,7 +208,7 @@ impl Engine {
     /// Removes what carries our mark and no state accounts for.
     pub(in crate::daemon) async fn collect(&mut self, dry_run: bool) -> Result<Vec<String>, Error> {
         let desired = self.state.desired.clone();
-        let mut journal = StateJournal { instance: &self.instance, state: &mut self.state };
+        let mut journal = StateJournal { files: &mut self.files, state: &mut self.state };
         let orphans = apply::orphans(&mut self.kernel, &desired, &journal).await?;
         let files = self.names.orphans(&desired);
         let removed = files.iter().map(|path| format!("remove {}", path.display()));

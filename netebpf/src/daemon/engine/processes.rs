@@ -14,7 +14,7 @@ use crate::{
     kernel::netns,
     model::{Desired, Endpoint, Namespace, Origin},
     observe::Event,
-    state::{Asked, Exit, Instance, Process, Runner, save_runtime},
+    state::{Asked, Exit, Instance, Process, Runner},
 };
 use futures_util::future::join_all;
 use std::{
@@ -395,7 +395,7 @@ impl Engine {
         self.events.tell(Event::of_endpoint(endpoint, "start", &[]));
         self.state.runtime.processes.insert(name.clone(), process);
         // At once: what no record speaks of would be started a second time.
-        save_runtime(&self.instance, &self.state)?;
+        self.files.save_runtime(&self.state.runtime)?;
         Ok(changes)
     }
 }

@@ -7,7 +7,7 @@ use rtnetlink::{
     LinkBridge, LinkMessageBuilder, LinkUnspec,
     packet_route::link::{
         AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoData, InfoKind,
-        InfoVeth, LinkAttribute,
+        InfoVeth, LinkAttribute, LinkMessage,
     },
 };
 use std::{
@@ -78,6 +78,32 @@ fn address_generation(mode: In6AddrGenMode) -> LinkAttribute {
     LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(mode)])])
 }
 
+/// The request to change a link.
+pub(super) fn change_message(index: u32, change: &LinkChange) -> LinkMessage {
+    let mut message = LinkUnspec::new_with_index(index);
+    if let Some(mac) = change.mac {
+        message = message.address(mac.0.to_vec());
+    }
+    if let Some(mtu) = change.mtu {
+        message = message.mtu(mtu);
+    }
+    for attribute in change.gso.into_iter().flat_map(gso_sizes) {
+        message = message.append_extra_attribute(attribute);
+    }
+    if let Some(alias) = &change.alias {
+        message = message.alias(alias.as_str());
+    }
+    if let Some(master) = change.master {
+        message = message.controller(master);
+    }
+    message = match change.up {
+        Some(true) => message.up(),
+        Some(false) => message.down(),
+        None => message,
+    };
+    message.build()
+}
+
 impl Netlink {
     /// Makes a bridge, switched off. No spanning tree, so that a port forwards at once; no snooping, so
     /// that multicast and neighbour discovery reach everybody without a querier.
@@ -141,28 +167,7 @@ impl Netlink {
         name: &str,
         change: &LinkChange,
     ) -> Result<(), NetlinkError> {
-        let mut message = LinkUnspec::new_with_index(index);
-        if let Some(mac) = change.mac {
-            message = message.address(mac.0.to_vec());
-        }
-        if let Some(mtu) = change.mtu {
-            message = message.mtu(mtu);
-        }
-        for attribute in change.gso.into_iter().flat_map(gso_sizes) {
-            message = message.append_extra_attribute(attribute);
-        }
-        if let Some(alias) = &change.alias {
-            message = message.alias(alias.as_str());
-        }
-        if let Some(master) = change.master {
-            message = message.controller(master);
-        }
-        message = match change.up {
-            Some(true) => message.up(),
-            Some(false) => message.down(),
-            None => message,
-        };
-        let request = self.handle.link().set(message.build());
+        let request = self.handle.link().set(change_message(index, change));
         request.execute().await.map_err(|e| NetlinkError::new("change interface", name, e))
     }
 

@@ -3,12 +3,14 @@
 //! **Invariant**: a [`Netlink`] speaks to one network namespace, the one that its socket was made in,
 //! whatever thread uses it.
 
+mod batch;
 mod filters;
 mod links;
 mod mirror;
 mod read;
 mod write;
 
+pub(crate) use batch::{Batch, Conversation};
 pub use links::{BridgeSpec, LinkChange, VethSpec};
 pub(crate) use mirror::Mirror;
 #[cfg(test)]

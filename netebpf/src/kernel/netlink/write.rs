@@ -4,7 +4,10 @@ use super::{Netlink, NetlinkError};
 use ipnet::IpNet;
 use rtnetlink::{
     AddressMessageBuilder, RouteMessageBuilder,
-    packet_route::address::{AddressAttribute, AddressFlags, AddressMessage},
+    packet_route::{
+        address::{AddressAttribute, AddressFlags, AddressMessage},
+        route::RouteMessage,
+    },
 };
 use rustix::io::Errno;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -21,15 +24,20 @@ fn address_message(index: u32, address: IpNet) -> AddressMessage {
     }
 }
 
+/// Without asking the neighbours for duplicates: addresses here are allocated.
+pub(super) fn address_to_add(index: u32, address: IpNet) -> AddressMessage {
+    let mut message = address_message(index, address);
+    if address.addr().is_ipv6() {
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+    }
+    message
+}
+
 impl Netlink {
-    /// Adds an address, without asking the neighbours for duplicates: addresses here are allocated.
-    /// There already is done.
+    /// Adds an address. There already is done.
     pub(crate) async fn add_address(&self, index: u32, address: IpNet) -> Result<(), NetlinkError> {
         let mut request = self.handle.address().add(index, address.addr(), address.prefix_len());
-        if address.addr().is_ipv6() {
-            let flags = AddressAttribute::Flags(AddressFlags::Nodad);
-            request.message_mut().attributes.push(flags);
-        }
+        *request.message_mut() = address_to_add(index, address);
         done_already(request.execute().await, Errno::EXIST, "add address", address)
     }
 
@@ -42,29 +50,9 @@ impl Netlink {
         let request = self.handle.address().del(address_message(index, address));
         done_already(request.execute().await, Errno::ADDRNOTAVAIL, "remove address", address)
     }
-
-    /// Adds a default route; there already is done.
-    pub(crate) async fn add_default_route(
-        &self,
-        index: u32,
-        via: IpAddr,
-    ) -> Result<(), NetlinkError> {
-        let request = self.handle.route().add(default_route(index, via));
-        done_already(request.execute().await, Errno::EXIST, "add default route via", via)
-    }
-
-    /// Removes a default route; done already is done.
-    pub(crate) async fn remove_default_route(
-        &self,
-        index: u32,
-        via: IpAddr,
-    ) -> Result<(), NetlinkError> {
-        let request = self.handle.route().del(default_route(index, via));
-        done_already(request.execute().await, Errno::SRCH, "remove default route via", via)
-    }
 }
 
-fn default_route(index: u32, via: IpAddr) -> rtnetlink::packet_route::route::RouteMessage {
+pub(super) fn default_route(index: u32, via: IpAddr) -> RouteMessage {
     match via {
         IpAddr::V4(via) => {
             RouteMessageBuilder::<Ipv4Addr>::new().gateway(via).output_interface(index).build()
