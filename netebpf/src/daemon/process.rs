@@ -372,9 +372,11 @@ pub(crate) fn evict(path: &Path, endpoint: Option<&Id>) -> Vec<OwnedFd> {
     for process in processes.flatten() {
         let pid = process.file_name().to_str().and_then(|name| name.parse().ok());
         let Some(pid) = pid.and_then(Pid::from_raw) else { continue };
-        // The pidfd first: then both speak of one process.
-        if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty())
-            && identity(&process.path().join("ns/net")) == Some(wanted)
+        let is_inside = || identity(&process.path().join("ns/net")) == Some(wanted);
+        // Looked at again with the pidfd: then both speak of one process.
+        if is_inside()
+            && let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty())
+            && is_inside()
             && pid != rustix::process::getpid()
             && endpoint.is_none_or(|endpoint| is_marked(&process.path(), endpoint))
         {

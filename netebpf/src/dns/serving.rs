@@ -20,7 +20,7 @@ use super::{
     udp,
 };
 use crate::{
-    kernel::{Kernel, NetnsError},
+    kernel::{Kernel, Moved, NetnsError, Purpose},
     model::{Desired, Endpoint, Id},
     state::Instance,
 };
@@ -28,11 +28,15 @@ use netebpf_common::abi::ResolverPorts;
 use rustix::process::{Resource, getrlimit};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    mem::take,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard},
 };
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::{
+    sync::Semaphore,
+    task::{JoinHandle, spawn_blocking},
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -41,13 +45,15 @@ pub(crate) struct Serving {
     upstreams: Arc<Upstreams>,
     servers: BTreeMap<String, Server>,
     threads: Threads,
-    files: Files,
+    files: Arc<Mutex<Files>>,
+    /// Writes them: what it could not do.
+    writing: Option<JoinHandle<Vec<(PathBuf, String)>>>,
     names: Names,
     served: Served,
-    /// Endpoints that should have a resolver, and have none.
+    /// Endpoints that differ from what was served, or should have a resolver and have none.
     waiting: BTreeSet<String>,
     /// The files that there should be, and whose they are.
-    wanted: HashMap<PathBuf, String>,
+    wanted: Arc<HashMap<PathBuf, String>>,
     paths: BTreeMap<String, PathBuf>,
     told: BTreeSet<String>,
     forwards: usize,
@@ -82,6 +88,10 @@ impl Server {
     }
 }
 
+fn lock(files: &Mutex<Files>) -> MutexGuard<'_, Files> {
+    files.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 impl Serving {
     /// Nobody is served yet, and nothing runs.
     pub(crate) fn new(instance: Instance, upstreams: Arc<Upstreams>) -> Self {
@@ -90,14 +100,15 @@ impl Serving {
         let all = usize::try_from(files / 8).unwrap_or(usize::MAX).clamp(64, 64 * FORWARDS);
         Self {
             threads: Threads::default(),
-            files: Files::new(instance.clone()),
+            files: Arc::new(Mutex::new(Files::new(instance.clone()))),
+            writing: None,
             instance,
             upstreams,
             servers: BTreeMap::new(),
             names: Names::default(),
             served: Served::default(),
             waiting: BTreeSet::new(),
-            wanted: HashMap::new(),
+            wanted: Arc::default(),
             paths: BTreeMap::new(),
             told: BTreeSet::new(),
             forwards: FORWARDS.min(all / 2),
@@ -106,21 +117,59 @@ impl Serving {
         }
     }
 
-    /// Lets every endpoint know the names that are desired now. Answers with what is wrong since the last time.
-    pub(crate) async fn serve(&mut self, desired: &Desired, kernel: &mut Kernel) -> Vec<String> {
-        let at = if kernel.leads_calls() { At::FreePort } else { At::Port53 };
+    /// Begins to let every endpoint know the names that are desired now: files are written meanwhile, which takes as long
+    /// as the disk does.
+    pub(crate) async fn begin(&mut self, desired: &Desired) {
+        self.follow(desired).await;
+    }
+
+    /// The same; answers with the host's resolvers.
+    async fn follow(&mut self, desired: &Desired) -> Arc<ResolvConf> {
         let host = self.upstreams.current();
         let Changes { endpoints: mut look, all } = self.served.changes(desired, &host);
         self.names.follow(desired, &look);
-        look.append(&mut self.waiting);
-        self.close_what_moved(desired, at, &mut look).await;
         look.extend(desired.endpoints.keys().filter(|_| all).cloned());
+        if look.is_empty() && self.writing.is_some() {
+            return host;
+        }
+        // What it could not write is tried again.
+        self.written().await;
+        for name in &look {
+            let endpoint = desired.endpoint(name);
+            let for_all = host.is_only_for_the_host();
+            let view = endpoint.and_then(|endpoint| self.names.view(desired, endpoint, for_all));
+            self.want_file(name, endpoint, view.is_some(), desired, &host);
+        }
+        self.waiting.append(&mut look);
+        let (files, wanted) = (Arc::clone(&self.files), Arc::clone(&self.wanted));
+        self.writing = Some(spawn_blocking(move || lock(&files).sync(&wanted)));
+        host
+    }
+
+    /// What of the files could not be done that were begun.
+    async fn written(&mut self) -> Vec<String> {
+        let Some(writing) = self.writing.take() else { return Vec::new() };
+        match writing.await {
+            Ok(problems) => {
+                let line = |(path, why): (PathBuf, String)| format!("{} {why}", path.display());
+                problems.into_iter().map(line).collect()
+            }
+            Err(error) => vec![format!("names: files are not written: {error}")],
+        }
+    }
+
+    /// Lets every endpoint know the names that are desired now. Answers with what is wrong since the last time.
+    pub(crate) async fn serve(&mut self, desired: &Desired, kernel: &mut Kernel) -> Vec<String> {
+        let at = if kernel.leads_calls() { At::FreePort } else { At::Port53 };
+        let host = self.follow(desired).await;
+        let mut look = take(&mut self.waiting);
+        let moved = kernel.moved(Purpose::Resolvers);
+        self.close_what_moved(desired, at, &moved, &mut look).await;
         let mut problems = Vec::new();
         for name in look {
             let endpoint = desired.endpoint(&name);
             let for_all = host.is_only_for_the_host();
             let view = endpoint.and_then(|endpoint| self.names.view(desired, endpoint, for_all));
-            self.want_file(&name, endpoint, view.is_some(), desired, &host);
             let Some((endpoint, view)) = endpoint.zip(view) else {
                 if let Some(server) = self.servers.remove(&name) {
                     server.close().await;
@@ -144,8 +193,7 @@ impl Serving {
             problems.push(format!("names: calls are not led to resolvers: {error}"));
         }
         let waiting = !problems.is_empty();
-        let files = self.files.sync(&self.wanted);
-        problems.extend(files.into_iter().map(|(path, why)| format!("{} {why}", path.display())));
+        problems.extend(self.written().await);
         self.upstreams.set_served(host, waiting);
         let problems: BTreeSet<String> = problems.into_iter().collect();
         let new = problems.difference(&self.told).cloned().collect();
@@ -165,7 +213,7 @@ impl Serving {
 
     /// What others may have changed is looked at with the next change.
     pub(crate) fn look_again(&mut self) {
-        self.files.look_again();
+        lock(&self.files).look_again();
     }
 
     /// Files that no endpoint accounts for.
@@ -173,12 +221,12 @@ impl Serving {
         let paths = desired.endpoints.values();
         let wanted =
             paths.filter_map(|endpoint| files::path(&self.instance, desired, endpoint)).collect();
-        self.files.orphans(&wanted)
+        lock(&self.files).orphans(&wanted)
     }
 
     /// Removes one of them.
     pub(crate) fn remove(&mut self, orphan: &Path) -> std::io::Result<()> {
-        self.files.remove(orphan)
+        lock(&self.files).remove(orphan)
     }
 
     /// Notes the file that an endpoint should have.
@@ -191,7 +239,7 @@ impl Serving {
         host: &ResolvConf,
     ) {
         if let Some(path) = self.paths.remove(name) {
-            self.wanted.remove(&path);
+            Arc::make_mut(&mut self.wanted).remove(&path);
         }
         let Some(endpoint) = endpoint else { return };
         let mark = files::mark(&self.instance, endpoint);
@@ -206,18 +254,25 @@ impl Serving {
         };
         if let Some((text, path)) = text.zip(files::path(&self.instance, desired, endpoint)) {
             self.paths.insert(name.to_owned(), path.clone());
-            self.wanted.insert(path, text);
+            Arc::make_mut(&mut self.wanted).insert(path, text);
         }
     }
 
     /// Closes those that are not where they should be; their endpoints need another one.
-    async fn close_what_moved(&mut self, desired: &Desired, at: At, look: &mut BTreeSet<String>) {
+    async fn close_what_moved(
+        &mut self,
+        desired: &Desired,
+        at: At,
+        moved: &Moved,
+        look: &mut BTreeSet<String>,
+    ) {
+        let is_there = |path: &Path, place| !moved.may_be(path) || place_of(path) == Some(place);
         let stays = |name: &String, server: &Server| {
             let endpoint = desired.endpoints.get(name);
             endpoint.is_some_and(|endpoint| {
                 endpoint.id == server.endpoint
                     && server.led.is_some() == (at == At::FreePort)
-                    && place_of(endpoint.namespace.path()) == Some(server.namespace)
+                    && is_there(endpoint.namespace.path(), server.namespace)
             })
         };
         let go = self.servers.iter().filter(|(name, server)| !stays(name, server));

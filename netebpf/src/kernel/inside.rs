@@ -10,13 +10,20 @@ use super::{
 use crate::plan::{GsoSizes, Link};
 use ipnet::IpNet;
 use netebpf_common::abi::Mac;
+use rustix::io::Errno;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     net::IpAddr,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
+
+/// How long an interface may take to be ready for routes, and how often that is tried.
+const READY: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_micros(200);
 
 /// The endpoint's interface as it should be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -88,7 +95,8 @@ impl InterfaceSpec {
     /// The same in the namespace of the calling thread. What has just got addresses, or was switched on, is to be
     /// announced.
     fn configure_here(&self) -> Result<Option<Appeared>, KernelError> {
-        sysctl::adjust(&self.sysctls())?;
+        let sysctls = sysctl::Interfaces::here()?;
+        self.sysctls().iter().try_for_each(|(name, value)| sysctls.adjust(name, value))?;
         self.own_sysctls.iter().try_for_each(|(name, value)| sysctl::write(name, value))?;
         let kernel = Conversation::here().map_err(KernelError::Socket)?;
         let missing = || KernelError::NoInterface {
@@ -113,13 +121,8 @@ impl InterfaceSpec {
         if change != LinkChange::default() {
             batch.change_link(link.index, &self.name, &change);
         }
-        for gateway in &self.no_gateways {
-            batch.remove_default_route(link.index, *gateway);
-        }
-        for gateway in &self.gateways {
-            batch.add_default_route(link.index, *gateway);
-        }
         let changed = kernel.send(&batch)?;
+        self.route(&kernel, link.index)?;
         let (true, Some(mac)) =
             (!link.up || changed.into_iter().take(self.addresses.len()).any(|new| new), link.mac)
         else {
@@ -127,8 +130,30 @@ impl InterfaceSpec {
         };
         // The kernel's own word is already out: this is only to be sure.
         let socket = announce::socket();
-        let socket = socket.inspect_err(|error| tracing::debug!("nothing to announce with: {error}"));
+        let socket =
+            socket.inspect_err(|error| tracing::debug!("nothing to announce with: {error}"));
         Ok(socket.ok().map(|socket| Appeared { index: link.index, mac, socket }))
+    }
+
+    /// The default routes. IPv6 has none by an interface that was just switched on before the kernel has taken note of its
+    /// carrier, which is the work of a thread of its own (linkwatch).
+    fn route(&self, kernel: &Conversation, index: u32) -> Result<(), KernelError> {
+        let mut batch = Batch::default();
+        for gateway in &self.no_gateways {
+            batch.remove_default_route(index, *gateway);
+        }
+        for gateway in &self.gateways {
+            batch.add_default_route(index, *gateway);
+        }
+        let begun = Instant::now();
+        loop {
+            match kernel.send(&batch) {
+                Err(error) if error.is(Errno::HOSTUNREACH) && begun.elapsed() < READY => {
+                    thread::sleep(PAUSE);
+                }
+                sent => return Ok(sent.map(drop)?),
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 //! An endpoint that is as it was left is not planned again (see [`Scope`]): it is, if it is desired as it was, no message
 //! told of its interface, its program hangs where it hung and its namespace is the same one.
 
-use super::{Hook, InterfaceSpec, netns};
+use super::{Hook, InterfaceSpec, Moved, netns};
 use crate::{
     model::Desired,
     plan::{Action, Attached, Link, Others, PublishChange, Scope, Tables, Uplink},
@@ -99,11 +99,11 @@ impl Known {
     }
 
     /// Whose namespace is another than it was, or is not known.
-    pub(super) fn notice_namespaces(&mut self, desired: &Desired) {
+    pub(super) fn notice_namespaces(&mut self, desired: &Desired, moved: &Moved) {
         for endpoint in desired.endpoints.values().filter(|e| !e.namespace.is_shared()) {
             let path = endpoint.namespace.path();
-            let known = self.namespaces.get(path);
-            if !known.is_some_and(|(stamp, _)| stamp.is_still_at(path)) {
+            let stays = |stamp: netns::Stamp| !moved.may_be(path) || stamp.is_still_at(path);
+            if !self.namespaces.get(path).is_some_and(|(stamp, _)| stays(*stamp)) {
                 self.touched.insert(endpoint.name.clone());
             }
         }

@@ -12,6 +12,7 @@ mod homes;
 mod hook;
 mod inside;
 pub(crate) mod known;
+mod moved;
 mod netlink;
 pub mod netns;
 mod observe;
@@ -32,6 +33,7 @@ pub use flows::{Expired, FlowSnapshot, FlowTuple, Look, Suspicion};
 pub use hook::Hook;
 pub use inside::InterfaceSpec;
 pub(crate) use inside::change_link_in;
+pub(crate) use moved::{Moved, Purpose};
 pub use netlink::{BridgeSpec, LinkChange, NetlinkError, VethSpec};
 pub use netns::NetnsError;
 pub use status::{HookStatus, InterfaceCounters};
@@ -43,6 +45,7 @@ use crate::{plan::Uplink, state::Instance};
 use bpf::{AttachError, Bpf};
 use ipnet::IpNet;
 use known::{Known, Settled};
+use moved::Namespaces;
 use netebpf_common::abi::Settings;
 use netlink::{Mirror, Netlink};
 use std::collections::BTreeMap;
@@ -53,6 +56,8 @@ pub struct Kernel {
     instance: Instance,
     netlink: Netlink,
     mirror: Mutex<Mirror>,
+    sysctls: sysctl::Interfaces,
+    namespaces: Namespaces,
     bpf: Bpf,
     settings: Settings,
     /// Where packets keep their source.
@@ -78,6 +83,8 @@ impl Kernel {
             instance: instance.clone(),
             netlink: Netlink::here().map_err(KernelError::Socket)?,
             mirror: Mutex::new(Mirror::here().map_err(KernelError::Socket)?),
+            sysctls: sysctl::Interfaces::here()?,
+            namespaces: Namespaces::default(),
             bpf: Bpf::open(instance)?,
             settings: Settings::default(),
             no_masquerade: Vec::new(),
@@ -121,6 +128,11 @@ impl Kernel {
     /// How many flows there can be: the table keeps the size that it was made with.
     pub fn flow_capacity(&self) -> u32 {
         self.bpf.maps().map_or(self.settings.flow_capacity, |maps| maps.flows.len())
+    }
+
+    /// Which namespaces may be others than they were when it was asked for the same the last time.
+    pub(crate) fn moved(&mut self, purpose: Purpose) -> Moved {
+        self.namespaces.moved(purpose)
     }
 
     /// The instance.

@@ -5,8 +5,8 @@
 
 use rustix::{
     fs::{Mode, OFlags},
-    net::{AddressFamily, SocketFlags, SocketType, socket_with},
     mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount},
+    net::{AddressFamily, SocketFlags, SocketType, socket_with},
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
 };
 use std::{
@@ -20,6 +20,9 @@ use std::{
     path::{Path, PathBuf},
     thread,
 };
+
+/// Where `ip netns` keeps them.
+pub(super) const DIRECTORY: &str = "/run/netns";
 
 /// The first interface of every namespace (`LOOPBACK_IFINDEX`).
 pub(crate) const LOOPBACK: u32 = 1;
@@ -178,8 +181,7 @@ pub fn create(path: &Path) -> Result<(), NetnsError> {
 
 /// In the namespace of the calling thread, which was just made: nothing else is set on it.
 fn switch_loopback_on() -> rustix::io::Result<()> {
-    let socket =
-        socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     // SAFETY: all zero is a valid request, and it outlives the call, which reads no more of it than its size.
     let done = unsafe {
         let mut request: libc::ifreq = mem::zeroed();

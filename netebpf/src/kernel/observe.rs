@@ -1,11 +1,11 @@
 //! Reading what the kernel has.
 
 use super::{
-    BpfError, Kernel, KernelError,
+    BpfError, Kernel, KernelError, Purpose,
     bpf::Maps,
     known::{Known, Settled},
     netlink::Netlink,
-    netns, sysctl, uplinks,
+    netns, uplinks,
 };
 use crate::{
     model::Desired,
@@ -27,6 +27,8 @@ impl Kernel {
     ) -> Result<Observed, KernelError> {
         let mut known = std::mem::take(&mut self.known);
         self.notice(&mut known).await?;
+        let moved = self.moved(Purpose::Plans);
+        known.notice_namespaces(desired, &moved);
         let observed = self.read(desired, saved_sysctls, &mut known).await?;
         self.known = known;
         self.planned =
@@ -38,6 +40,7 @@ impl Kernel {
     pub fn look_again(&mut self) {
         self.known = Known::default();
         self.mirror.get_mut().forget();
+        self.namespaces.look_again();
     }
 
     /// A step was performed.
@@ -101,14 +104,13 @@ impl Kernel {
             self.bpf.attached(&self.netlink, &carriers, known.hooks.as_ref()).await?;
         known.notice_hooks(&hooks, |index| of_endpoints.get(&index).copied());
         known.hooks = Some(hooks);
-        known.notice_namespaces(desired);
 
         let bridges = ours.filter(|link| link.kind.as_deref() == Some("bridge"));
         let interfaces =
             bridges.map(|l| l.name.as_str()).chain(uplinks.iter().map(|u| u.name.as_str()));
         let mut sysctl_values = BTreeMap::new();
         for name in sysctls::relevant(interfaces) {
-            if let Some(value) = sysctl::read(&name)? {
+            if let Some(value) = self.sysctls.read(&name)? {
                 sysctl_values.insert(name, value);
             }
         }
@@ -205,7 +207,7 @@ impl Kernel {
             return Ok(());
         }
         for name in links.keys().map(|name| format!("net/ipv6/conf/{name}/forwarding")) {
-            if let Some(value) = sysctl::read(&name)? {
+            if let Some(value) = self.sysctls.read(&name)? {
                 values.insert(name, value);
             }
         }

@@ -1,8 +1,9 @@
 //! What survives: where it stands, what is in it, and how it is written.
 //!
 //! **Invariant**: [`State`] on disk is always a whole one, either the one before or the one after a
-//! change: a new file is written beside it, synced where it has to survive the loss of power, and renamed over it. Whoever changes it holds the
-//! [`Lock`] of the instance. What cannot be read is never overwritten: it is kept aside and named.
+//! change: a new file is written beside it, synced where it has to survive the loss of power, and renamed over it. What
+//! is desired stands for itself as soon as it is whole beside the file, for the power takes with it whatever was made.
+//! Whoever changes it holds the [`Lock`] of the instance. What cannot be read is never overwritten: it is kept aside and named.
 
 mod instance;
 mod lock;
@@ -10,7 +11,7 @@ mod store;
 
 pub use instance::{Instance, InstanceNameError};
 pub use lock::{Lock, LockError};
-pub use store::{Files, Loaded, Recovered, StateError, load};
+pub use store::{Files, Intent, Loaded, Recovered, StateError, load};
 
 use crate::{
     model::{Desired, Endpoint},

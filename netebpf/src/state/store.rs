@@ -108,6 +108,7 @@ fn runtime_file(instance: &Instance) -> PathBuf {
 /// # Errors
 /// When the system refuses, or the file is a later version's.
 pub fn load(instance: &Instance) -> Result<Loaded, StateError> {
+    take_up_intent(&file(instance))?;
     let (desired, first) = load_from(&file(instance))?;
     let (runtime, second) = load_from(&runtime_file(instance))?;
     let recovered = first.into_iter().chain(second).collect();
@@ -139,12 +140,37 @@ impl Files {
     /// # Errors
     /// When the system refuses: what is there then is whole, be it the earlier file or this one.
     pub fn save_desired(&mut self, desired: &Desired) -> Result<(), StateError> {
-        if self.desired.as_ref() != Some(desired) {
-            self.desired = None;
-            save_to(&file(&self.instance), desired, Until::PowerIsLost)?;
-            self.desired = Some(desired.clone());
+        if let Some(intent) = self.intend(desired)? {
+            intent.keep().inspect_err(|_| self.desired = None)?;
         }
         Ok(())
+    }
+
+    /// Writes down what is about to be made; `None` where that stands there already. When this returns whoever comes after
+    /// a process that is killed finds it. What it is about must not be called done before it is kept.
+    ///
+    /// # Errors
+    /// As [`Files::save_desired`].
+    pub fn intend(&mut self, desired: &Desired) -> Result<Option<Intent>, StateError> {
+        if self.desired.as_ref() == Some(desired) {
+            return Ok(None);
+        }
+        self.desired = None;
+        let path = file(&self.instance);
+        let next = next_of(&path);
+        make_directory(&path)?;
+        let file = fs::File::create(&next).and_then(|mut file| {
+            file.write_all(&encode(desired).map_err(io::Error::other)?)?;
+            Ok(file)
+        });
+        let file = file.map_err(io_error("write", &next))?;
+        self.desired = Some(desired.clone());
+        Ok(Some(Intent { file, next, path }))
+    }
+
+    /// An intent could not be kept.
+    pub fn forget_intent(&mut self) {
+        self.desired = None;
     }
 
     /// The same of what was done since the boot; when this returns the system has it, which is enough for what does not
@@ -155,18 +181,58 @@ impl Files {
     pub fn save_runtime(&mut self, runtime: &Runtime) -> Result<(), StateError> {
         if self.runtime.as_ref() != Some(runtime) {
             self.runtime = None;
-            save_to(&runtime_file(&self.instance), runtime, Until::Reboot)?;
+            save_to(&runtime_file(&self.instance), runtime)?;
             self.runtime = Some(runtime.clone());
         }
         Ok(())
     }
 }
 
-/// What a file has to survive, beside the process that writes it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Until {
-    Reboot,
-    PowerIsLost,
+/// What is desired, written whole beside the file that it is to replace.
+#[derive(Debug)]
+pub struct Intent {
+    file: fs::File,
+    next: PathBuf,
+    path: PathBuf,
+}
+
+impl Intent {
+    /// Makes it survive the loss of power. This takes as long as the disk does.
+    ///
+    /// # Errors
+    /// When the system refuses: what is there then is whole, be it the earlier file or this one.
+    pub fn keep(self) -> Result<(), StateError> {
+        let Self { file, next, path } = self;
+        file.sync_all().map_err(io_error("sync", &next))?;
+        fs::rename(&next, &path).map_err(io_error("replace", &path))?;
+        // The rename is on disk only when the directory is.
+        let directory = directory_of(&path);
+        fs::File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(io_error("sync", directory))
+    }
+}
+
+/// A process that was killed may have intended something, and begun to make it: that stands for what is desired. What it
+/// did not write to its end it did not begin.
+fn take_up_intent(path: &Path) -> Result<(), StateError> {
+    let next = next_of(path);
+    let text = match fs::read(&next) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        text => text.map_err(io_error("read", &next))?,
+    };
+    match decode::<Desired>(&text) {
+        Ok(_) => {
+            let file = fs::File::open(&next).map_err(io_error("read", &next))?;
+            Intent { file, next, path: path.to_owned() }.keep()
+        }
+        Err(Damage::Newer(found)) => Err(StateError::Newer { path: next, found }),
+        Err(Damage::Broken(_)) => fs::remove_file(&next).map_err(io_error("remove", &next)),
+    }
+}
+
+fn next_of(path: &Path) -> PathBuf {
+    path.with_added_extension("next")
 }
 
 fn load_from<T: DeserializeOwned + Default>(
@@ -233,34 +299,36 @@ fn put_aside(path: &Path) -> Result<PathBuf, StateError> {
     Ok(kept)
 }
 
-fn save_to(path: &Path, state: &impl Serialize, until: Until) -> Result<(), StateError> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(directory)
-        .map_err(io_error("make", directory))?;
-    // A thousand endpoints are most of a megabyte: it is gone through as seldom as can be.
-    let state = serde_json::value::to_raw_value(state)?;
-    let envelope = Envelope { version: VERSION, checksum: checksum(state.get()), state: &state };
-    let mut text = serde_json::to_vec(&envelope)?;
-    text.push(b'\n');
+/// Replaces a file that need not survive the loss of power.
+fn save_to(path: &Path, state: &impl Serialize) -> Result<(), StateError> {
+    make_directory(path)?;
+    let text = encode(state)?;
+    let directory = directory_of(path);
     let mut file = tempfile::Builder::new()
         .prefix(".state.json.")
         .tempfile_in(directory)
         .map_err(io_error("write in", directory))?;
     file.write_all(&text).map_err(io_error("write", file.path()))?;
-    if until == Until::PowerIsLost {
-        file.as_file().sync_all().map_err(io_error("sync", file.path()))?;
-    }
-    file.persist(path).map_err(|error| io_error("replace", path)(error.error))?;
-    if until == Until::Reboot {
-        return Ok(());
-    }
-    // The rename is on disk only when the directory is.
-    fs::File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(io_error("sync", directory))
+    file.persist(path).map_err(|error| io_error("replace", path)(error.error)).map(drop)
+}
+
+fn encode(state: &impl Serialize) -> Result<Vec<u8>, StateError> {
+    // A thousand endpoints are most of a megabyte: it is gone through as seldom as can be.
+    let state = serde_json::value::to_raw_value(state)?;
+    let envelope = Envelope { version: VERSION, checksum: checksum(state.get()), state: &state };
+    let mut text = serde_json::to_vec(&envelope)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+fn make_directory(path: &Path) -> Result<(), StateError> {
+    let directory = directory_of(path);
+    let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(directory);
+    made.map_err(io_error("make", directory))
 }
 
 pub(super) fn checksum(text: &str) -> String {
@@ -277,6 +345,7 @@ fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> S
 mod tests {
     use super::*;
     use crate::{
+        model::{InterfaceName, UplinkChoice},
         plan::Uplink,
         state::{Exit, Process},
     };
@@ -315,6 +384,24 @@ mod tests {
         state
     }
 
+    #[test]
+    fn what_was_intended_is_found_whole_or_not_at_all() {
+        let (_keep, path) = directory();
+        let named = |uplink: &str| UplinkChoice::Named(vec![InterfaceName::new(uplink).unwrap()]);
+        let intend = |uplink: &str, length: usize| {
+            make_directory(&path).unwrap();
+            let text = encode(&Desired { uplinks: named(uplink), ..Desired::default() }).unwrap();
+            fs::write(next_of(&path), &text[..length.min(text.len())]).unwrap();
+            take_up_intent(&path).unwrap();
+            assert!(!next_of(&path).exists());
+            load_from::<Desired>(&path).unwrap().0.uplinks
+        };
+        assert_eq!(intend("a", 7), UplinkChoice::default(), "half-written: it was not begun");
+        assert_eq!(intend("a", usize::MAX), named("a"));
+        assert_eq!(intend("b", 100), named("a"));
+        assert_eq!(intend("b", usize::MAX), named("b"));
+    }
+
     fn directory() -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("instance").join("state.json");
@@ -325,7 +412,7 @@ mod tests {
     fn what_is_written_is_read() {
         let (_keep, path) = directory();
         assert_eq!(load_from(&path).unwrap(), (Runtime::default(), None));
-        save_to(&path, &sample(), Until::PowerIsLost).unwrap();
+        save_to(&path, &sample()).unwrap();
         assert_eq!(load_from(&path).unwrap(), (sample(), None));
         let names: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().collect();
         assert_eq!(names.len(), 1, "no temporary file stays behind");
@@ -334,7 +421,7 @@ mod tests {
     #[test]
     fn every_cut_and_every_flipped_byte_is_noticed() {
         let (_keep, path) = directory();
-        save_to(&path, &sample(), Until::PowerIsLost).unwrap();
+        save_to(&path, &sample()).unwrap();
         let whole = fs::read(&path).unwrap();
         for length in 0..whole.len() - 2 {
             assert!(
@@ -355,7 +442,7 @@ mod tests {
     #[test]
     fn a_damaged_file_is_kept_aside_and_named() {
         let (_keep, path) = directory();
-        save_to(&path, &sample(), Until::PowerIsLost).unwrap();
+        save_to(&path, &sample()).unwrap();
         for number in 1..=2 {
             fs::write(&path, b"{\"version\":1,").unwrap();
             let (state, recovered) = load_from::<Runtime>(&path).unwrap();
@@ -370,7 +457,7 @@ mod tests {
     #[test]
     fn a_wrong_checksum_is_damage() {
         let (_keep, path) = directory();
-        save_to(&path, &sample(), Until::PowerIsLost).unwrap();
+        save_to(&path, &sample()).unwrap();
         let text = fs::read_to_string(&path).unwrap().replace("\"pid\":7", "\"pid\":8");
         fs::write(&path, text).unwrap();
         let recovered = load_from::<Runtime>(&path).unwrap().1.unwrap();

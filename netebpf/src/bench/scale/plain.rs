@@ -85,7 +85,8 @@ impl Plain {
             &format!("address add fd18::{number:x}/64 dev eth0 nodad"),
             "link set eth0 up",
             "route add default via 172.18.0.1",
-            "route add default via fd18::1",
+            // Without `onlink` it is refused while the kernel has not taken note of the carrier.
+            "route add default via fd18::1 dev eth0 onlink",
         ])?;
         Ok(inside)
     }

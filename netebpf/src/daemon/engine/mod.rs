@@ -22,12 +22,15 @@ use crate::{
     kernel::{FlowSnapshot, Kernel, Look, NetnsError, Outside, Watch, netns},
     model::{Desired, Endpoint, Namespace, Network, Origin, requests::DEFAULT_NETWORK},
     plan::{Action, Plan},
-    state::{self, Files, Instance, State, StateError},
+    state::{self, Files, Instance, Intent, State, StateError},
 };
 use netebpf_common::abi;
 use processes::Watches;
 use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, spawn_blocking},
+};
 
 pub(super) use processes::Exited;
 pub(super) use views::Snapshot;
@@ -308,7 +311,26 @@ impl Engine {
         previous: &Desired,
         plan: Option<Plan>,
     ) -> Result<Vec<String>, Error> {
-        self.save()?;
+        self.files.save_runtime(&self.state.runtime)?;
+        // The disk takes its time, and meanwhile things are made.
+        let intent = self.files.intend(&self.state.desired)?;
+        let kept = spawn_blocking(|| intent.map_or(Ok(()), Intent::keep));
+        let done = self.make(previous, plan).await;
+        let stopped = |error: JoinError| {
+            let (operation, path) = ("sync", self.instance.state_dir());
+            Err(StateError::Io { operation, path, source: error.into() })
+        };
+        match kept.await.unwrap_or_else(stopped) {
+            Ok(()) => done,
+            Err(error) => {
+                self.files.forget_intent();
+                done.and(Err(error.into()))
+            }
+        }
+    }
+
+    /// What was written down is made so.
+    async fn make(&mut self, previous: &Desired, plan: Option<Plan>) -> Result<Vec<String>, Error> {
         if self.outside.is_none() {
             // Before the first flow, so that whatever one stands on is missed when it goes.
             self.outside = Some(self.kernel.outside(&self.state.desired.uplinks).await?);
@@ -326,6 +348,7 @@ impl Engine {
     async fn reconcile(&mut self, plan: Option<Plan>) -> Result<Vec<String>, Error> {
         self.follow_names()?;
         let desired = self.state.desired.clone();
+        self.names.begin(&desired).await;
         let mut journal = StateJournal { files: &mut self.files, state: &mut self.state };
         let report = match plan {
             Some(plan) => apply::execute(&mut self.kernel, plan, &mut journal).await?,

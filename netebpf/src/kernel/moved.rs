@@ -1,0 +1,95 @@
+//! Which namespaces may be others than they were: of a thousand, each would have to be looked at with every change.
+//!
+//! **Invariant**: whoever asks, and looks at all that may have moved, misses nothing that `ip netns` did: a name that came
+//! or went in `/run/netns` was told by the kernel before it answered whoever did it. Anywhere else, and where nothing
+//! is told, everything may have moved. A namespace that is unmounted while its file stays, or is mounted over, is not
+//! told; `up` looks at all.
+
+use super::netns::DIRECTORY;
+use rustix::{
+    fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags},
+    io::Errno,
+};
+use std::{
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
+    mem::{MaybeUninit, take},
+    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    path::Path,
+};
+
+/// What it is asked for; each is told everything.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    Plans,
+    Resolvers,
+}
+
+/// What happened meanwhile.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Moved {
+    anything: bool,
+    names: BTreeSet<OsString>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Namespaces {
+    inotify: Option<OwnedFd>,
+    moved: [Moved; 2],
+}
+
+impl Moved {
+    /// Whether the namespace at a path may be another one, or gone.
+    pub(crate) fn may_be(&self, path: &Path) -> bool {
+        let told = path.parent() == Some(Path::new(DIRECTORY));
+        self.anything || !told || path.file_name().is_some_and(|name| self.names.contains(name))
+    }
+}
+
+impl Namespaces {
+    /// What happened since it was asked for the same the last time.
+    pub(super) fn moved(&mut self, purpose: Purpose) -> Moved {
+        if !self.hear() {
+            self.look_again();
+            // From here on it is told; this time everything is looked at.
+            self.inotify = watch().inspect_err(|error| tracing::debug!("inotify: {error}")).ok();
+        }
+        take(&mut self.moved[purpose as usize])
+    }
+
+    /// Everything may have moved, whatever was told.
+    pub(super) fn look_again(&mut self) {
+        self.moved.iter_mut().for_each(|moved| moved.anything = true);
+    }
+
+    /// Empties the queue; `false` where something may have been missed.
+    fn hear(&mut self) -> bool {
+        let Some(inotify) = &self.inotify else { return false };
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(inotify, &mut buffer);
+        loop {
+            let event = match events.next() {
+                Ok(event) => event,
+                Err(Errno::AGAIN) => return true,
+                Err(Errno::INTR) => continue,
+                Err(_) => return false,
+            };
+            let missed = ReadFlags::QUEUE_OVERFLOW | ReadFlags::IGNORED | ReadFlags::UNMOUNT;
+            let (false, Some(name)) = (event.events().intersects(missed), event.file_name()) else {
+                return false;
+            };
+            let name = OsStr::from_bytes(name.to_bytes());
+            for moved in &mut self.moved {
+                moved.names.insert(name.to_owned());
+            }
+        }
+    }
+}
+
+fn watch() -> rustix::io::Result<OwnedFd> {
+    let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    let told = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE | WatchFlags::MOVE_SELF;
+    inotify::add_watch(&inotify, DIRECTORY, told | WatchFlags::ONLYDIR)?;
+    Ok(inotify)
+}
