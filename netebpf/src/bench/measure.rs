@@ -71,9 +71,8 @@ pub(super) fn rounds(
     progress: &Progress,
     stop: &dyn Fn() -> Result<(), BenchError>,
 ) -> Result<Vec<Measured>, BenchError> {
-    let of_cell = |cell: &Cell| -> Vec<&Arm> {
-        arms.iter().filter(|arm| arm.site.measures(cell.ports)).collect()
-    };
+    let of_cell =
+        |cell: &Cell| -> Vec<&Arm> { arms.iter().filter(|arm| arm.site.measures(cell)).collect() };
     let mut measurements = 0;
     for (cell, arm) in
         cells.iter().flat_map(|cell| of_cell(cell).into_iter().map(move |arm| (cell, arm)))

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{kernel::bpf_call, state::Instance};
 use aya::{
-    maps::{MapData, MapInfo},
+    maps::{MapData, MapInfo, MapType},
     programs::ProgramInfo,
 };
 use netebpf_common::abi::map;
@@ -139,7 +139,9 @@ fn memlock(map: BorrowedFd<'_>) -> Result<u64, BenchError> {
 /// How much a map grows until it is full. Before Linux 6.4 the kernel says of every map what it would take full, and
 /// this is nothing.
 fn growth(info: &MapInfo) -> io::Result<u64> {
-    if info.map_flags() & BPF_F_NO_PREALLOC == 0 {
+    // What is kept with sockets is theirs, and not the map's.
+    let of_sockets = info.map_type().is_ok_and(|kind| kind == MapType::SkStorage);
+    if of_sockets || info.map_flags() & BPF_F_NO_PREALLOC == 0 {
         return Ok(0);
     }
     let copy = Copy::new(info)?;
@@ -183,7 +185,7 @@ impl Copy {
             map,
             key: vec![0; info.key_size() as usize],
             value: vec![0; info.value_size() as usize],
-            is_trie: matches!(kind, aya::maps::MapType::LpmTrie),
+            is_trie: matches!(kind, MapType::LpmTrie),
         })
     }
 

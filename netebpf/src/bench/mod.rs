@@ -188,7 +188,7 @@ fn side_by_side(
     record: &mut Record,
 ) -> Result<(), BenchError> {
     let Ground { options, left, progress, stop } = *ground;
-    let arms = make(options, kinds, left, progress, stop)?;
+    let arms = make(options, cells, kinds, left, progress, stop)?;
     record.results = measure::rounds(options, &arms, cells, progress, stop)?;
     record.scale = report::of_ports(&record.results);
     let ours = arms.iter().find(|arm| arm.site == Site { kind: Kind::Netebpf, ports: 1 });
@@ -208,6 +208,7 @@ fn side_by_side(
 /// All arms, tried.
 fn make(
     options: &Options,
+    cells: &[Cell],
     kinds: &[Kind],
     left: &Left,
     progress: &Progress,
@@ -216,7 +217,10 @@ fn make(
     let mut arms = Vec::new();
     for ports in std::iter::once(1).chain(options.ports.iter().copied()) {
         let sites = kinds.iter().map(|kind| Site { kind: *kind, ports });
-        for site in sites.filter(|site| ports == 1 || site.kind != Kind::BareVeth) {
+        let wanted = |site: &Site| {
+            (ports == 1 || site.has_ports()) && cells.iter().any(|cell| site.measures(cell))
+        };
+        for site in sites.filter(wanted) {
             stop()?;
             progress.say(format!("making a host for {site}"));
             let mut arm = Arm::make(site, sweep::NO_SETTINGS.as_ref(), left)?;

@@ -140,13 +140,7 @@ fn programs_and_maps() -> Vec<Feature> {
             "Linux 6.6",
         ),
         socket_hooks(),
-        feature(
-            "socket shortcut",
-            Need::Optional,
-            bpf::shortcut::is_there(),
-            SHORTCUT_LOST,
-            "a kernel with CONFIG_NET_SOCK_MSG, CONFIG_CGROUP_BPF and CONFIG_DEBUG_INFO_BTF, and no lockdown",
-        ),
+        socket_shortcut(),
         required("hash maps", map(MapType::Hash), "no flow can be kept"),
         required("longest-prefix tries", map(MapType::LpmTrie), "networks cannot be told apart"),
         required("queues", map(MapType::Queue), "no place for a flow can be handed out"),
@@ -158,6 +152,17 @@ fn programs_and_maps() -> Vec<Feature> {
         required("socket storage", map(MapType::SkStorage), "nothing can be kept with a socket"),
         required("per-CPU arrays", map(MapType::PerCpuArray), "nothing is counted"),
     ]
+}
+
+/// Whether networks can have the socket shortcut.
+pub fn socket_shortcut() -> Feature {
+    feature(
+        "socket shortcut",
+        Need::Optional,
+        bpf::shortcut::is_there(),
+        SHORTCUT_LOST,
+        "a kernel with CONFIG_NET_SOCK_MSG, CONFIG_CGROUP_BPF and CONFIG_DEBUG_INFO_BTF, and no lockdown",
+    )
 }
 
 fn socket_hooks() -> Feature {

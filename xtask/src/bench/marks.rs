@@ -33,6 +33,9 @@ const MARKS: &[(&str, &str, &str, f64)] = &[
 /// Connections with ten thousand published ports beside those with one.
 const MANY_PORTS: f64 = 1.0;
 
+/// Round trips with the socket shortcut beside a bare veth.
+const SHORTCUT: f64 = 1.7;
+
 const BARE: &str = "bare-veth";
 /// The beginning of both arms that have Docker's rules.
 const IPTABLES: &str = "iptables";
@@ -65,6 +68,7 @@ struct Measured {
     workload: String,
     ports: u16,
     beside: Vec<Beside>,
+    shortcut: Option<Ratio>,
 }
 
 /// netebpf beside another arm.
@@ -113,6 +117,12 @@ impl Record {
                 misses.push(format!("{name}: {}, and was {}", shown(now), shown(*before)));
             }
         }
+        for (of, ratio) in self.shortcuts().filter(|(_, ratio)| ratio.median < SHORTCUT) {
+            let (family, ratio) = (&of.family, shown(ratio));
+            misses.push(format!(
+                "socket shortcut, {family}, beside a bare veth: {ratio}, and {SHORTCUT:.2} is asked for"
+            ));
+        }
         if let Some(ratio) = self.with_many_ports().filter(|ratio| *ratio < MANY_PORTS) {
             misses.push(format!("connections with many ports: {ratio:.2} of those with one"));
         }
@@ -134,10 +144,17 @@ impl Record {
                 }
             }
         }
+        if self.shortcuts().next().is_none() {
+            missing.push("socket shortcut: not measured".to_owned());
+        }
         if self.with_many_ports().is_none() {
             missing.push("connections with many ports: not measured".to_owned());
         }
         missing
+    }
+
+    fn shortcuts(&self) -> impl Iterator<Item = (&Measured, Ratio)> {
+        self.results.iter().filter_map(|of| Some((of, of.shortcut?)))
     }
 
     /// How many times as many connections netebpf takes with the most ports as with one.

@@ -8,7 +8,7 @@ use super::{
         process,
         rules::Published,
     },
-    Site,
+    Kind, Site,
 };
 use std::{
     fs,
@@ -29,7 +29,11 @@ impl Instance {
         let instance = Self { site, settings: settings.to_owned(), left: left.clone() };
         let topology = tempfile::Builder::new().suffix(".yaml").tempfile();
         let topology = topology.map_err(BenchError::io("the topology file"))?;
-        fs::write(topology.path(), topology_text(&site.published()))
+        let options = match site.kind {
+            Kind::NetebpfShortcut => "driver_opts: {netebpf.socket_shortcut: \"true\"}",
+            _ => "",
+        };
+        fs::write(topology.path(), topology_text(&site.published(), options))
             .map_err(BenchError::io("the topology file"))?;
         process::output(instance.command()?.args(["up", "--file"]).arg(topology.path()))?;
         for name in ["web", "app"] {
@@ -61,7 +65,7 @@ impl Drop for Instance {
     }
 }
 
-fn topology_text(ports: &[Published]) -> String {
+fn topology_text(ports: &[Published], options: &str) -> String {
     let published = |Published { host, endpoint, transport }: &Published| match *host {
         PUBLISHED | STREAMS => format!("\"{host}:{endpoint}/{transport}\""),
         further => format!("\"0.0.0.0:{further}:{endpoint}\""),
@@ -76,6 +80,7 @@ fn topology_text(ports: &[Published]) -> String {
 networks:
   front:
     enable_ipv6: true
+    {options}
     ipam: {{config: [{{subnet: 172.18.0.0/16, gateway: 172.18.0.1}}, {{subnet: \"fd18::/64\", gateway: \"fd18::1\"}}]}}
 services:
   web:

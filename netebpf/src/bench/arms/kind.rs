@@ -6,6 +6,7 @@ use super::super::{
     report::{Absent, Lacked},
     rules::{self, Backend},
 };
+use crate::kernel::probe;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -42,6 +43,8 @@ impl fmt::Display for Way {
 pub enum Kind {
     /// This program.
     Netebpf,
+    /// The same, with the socket shortcut that a network may ask for.
+    NetebpfShortcut,
     /// Nobody: a veth, and nothing between its ends.
     BareVeth,
     /// A Linux bridge and Docker's rules, in the tables that only iptables knows.
@@ -58,6 +61,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Netebpf => "netebpf",
+            Self::NetebpfShortcut => "netebpf, shortcut",
             Self::BareVeth => "bare veth",
             Self::IptablesLegacy => "iptables (legacy)",
             Self::IptablesNft => "iptables (nft)",
@@ -68,8 +72,9 @@ impl fmt::Display for Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Netebpf,
+        Self::NetebpfShortcut,
         Self::BareVeth,
         Self::IptablesLegacy,
         Self::IptablesNft,
@@ -77,9 +82,19 @@ impl Kind {
         Self::NetavarkFlowtable,
     ];
 
+    /// Whether it is this program, with whatever option: it is compared with others, and not with itself.
+    pub(in crate::bench) fn is_netebpf(self) -> bool {
+        matches!(self, Self::Netebpf | Self::NetebpfShortcut)
+    }
+
+    /// Whether it knows flows, in a way of its own.
+    pub(in crate::bench) fn tracks_flows(self) -> bool {
+        !matches!(self, Self::NetebpfShortcut | Self::BareVeth)
+    }
+
     pub(super) fn backend(self) -> Option<Backend> {
         match self {
-            Self::Netebpf | Self::BareVeth => None,
+            Self::Netebpf | Self::NetebpfShortcut | Self::BareVeth => None,
             Self::IptablesLegacy => Some(Backend::IptablesLegacy),
             Self::IptablesNft => Some(Backend::IptablesNft),
             Self::Netavark => Some(Backend::Netavark),
@@ -93,8 +108,15 @@ impl Kind {
     ) -> Result<(Vec<Self>, Vec<Absent>), BenchError> {
         let (mut here, mut absent) = (Vec::new(), Vec::new());
         for kind in Self::ALL {
-            let lacks = kind.backend().map(|backend| rules::lacks(backend, &scratch.name));
-            match lacks.transpose()?.flatten() {
+            let lacks = match kind.backend() {
+                Some(backend) => rules::lacks(backend, &scratch.name)?,
+                None if kind == Self::NetebpfShortcut => {
+                    let feature = probe::socket_shortcut();
+                    (!feature.present).then(|| format!("{}: {}", feature.lost, feature.remedy))
+                }
+                None => None,
+            };
+            match lacks {
                 None => here.push(kind),
                 Some(why) => absent.push(Absent { what: Lacked::Arm(kind), why }),
             }

@@ -3,10 +3,12 @@
 use super::{
     super::{
         host::{PUBLISHED, SERVED, STREAMS},
+        load::Workload,
+        measure::Cell,
         rules::Published,
         sweep::PREFIX,
     },
-    Kind,
+    Kind, Way,
 };
 use crate::model::Transport;
 use std::fmt;
@@ -23,6 +25,7 @@ impl Site {
     pub(super) fn name(self) -> String {
         let part = match self.kind {
             Kind::Netebpf => "",
+            Kind::NetebpfShortcut => "-shortcut",
             Kind::BareVeth => "-bare",
             Kind::IptablesLegacy => "-legacy",
             Kind::IptablesNft => "-nft",
@@ -38,14 +41,26 @@ impl Site {
     /// An endpoint's namespace.
     pub(in crate::bench) fn endpoint(self, name: &str) -> String {
         match self.kind {
-            Kind::Netebpf => format!("{}.{name}", self.name()),
+            Kind::Netebpf | Kind::NetebpfShortcut => format!("{}.{name}", self.name()),
             _ => format!("{}-{name}", self.name()),
         }
     }
 
-    /// Whether what has so many published ports is measured here. A bare veth has none, and is the limit of all.
-    pub(in crate::bench) fn measures(self, ports: u16) -> bool {
-        self.ports == ports || self.kind == Kind::BareVeth
+    /// Whether that is measured here. A bare veth has no published ports, and is the limit of all; the socket shortcut is
+    /// for request and response between endpoints.
+    pub(in crate::bench) fn measures(self, cell: &Cell) -> bool {
+        match self.kind {
+            Kind::BareVeth => true,
+            Kind::NetebpfShortcut => {
+                (cell.way, cell.workload) == (Way::EndpointToEndpoint, Workload::RoundTrips)
+            }
+            _ => self.ports == cell.ports,
+        }
+    }
+
+    /// Whether there is one for each number of published ports.
+    pub(in crate::bench) fn has_ports(self) -> bool {
+        !matches!(self.kind, Kind::BareVeth | Kind::NetebpfShortcut)
     }
 
     /// Further ports stand on both sides of the one that is measured: rules that are gone through one after the other

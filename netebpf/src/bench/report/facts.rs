@@ -78,6 +78,9 @@ fn method(page: &mut String, record: &Record) {
 fn about(arm: Kind) -> &'static str {
     match arm {
         Kind::Netebpf => "this program: eBPF on the interfaces, and no rules",
+        Kind::NetebpfShortcut => {
+            "the same on a network with netebpf.socket_shortcut=true: data go from socket to socket"
+        }
         Kind::BareVeth => {
             "a veth with nothing between its ends, about what can be reached: it has no endpoints, so each way is its wire"
         }

@@ -27,6 +27,9 @@ pub struct Measured {
     pub arms: Vec<InArm>,
     /// netebpf beside each other arm.
     pub beside: Vec<Beside>,
+    /// netebpf with the socket shortcut beside the bare veth, where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortcut: Option<Ratio>,
 }
 
 /// netebpf beside another arm, per second.
@@ -101,7 +104,7 @@ impl Measured {
         let arms = arms
             .map(|arm| InArm { arm, rounds: Vec::new(), pooled: None, times: Histogram::default() })
             .collect();
-        Self { way, family, workload, ports, arms, beside: Vec::new() }
+        Self { way, family, workload, ports, arms, beside: Vec::new(), shortcut: None }
     }
 
     /// One of its arms.
@@ -114,9 +117,12 @@ impl Measured {
         let rates =
             |of: &InArm| of.rounds.iter().map(|sample| sample.per_second).collect::<Vec<_>>();
         let Some(ours) = self.of(Kind::Netebpf).map(rates) else { return };
-        let others = self.arms.iter().filter(|of| of.arm != Kind::Netebpf);
+        let others = self.arms.iter().filter(|of| !of.arm.is_netebpf());
         self.beside =
             others.map(|of| Beside { arm: of.arm, ratio: Ratio::of(&ours, &rates(of)) }).collect();
+        let [shortcut, bare] = [Kind::NetebpfShortcut, Kind::BareVeth].map(|arm| self.of(arm));
+        self.shortcut =
+            shortcut.zip(bare).map(|(short, bare)| Ratio::of(&rates(short), &rates(bare)));
     }
 
     /// netebpf beside another arm.

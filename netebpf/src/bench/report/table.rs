@@ -113,6 +113,15 @@ fn notes(record: &Record) -> String {
         let _ =
             writeln!(text, "lost: {}, {way}, {family}: {:.0} % of small packets", of, 100.0 * lost);
     }
+    for (result, ratio) in record.results.iter().filter_map(|of| Some((of, of.shortcut?))) {
+        let _ = writeln!(
+            text,
+            "socket shortcut, {}: {} times a bare veth{}",
+            result.family,
+            figures::factor(ratio.median),
+            figures::range(&ratio, "-").map_or_else(String::new, |range| format!(" ({range})"))
+        );
+    }
     if let Some(gso) = record.gso_of_streams() {
         let _ = writeln!(
             text,

@@ -61,7 +61,7 @@ pub(in crate::bench) fn measure(
     let Ground { options, left, progress, stop } = ground;
     let settings = settings(options.flows.iter().copied().max().unwrap_or_default())?;
     let (mut arms, mut levels, mut too_many) = (Vec::new(), Vec::new(), Vec::new());
-    for kind in kinds.iter().filter(|kind| **kind != Kind::BareVeth) {
+    for kind in kinds.iter().filter(|kind| kind.tracks_flows()) {
         stop()?;
         progress.say(format!("making a host for {kind}"));
         let arm = Arm::make(Site { kind: *kind, ports: 1 }, settings.path(), left)?;
