@@ -99,7 +99,7 @@ pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(MAX_S
 #[map]
 pub static ROOM: PerCpuArray<Room> = PerCpuArray::with_max_entries(1, 0);
 
-/// Keeps this with a socket; `false` where there is no memory.
+/// Keeps this with a socket, in the place of what was kept when it had another connection; `false` where there is no memory.
 #[inline(always)]
 pub fn keep_sender(socket: *mut bpf_sock, sender: &mut Sender) -> bool {
     let create = u64::from(BPF_SK_STORAGE_GET_F_CREATE);
@@ -107,8 +107,13 @@ pub fn keep_sender(socket: *mut bpf_sock, sender: &mut Sender) -> bool {
     let kept = unsafe {
         let map = from_ref(&SENDERS).cast_mut().cast();
         bpf_sk_storage_get(map, socket.cast(), from_mut(sender).cast(), create)
+            .cast::<Sender>()
+            .as_mut()
     };
-    !kept.is_null()
+    let Some(kept) = kept else { return false };
+    // The kernel takes a first value only for one that it has to make.
+    *kept = *sender;
+    true
 }
 
 /// What is kept with a socket.

@@ -1,7 +1,7 @@
 //! Which data take the socket shortcut.
 
 use netebpf_common::{
-    abi::{Address, Endpoint, InterfaceOptions, Mac, Sender, SocketPair},
+    abi::{Address, Endpoint, InterfaceOptions, Mac, Owner, Sender, SocketPair},
     datapath::connection::{LIMIT, LOOK, Sending, open, send},
     testkit::{Chaos, MemoryState},
 };
@@ -111,7 +111,9 @@ fn who_may() {
         assert_eq!(opened.is_some(), may, "{near} to {far} in {namespace}");
     }
     let sender = sender(&state);
-    assert_eq!(sender.to, SocketPair::new(address("10.10.0.3"), 80, address("10.10.0.2"), 40_000));
+    let to = SocketPair::new(address("10.10.0.3"), 80, address("10.10.0.2"), 40_000);
+    let [near_owner, far_owner] = [3, 2].map(|slot| Owner { slot, generation: 1 });
+    assert_eq!(sender.to, SocketPair { near_owner, far_owner, ..to });
 }
 
 #[test]
@@ -196,6 +198,14 @@ fn a_slow_reader_is_sent_by_tcp() {
     assert!(unread >= LIMIT - LOOK);
     socket.read.set(true);
     assert!(!socket.sends(&state, &mut from, 1), "what went by TCP is behind what did not");
+    // Nor is a reader's patience with many of few bytes without end: each takes the kernel's memory, too.
+    let (socket, mut from) = (Socket::new(), sender(&state));
+    socket.read.set(false);
+    let mut calls = 0;
+    while socket.sends(&state, &mut from, 1) {
+        calls += 1;
+        assert!(calls < 300, "{calls} calls");
+    }
     // No number runs over.
     let mut from = sender(&state);
     assert!(socket.sends(&state, &mut from, u32::MAX));

@@ -1,10 +1,14 @@
 //! The socket shortcut: what programs see of it, which is nothing, and that it is one.
 
-use netebpf_tests::lab::{
-    Family, Lab, Ns, both, eventually,
-    family::{C1, C2, Pair},
-    moment, patience,
+use netebpf_tests::{
+    lab::{
+        Family, Lab, Ns, both, eventually,
+        family::{C1, C2, Pair},
+        moment, patience,
+    },
+    runner::skip,
 };
+use rustix::net::{AddressFamily, Protocol, SocketType, socket};
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
@@ -29,6 +33,8 @@ netebpf_tests::tests![
     it_outlives_the_daemon,
     refused_where_it_makes_no_sense,
     mapped_addresses,
+    a_socket_used_again,
+    several_paths,
 ];
 
 const PORT: u16 = 7000;
@@ -476,4 +482,57 @@ fn mapped_addresses() {
     let mut near = c1.run(|| TcpStream::connect((mapped, PORT))).expect("it listens");
     let (mut far, _) = listener.accept().expect("a connection");
     assert_short(&c1, &mut near, &mut far);
+}
+
+/// A program that gives a connection up and has its socket connected again: what it sends is for the new one.
+fn a_socket_used_again() {
+    let lab = lab(true);
+    let (c1, c2) = (lab.endpoint("c1"), lab.endpoint("c2"));
+    both(|family| {
+        let (mut near, mut far) = connected(&c1, &c2, C2.of(family));
+        assert_short(&c1, &mut near, &mut far);
+        rustix::net::connect_unspec(&near).expect("the kernel lets it go");
+        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        let listener = c2.run(|| TcpListener::bind(any)).expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        rustix::net::connect(&near, &SocketAddr::new(C2.of(family), port)).expect("it listens");
+        let (mut second, _) = listener.accept().expect("a connection");
+        second.set_read_timeout(Some(patience())).expect("it is a socket");
+        for length in [1, 100, 60_000] {
+            round_trip(&mut near, &mut second, length);
+        }
+        let mut buffer = [0; 16];
+        let got = far.read(&mut buffer);
+        assert!(!matches!(got, Ok(1..)), "the first one got {got:?}");
+    });
+}
+
+/// A server that takes connections of several paths (MPTCP, as programs in Go do) and a client that knows of none, and one
+/// that does.
+fn several_paths() {
+    let lab = lab(true);
+    let (c1, c2) = (lab.endpoint("c1"), lab.endpoint("c2"));
+    let mptcp = Protocol::from_raw(262.try_into().expect("IPPROTO_MPTCP is a number"));
+    let open = || socket(AddressFamily::INET6, SocketType::STREAM, Some(mptcp));
+    both(|family| {
+        let listener = c2.run(open).unwrap_or_else(|error| skip(format!("MPTCP: {error}")));
+        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        rustix::net::bind(&listener, &any).expect("a free port");
+        rustix::net::listen(&listener, 8).expect("a free port");
+        let listener = TcpListener::from(listener);
+        let port = listener.local_addr().expect("an address").port();
+        let plain = c1.connect(SocketAddr::new(C2.of(family), port)).expect("it listens");
+        let several = TcpStream::from(c1.run(open).expect("as before"));
+        let to = match C2.of(family) {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
+            v6 @ IpAddr::V6(_) => v6,
+        };
+        rustix::net::connect(&several, &SocketAddr::new(to, port)).expect("it listens");
+        for mut near in [plain, several] {
+            let (mut far, _) = listener.accept().expect("a connection");
+            for length in [1, 100, 60_000] {
+                round_trip(&mut near, &mut far, length);
+            }
+        }
+    });
 }

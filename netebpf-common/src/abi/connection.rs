@@ -1,8 +1,31 @@
 //! Connections between endpoints of one network whose data take the socket shortcut.
 
-use super::{Address, assert_layout};
+use super::{Address, Endpoint, assert_layout};
 
-/// A TCP connection, as one of its sockets sees it: the key of the table of sockets.
+/// Who has an endpoint's place: an address is somebody else's one day.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(C)]
+pub struct Owner {
+    /// [`Endpoint::slot`].
+    pub slot: u32,
+    /// [`Endpoint::generation`].
+    pub generation: u32,
+}
+assert_layout!(Owner, size 8, align 4);
+
+impl Owner {
+    /// Not known yet.
+    pub const NONE: Self = Self { slot: 0, generation: 0 };
+
+    /// Of an endpoint.
+    #[inline(always)]
+    pub const fn of(endpoint: &Endpoint) -> Self {
+        Self { slot: endpoint.slot, generation: endpoint.generation }
+    }
+}
+
+/// A TCP connection, as one of its sockets sees it: the key of the table of sockets. Who has the addresses is part of it, so
+/// that a socket of an endpoint which is gone is found by nobody.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(C)]
 pub struct SocketPair {
@@ -10,28 +33,38 @@ pub struct SocketPair {
     pub near: Address,
     /// The other end's.
     pub far: Address,
-    /// The socket's own port, network byte order.
-    pub near_port: [u8; 2],
+    /// The socket's own port. A whole half word: of fields that are not aligned to each other several are written at once,
+    /// which the verifier refuses on the stack.
+    pub near_port: u32,
     /// The other end's.
-    pub far_port: [u8; 2],
-    /// Zero.
-    pub padding: [u8; 4],
+    pub far_port: u32,
+    /// Who has the socket's own address.
+    pub near_owner: Owner,
+    /// Who has the other one.
+    pub far_owner: Owner,
 }
-assert_layout!(SocketPair, size 40, align 8);
+assert_layout!(SocketPair, size 56, align 8);
 
 impl SocketPair {
-    /// From addresses and ports.
+    /// From addresses and ports, without owners.
     #[inline(always)]
     pub const fn new(near: Address, near_port: u16, far: Address, far_port: u16) -> Self {
-        let (near_port, far_port) = (near_port.to_be_bytes(), far_port.to_be_bytes());
-        Self { near, far, near_port, far_port, padding: [0; 4] }
+        let (near_port, far_port) = (near_port as u32, far_port as u32);
+        let (near_owner, far_owner) = (Owner::NONE, Owner::NONE);
+        Self { near, far, near_port, far_port, near_owner, far_owner }
     }
 
     /// The connection as the other end sees it.
     #[inline(always)]
     pub const fn turned(&self) -> Self {
-        let Self { near, far, near_port, far_port, padding } = *self;
-        Self { near: far, far: near, near_port: far_port, far_port: near_port, padding }
+        Self {
+            near: self.far,
+            far: self.near,
+            near_port: self.far_port,
+            far_port: self.near_port,
+            near_owner: self.far_owner,
+            far_owner: self.near_owner,
+        }
     }
 }
 
@@ -41,16 +74,12 @@ impl SocketPair {
 pub struct Sender {
     /// The other end, by its own key.
     pub to: SocketPair,
-    /// [`super::Endpoint::generation`] of the socket's own endpoint.
-    pub near_generation: u32,
-    /// Likewise of the other end's.
-    pub far_generation: u32,
     /// One of [`Self::UNDECIDED`], [`Self::SHORT`] and [`Self::BY_TCP`].
     pub way: u32,
-    /// Bytes sent since the other end was last seen to have read everything.
+    /// Bytes of memory that what was sent takes since the other end was last seen to have read everything.
     pub unread: u32,
 }
-assert_layout!(Sender, size 56, align 8);
+assert_layout!(Sender, size 64, align 8);
 
 impl Sender {
     /// Nothing was sent yet.

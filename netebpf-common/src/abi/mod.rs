@@ -18,7 +18,7 @@ mod settings;
 mod word;
 
 pub use address::{Address, Mac, Prefix};
-pub use connection::{Sender, SocketFields, SocketPair};
+pub use connection::{Owner, Sender, SocketFields, SocketPair};
 pub use endpoint::Endpoint;
 pub use flow::{
     Direction, FLOW_DEAD, FirstFragment, Flow, FlowKey, FlowKind, FlowRef, Mapping, Piece,

@@ -12,8 +12,11 @@
 //! Deliberately absent: ends. FIN and reset are TCP's, always.
 
 use super::table::{Lookup as _, State};
-use crate::abi::{Endpoint, InterfaceOptions, Sender, SocketPair};
+use crate::abi::{Endpoint, InterfaceOptions, Owner, Sender, SocketPair};
 
+/// What the kernel keeps beside the data of each call, in bytes: one of a single byte is a whole one of its structures,
+/// which no account of anybody's has (`sk_msg`).
+pub const MESSAGE: u32 = 1 << 10;
 /// As many bytes may lie unread before the other end is looked at.
 pub const LOOK: u32 = 64 << 10;
 /// As many may lie unread, and the data of one call beyond.
@@ -40,9 +43,7 @@ pub fn open<S: State>(state: &S, namespace: u64, pair: &SocketPair) -> Option<Se
         return None;
     }
     Some(Sender {
-        to: pair.turned(),
-        near_generation: near.generation,
-        far_generation: far.generation,
+        to: SocketPair { near_owner: Owner::of(near), far_owner: Owner::of(far), ..*pair }.turned(),
         way: Sender::UNDECIDED,
         unread: 0,
     })
@@ -64,6 +65,7 @@ pub fn send<S: State, K: Sending>(state: &S, sender: &mut Sender, socket: &K, by
         return;
     }
     sender.way = Sender::SHORT;
+    let bytes = bytes.saturating_add(MESSAGE);
     sender.unread = sender.unread.saturating_add(bytes);
     if sender.unread > LOOK {
         if socket.is_read() {
@@ -78,7 +80,7 @@ pub fn send<S: State, K: Sending>(state: &S, sender: &mut Sender, socket: &K, by
 #[inline(always)]
 fn lives<S: State>(state: &S, sender: &Sender) -> bool {
     let Some((far, near)) = ends(state, &sender.to) else { return false };
-    (near.generation, far.generation) == (sender.near_generation, sender.far_generation)
+    (Owner::of(near), Owner::of(far)) == (sender.to.far_owner, sender.to.near_owner)
 }
 
 /// Both ends, where the shortcut is between them.

@@ -311,7 +311,8 @@ fn read_transport<F: Family, P: Packet + ?Sized>(
             _ => udp::LENGTH,
         };
         // The option by which the kernel says how long an IPv6 packet of BIG TCP is; no segment has it (until Linux 7.0,
-        // `ipv6_hopopt_jumbo_remove`). The kernel's own stack counts it, and takes the segments for too long.
+        // `ipv6_hopopt_jumbo_remove`). The kernel's own stack counts it, and takes the segments for too long. Linux 7.0 has
+        // none: there a packet with another header counts 8 bytes too few, and its sender's MTU holds all the same.
         let jumbo = match F::ID {
             FamilyId::V6 if datagram.extended && datagram.length > ipv6::LONGEST => {
                 ipv6::JUMBO_HEADER

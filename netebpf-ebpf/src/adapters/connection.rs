@@ -93,7 +93,8 @@ impl Opened {
 
     /// Puts the socket into the table, and what is kept with it beside it. Where there is no room for either all goes by TCP.
     #[inline(always)]
-    pub fn join(&self, mut pair: SocketPair, mut sender: Sender) {
+    pub fn join(&self, mut sender: Sender) {
+        let mut pair = sender.to.turned();
         let socket = read!((*self.context).__bindgen_anon_2.sk);
         if socket.is_null() || !maps::keep_sender(socket, &mut sender) {
             return;

@@ -22,7 +22,7 @@ pub fn shortcut_opened(context: SockOpsContext) -> u32 {
         let opened = Opened::new(context.ops);
         let pair = opened.pair();
         if let Some(sender) = connection::open(&Maps, opened.namespace(), &pair) {
-            opened.join(pair, sender);
+            opened.join(sender);
         }
     }
     SK_PASS

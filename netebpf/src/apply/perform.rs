@@ -82,7 +82,7 @@ async fn step(
         Action::Attach { index, name, hook, mechanism, optional, .. } => {
             match kernel.attach(*index, name, *hook, *mechanism).await {
                 Err(KernelError::Bpf(error)) if *optional && !error.is_passing() => {
-                    let first = kernel.remember_refusal(*index, &error);
+                    let first = kernel.remember_refusal(*index, *hook, &error);
                     return Ok(Performed::Refused(
                         first.then(|| format!("{name}: no {mechanism}: {error}")),
                     ));

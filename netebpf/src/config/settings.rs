@@ -6,6 +6,7 @@
 
 use crate::ipam::Pool;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use netebpf_common::abi::FLOW_CAPACITY;
 use serde::{Deserialize, de::IgnoredAny};
 use sha2::{Digest, Sha256};
 use std::{
@@ -215,13 +216,35 @@ struct Flows {
 ///
 /// What is wrong and, as far as TOML can tell, where.
 pub fn parse(text: &str, file_name: &str, seed: &[u8]) -> Result<Settings, SettingsError> {
+    parse_over(text, file_name, Settings::new(seed))
+}
+
+fn parse_over(text: &str, file_name: &str, defaults: Settings) -> Result<Settings, SettingsError> {
     let file = || file_name.to_owned();
     let raw: File = toml::from_str(text)
         .map_err(|source| SettingsError::Toml { file: file(), source: Box::new(source) })?;
-    check(raw, seed).map_err(|problem| SettingsError::Value { file: file(), problem })
+    check(raw, defaults).map_err(|problem| SettingsError::Value { file: file(), problem })
 }
 
-/// Reads the file, or takes the defaults where there is none.
+/// How many flows a host of so many bytes of memory has room for, when nobody says: as many as take a fiftieth of it, but
+/// for the smallest. Their tables are made with the instance, whether there are flows or not. Halves, for each has an index of
+/// as many entries as the kernel makes buckets for.
+fn capacity_for(memory: u64) -> u32 {
+    const BYTES: u64 = 24 << 10;
+    const LEAST: u32 = FLOW_CAPACITY >> 4;
+    let mut capacity = FLOW_CAPACITY;
+    while capacity > LEAST && u64::from(capacity) * BYTES > memory {
+        capacity /= 2;
+    }
+    capacity
+}
+
+fn memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram * u64::from(info.mem_unit)
+}
+
+/// Reads the file, or takes the defaults of this host where there is none.
 ///
 /// # Errors
 ///
@@ -236,14 +259,14 @@ pub fn load(path: &Path) -> Result<Settings, SettingsError> {
     // same, since the state holds it.
     let seed =
         std::fs::read("/etc/machine-id").unwrap_or_else(|_| rand::random::<[u8; 16]>().into());
-    parse(&text, &path.display().to_string(), &seed)
+    let defaults = Settings { flow_capacity: capacity_for(memory()), ..Settings::new(&seed) };
+    parse_over(&text, &path.display().to_string(), defaults)
 }
 
-fn check(raw: File, seed: &[u8]) -> Result<Settings, SettingsProblem> {
+fn check(raw: File, mut settings: Settings) -> Result<Settings, SettingsProblem> {
     if raw.api.is_some() {
         return Err(SettingsProblem::Later("api"));
     }
-    let mut settings = Settings::new(seed);
     if let Some(pools) = raw.default_address_pools {
         let chosen: Vec<Pool> = pools.into_iter().map(pool).collect::<Result<_, _>>()?;
         // A family that the file says nothing of keeps its defaults.

@@ -18,7 +18,7 @@ pub(super) type Homes = HashMap<PathBuf, (netns::Stamp, u64)>;
 impl Kernel {
     /// Makes known where the endpoints of `desired` are.
     pub(crate) fn set_homes(&mut self, desired: &Desired) -> Result<(), KernelError> {
-        let (mut homes, mut wanted) = (Homes::new(), BTreeMap::new());
+        let (mut homes, mut wanted, mut failed) = (Homes::new(), BTreeMap::new(), None);
         for endpoint in desired.endpoints.values().filter(|e| !e.namespace.is_shared()) {
             let on_one = endpoint.attachments.iter().filter(|attachment| {
                 let network = desired.networks.get(&attachment.network);
@@ -33,12 +33,21 @@ impl Kernel {
                 continue;
             }
             let path = endpoint.namespace.path();
-            let Some((stamp, cookie)) = self.home(path)? else { continue };
+            // One that goes at this moment must not keep the others from what they are.
+            let (stamp, cookie) = match self.home(path) {
+                Ok(Some(home)) => home,
+                Ok(None) => continue,
+                Err(error) => {
+                    failed.get_or_insert(error);
+                    continue;
+                }
+            };
             homes.insert(path.to_owned(), (stamp, cookie));
             wanted.extend(addresses.into_iter().map(|address| (address, cookie)));
         }
         self.homes = homes;
-        Ok(self.bpf.set_homes(&wanted)?)
+        self.bpf.set_homes(&wanted)?;
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
     fn home(&self, path: &Path) -> Result<Option<(netns::Stamp, u64)>, NetnsError> {

@@ -68,7 +68,7 @@ pub struct Kernel {
     planned: Option<Settled>,
     /// Why native XDP was refused, by the index of the interface; programs that see sockets, by
     /// [`Hook::NO_INTERFACE`].
-    refused: BTreeMap<u32, String>,
+    refused: BTreeMap<(u32, Hook), String>,
     /// Ended flows whose places rest.
     retired: flows::Retired,
     known: Known,
@@ -116,13 +116,17 @@ impl Kernel {
 
     /// Why programs of this host cannot be led to published ports, where they cannot.
     pub(crate) fn no_socket_hooks(&self) -> Option<String> {
-        let refused = self.refused.get(&Hook::NO_INTERFACE);
-        self.bpf.no_socket_hooks().or_else(|| refused.cloned())
+        let refused = || Hook::of_sockets().find_map(|hook| self.refused_on_host(hook));
+        self.bpf.no_socket_hooks().or_else(refused)
     }
 
     /// Why there is no socket shortcut, where there is none.
     pub(crate) fn no_shortcut(&self) -> Option<String> {
-        self.bpf.no_shortcut()
+        self.bpf.no_shortcut().or_else(|| self.refused_on_host(Hook::ShortcutOpened))
+    }
+
+    fn refused_on_host(&self, hook: Hook) -> Option<String> {
+        self.refused.get(&(Hook::NO_INTERFACE, hook)).cloned()
     }
 
     /// How many flows there can be: the table keeps the size that it was made with.

@@ -3,7 +3,8 @@
 //! **Invariant**: whoever asks, and looks at all that may have moved, misses nothing that `ip netns` did: a name that came
 //! or went in `/run/netns` was told by the kernel before it answered whoever did it. Anywhere else, and where nothing
 //! is told, everything may have moved. A namespace that is unmounted while its file stays, or is mounted over, is not
-//! told; `up` looks at all.
+//! told; `up` looks at all. Where a name there is a link to somewhere else, as people make them to see containers' namespaces,
+//! it is looked at always: what it leads to may change untold.
 
 use super::netns::DIRECTORY;
 use rustix::{
@@ -13,6 +14,7 @@ use rustix::{
 use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
+    fs, io,
     mem::{MaybeUninit, take},
     os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
     path::Path,
@@ -36,6 +38,8 @@ pub(crate) struct Moved {
 #[derive(Debug, Default)]
 pub(super) struct Namespaces {
     inotify: Option<OwnedFd>,
+    /// Names that lead somewhere else.
+    links: BTreeSet<OsString>,
     moved: [Moved; 2],
 }
 
@@ -54,8 +58,11 @@ impl Namespaces {
             self.look_again();
             // From here on it is told; this time everything is looked at.
             self.inotify = watch().inspect_err(|error| tracing::debug!("inotify: {error}")).ok();
+            self.links = links().into_iter().flatten().collect();
         }
-        take(&mut self.moved[purpose as usize])
+        let mut moved = take(&mut self.moved[purpose as usize]);
+        moved.names.extend(self.links.iter().cloned());
+        moved
     }
 
     /// Everything may have moved, whatever was told.
@@ -80,11 +87,22 @@ impl Namespaces {
                 return false;
             };
             let name = OsStr::from_bytes(name.to_bytes());
+            if Path::new(DIRECTORY).join(name).is_symlink() {
+                self.links.insert(name.to_owned());
+            } else {
+                self.links.remove(name);
+            }
             for moved in &mut self.moved {
                 moved.names.insert(name.to_owned());
             }
         }
     }
+}
+
+fn links() -> io::Result<impl Iterator<Item = OsString>> {
+    let entries = fs::read_dir(DIRECTORY)?.flatten();
+    let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+    Ok(links.map(|entry| entry.file_name()))
 }
 
 fn watch() -> rustix::io::Result<OwnedFd> {

@@ -145,7 +145,7 @@ impl Kernel {
             dead_pins,
             sysctls: sysctl_values,
             saved_sysctls,
-            xdp_refused: self.refused.clone(),
+            xdp_refused: self.xdp_refused(),
             no_masquerade: self.no_masquerade.clone(),
             no_socket_hooks: self.no_socket_hooks(),
             no_shortcut: self.no_shortcut(),

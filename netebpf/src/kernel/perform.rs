@@ -225,9 +225,18 @@ impl Kernel {
         Ok(self.bpf.detach(&self.netlink, (index, name), hook, mechanism).await?)
     }
 
-    /// A program that can be done without was refused. Whether it is the first of this interface.
-    pub(crate) fn remember_refusal(&mut self, index: u32, error: &BpfError) -> bool {
-        self.refused.insert(index, error.to_string()).is_none()
+    /// A program that can be done without was refused. Whether that is the first time it is told.
+    pub(crate) fn remember_refusal(&mut self, index: u32, hook: Hook, error: &BpfError) -> bool {
+        let error = error.to_string();
+        let told = self.refused.iter().any(|((at, _), before)| *at == index && *before == error);
+        self.refused.insert((index, hook), error);
+        !told
+    }
+
+    /// Why native XDP was refused, by the index of the interface.
+    pub(super) fn xdp_refused(&self) -> BTreeMap<u32, String> {
+        let of_xdp = self.refused.iter().filter(|((_, hook), _)| *hook == Hook::UplinkXdp);
+        of_xdp.map(|((index, _), why)| (*index, why.clone())).collect()
     }
 
     /// Programs that were refused may be tried again: what was in their way may be gone.

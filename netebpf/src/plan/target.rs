@@ -245,7 +245,7 @@ impl Target {
             }
             None => {
                 let (hook, name) = (Hook::ShortcutOpened, Hook::HOST_PROGRAMS);
-                self.add_hook(Hook::NO_INTERFACE, name, hook, Mechanism::Cgroup, false);
+                self.add_hook(Hook::NO_INTERFACE, name, hook, Mechanism::Cgroup, true);
             }
         }
     }

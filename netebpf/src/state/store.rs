@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use std::{
     fmt, fs,
     io::{self, Write as _},
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -159,7 +159,7 @@ impl Files {
         let path = file(&self.instance);
         let next = next_of(&path);
         make_directory(&path)?;
-        let file = fs::File::create(&next).and_then(|mut file| {
+        let file = create_alone(&next).and_then(|mut file| {
             file.write_all(&encode(desired).map_err(io::Error::other)?)?;
             Ok(file)
         });
@@ -341,6 +341,15 @@ fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> S
     move |source| StateError::Io { operation, path, source }
 }
 
+/// Makes a file, or empties it, that its owner alone can read: commands' environments are in it.
+fn create_alone(path: &Path) -> io::Result<fs::File> {
+    const OWNER: u32 = 0o600;
+    let mut options = fs::File::options();
+    let file = options.write(true).create(true).truncate(true).mode(OWNER).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(OWNER))?;
+    Ok(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -400,6 +409,16 @@ mod tests {
         assert_eq!(intend("a", usize::MAX), named("a"));
         assert_eq!(intend("b", 100), named("a"));
         assert_eq!(intend("b", usize::MAX), named("b"));
+    }
+
+    #[test]
+    fn what_was_intended_is_its_owners_alone() {
+        let (_keep, path) = directory();
+        make_directory(&path).unwrap();
+        fs::write(next_of(&path), "of a daemon that was killed").unwrap();
+        drop(create_alone(&next_of(&path)).unwrap());
+        let mode = fs::metadata(next_of(&path)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     fn directory() -> (tempfile::TempDir, PathBuf) {

@@ -101,3 +101,22 @@ fn every_wrong_setting_has_its_message() {
         "{error}"
     );
 }
+
+#[test]
+fn a_small_host_does_not_pay_for_a_large_one() {
+    const GIB: u64 = 1 << 30;
+    for (memory, capacity) in [
+        (0, 8_064),
+        (GIB / 8, 8_064),
+        (GIB / 2, 16_128),
+        (GIB, 32_256),
+        (2 * GIB, 64_512),
+        (4 * GIB, 129_024),
+        (1024 * GIB, 129_024),
+    ] {
+        assert_eq!(capacity_for(memory), capacity, "{memory} bytes");
+        let defaults = Settings { flow_capacity: capacity, ..Settings::new(b"host") };
+        let settings = parse_over("", "f", defaults).unwrap();
+        assert_eq!((settings.flow_quota, settings.embryonic_quota), (capacity / 2, capacity / 8));
+    }
+}

@@ -324,6 +324,8 @@ impl Engine {
             Ok(()) => done,
             Err(error) => {
                 self.files.forget_intent();
+                // Where both failed, one is told.
+                tracing::error!("{error}");
                 done.and(Err(error.into()))
             }
         }

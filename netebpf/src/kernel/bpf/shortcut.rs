@@ -9,7 +9,7 @@ use crate::kernel::Hook;
 use aya::{
     Ebpf,
     maps::{MapData, MapType},
-    programs::ProgramType,
+    programs::{Program, ProgramType},
     sys::{BpfHelper, is_helper_supported, is_map_supported, is_program_supported},
 };
 use netebpf_common::abi::{Address, SocketFields, map, program};
@@ -74,20 +74,14 @@ impl Bpf {
             self.shortcut_refused = Some(NO_FIELDS.to_owned());
             return Ok(false);
         }
-        let loaded = load_program(program).map_err(failed("load", "program shortcut_sent"));
-        match loaded {
+        match hang_on_table(program, maps) {
+            // The rest is worth having.
             Err(error) if !error.is_passing() => {
                 self.shortcut_refused = Some(error.to_string());
-                return Ok(false);
+                Ok(false)
             }
-            loaded => loaded?,
+            hung => hung.map(|()| true),
         }
-        let fd = program.fd().map_err(failed("attach", "program shortcut_sent"))?;
-        let table = MapData::from_pin(maps.join(map::SOCKETS));
-        let table = table.map_err(BpfError::map("open", map::SOCKETS))?;
-        let hung = sys::attach_to_sockets(table.fd().as_fd().as_raw_fd(), fd.as_fd().as_raw_fd());
-        hung.map_err(BpfError::file("hang the shortcut's program on", &maps.join(map::SOCKETS)))?;
-        Ok(true)
     }
 
     /// Why the shortcut cannot be had, where that is known.
@@ -124,6 +118,15 @@ impl Bpf {
         }
         Ok(())
     }
+}
+
+fn hang_on_table(program: &mut Program, maps: &Path) -> Result<(), BpfError> {
+    load_program(program).map_err(failed("load", "program shortcut_sent"))?;
+    let fd = program.fd().map_err(failed("attach", "program shortcut_sent"))?;
+    let table = MapData::from_pin(maps.join(map::SOCKETS));
+    let table = table.map_err(BpfError::map("open", map::SOCKETS))?;
+    let hung = sys::attach_to_sockets(table.fd().as_fd().as_raw_fd(), fd.as_fd().as_raw_fd());
+    hung.map_err(BpfError::file("hang the shortcut's program on", &maps.join(map::SOCKETS)))
 }
 
 const NO_FIELDS: &str = "the kernel does not say where it keeps what sockets have sent (BTF, CONFIG_DEBUG_INFO_BTF), or \
