@@ -199,10 +199,10 @@ fn a_slow_reader_is_sent_by_tcp() {
     socket.read.set(true);
     assert!(!socket.sends(&state, &mut from, 1), "what went by TCP is behind what did not");
     // Nor is a reader's patience with many of few bytes without end: each takes the kernel's memory, too.
-    let (socket, mut from) = (Socket::new(), sender(&state));
-    socket.read.set(false);
+    let (asleep, mut from) = (Socket::new(), sender(&state));
+    asleep.read.set(false);
     let mut calls = 0;
-    while socket.sends(&state, &mut from, 1) {
+    while asleep.sends(&state, &mut from, 1) {
         calls += 1;
         assert!(calls < 300, "{calls} calls");
     }
