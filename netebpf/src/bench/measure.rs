@@ -36,7 +36,8 @@ impl Cell {
     pub(super) fn all(options: &Options) -> Vec<Self> {
         let ways = Way::ALL.into_iter().flat_map(|way| Family::BOTH.map(|family| (way, family)));
         let workloads = |(way, family)| {
-            let workloads = options.workloads.iter();
+            let workloads =
+                options.workloads.iter().filter(move |workload| Way::has(way, **workload));
             workloads.map(move |workload| Self { way, family, workload: *workload, ports: 1 })
         };
         let mut all: Vec<Self> = ways.flat_map(workloads).collect();
@@ -168,6 +169,6 @@ mod tests {
         let cells = Cell::all(&options);
         let place = cells.iter().position(|cell| cell.ports == 5).unwrap();
         assert_eq!(Cell { ports: 5, ..cells[place - 1] }, cells[place]);
-        assert_eq!(cells.len(), 2 * 3 * 3 + 1);
+        assert_eq!(cells.len(), 2 * 3 * 3 + 1 + 2);
     }
 }

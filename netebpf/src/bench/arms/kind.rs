@@ -3,6 +3,7 @@
 use super::super::{
     BenchError,
     host::Namespace,
+    load::Workload,
     report::{Absent, Lacked},
     rules::{self, Backend},
 };
@@ -20,11 +21,19 @@ pub enum Way {
     Masquerade,
     /// From outside, by a port of the host.
     PublishedPort,
+    /// From the host itself to somebody outside: what is nobody's business but its own.
+    HostsOwn,
 }
 
 impl Way {
     /// Each.
-    pub const ALL: [Self; 3] = [Self::EndpointToEndpoint, Self::Masquerade, Self::PublishedPort];
+    pub const ALL: [Self; 4] =
+        [Self::EndpointToEndpoint, Self::Masquerade, Self::PublishedPort, Self::HostsOwn];
+
+    /// Whether that is measured on this way: of the host's own traffic, round trips show what the hooks on its uplink cost.
+    pub(in crate::bench) fn has(self, workload: Workload) -> bool {
+        self != Self::HostsOwn || workload == Workload::RoundTrips
+    }
 }
 
 impl fmt::Display for Way {
@@ -33,6 +42,7 @@ impl fmt::Display for Way {
             Self::EndpointToEndpoint => "endpoint to endpoint",
             Self::Masquerade => "masquerade",
             Self::PublishedPort => "published port",
+            Self::HostsOwn => "the host's own",
         })
     }
 }

@@ -110,6 +110,7 @@ impl Arm {
             Way::EndpointToEndpoint => (app(), at(WEB, SERVED)),
             Way::Masquerade => (app(), at(OUTSIDE, SERVED)),
             Way::PublishedPort => (self.neighbour.name.clone(), at(HOST, PUBLISHED)),
+            Way::HostsOwn => (self.host.name.clone(), at(OUTSIDE, SERVED)),
         }
     }
 
@@ -168,7 +169,7 @@ impl Arm {
         match way {
             _ if self.site.kind == Kind::BareVeth => HOST,
             Way::EndpointToEndpoint => APP,
-            Way::Masquerade => HOST,
+            Way::Masquerade | Way::HostsOwn => HOST,
             Way::PublishedPort => NEIGHBOUR,
         }
     }

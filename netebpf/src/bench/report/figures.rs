@@ -1,7 +1,7 @@
 //! Numbers as people read them.
 
 use crate::bench::{
-    arms::Kind,
+    arms::{Kind, Way},
     report::{Measured, Record},
     statistics::Ratio,
 };
@@ -55,9 +55,9 @@ fn thousands(n: f64) -> String {
     format!("{sign}{}", groups.collect::<Vec<_>>().join(","))
 }
 
-/// What counts for the means: those that have many ports published are another matter.
+/// What counts for the means: many published ports, and what is not forwarded, are other matters.
 pub(super) fn is_usual(result: &Measured) -> bool {
-    result.ports == 1
+    result.ports == 1 && result.way != Way::HostsOwn
 }
 
 /// What it all means, in a sentence.

@@ -102,5 +102,8 @@ fn about(way: Way) -> &'static str {
         Way::EndpointToEndpoint => "From one endpoint to another on the same network.",
         Way::Masquerade => "From an endpoint to somebody outside, who sees the host's address.",
         Way::PublishedPort => "From somebody outside to an endpoint, by a port of the host.",
+        Way::HostsOwn => {
+            "From the host itself to somebody outside: nobody forwards, and what is there to forward for endpoints should cost nothing."
+        }
     }
 }
