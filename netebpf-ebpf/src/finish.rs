@@ -13,8 +13,8 @@ use aya_ebpf::{
 };
 use core::mem;
 use netebpf_common::{
-    abi::{Address, INTERFACE_TABLE_SIZE},
-    verdict::{COUNTER_COUNT, Counters, DeliverReason, PassReason, Verdict},
+    abi::{Address, INTERFACE_TABLE_SIZE, Interface},
+    verdict::{COUNTER_COUNT, Counters, PassReason, Verdict},
 };
 
 const AF_INET: u32 = 2;
@@ -28,11 +28,17 @@ fn counter(verdict: &Verdict) -> u32 {
     core::hint::black_box(verdict.counter())
 }
 
-/// The slot of the interface that a packet was met at; `None` when it is not ours, and its packets pass.
+/// The interface that a packet was met at; `None` when it is not ours, and its packets pass.
+#[inline(always)]
+pub fn interface<'a>(ifindex: u32) -> Option<&'a Interface> {
+    let interface = maps::INTERFACES.get(ifindex % INTERFACE_TABLE_SIZE)?;
+    (interface.ifindex == ifindex).then_some(interface)
+}
+
+/// Its slot.
 #[inline(always)]
 pub fn slot(ifindex: u32) -> Option<u32> {
-    let interface = maps::INTERFACES.get(ifindex % INTERFACE_TABLE_SIZE)?;
-    (interface.ifindex == ifindex).then_some(interface.slot)
+    interface(ifindex).map(|interface| interface.slot)
 }
 
 /// The counters of a slot on this CPU. They are asked for before there is a verdict: meanwhile they come into the
@@ -53,8 +59,12 @@ fn count(counters: &mut Counters, counter: u32) {
 ///
 /// The verdict is used up before anything else is called: kept across a call it goes to the stack in
 /// pieces, and a piece that its variant does not use may be half of a pointer, which the verifier refuses.
+///
+/// `comes_in` is whether the program runs where packets come in at an interface: only there does the kernel go on at
+/// the peer that `bpf_redirect_peer` names. A netkit device, which runs it where they are sent, would let such a packet
+/// in at its own other side, past all of us (`netkit_xmit`).
 #[inline(always)]
-pub fn tc(verdict: Verdict, skb: *mut __sk_buff, counters: &mut Counters) -> i32 {
+pub fn tc(verdict: Verdict, skb: *mut __sk_buff, counters: &mut Counters, comes_in: bool) -> i32 {
     let counter = counter(&verdict);
     let code = match verdict {
         Verdict::Pass(_) | Verdict::Keep { goes_on: true } => TC_ACT_UNSPEC,
@@ -62,8 +72,8 @@ pub fn tc(verdict: Verdict, skb: *mut __sk_buff, counters: &mut Counters) -> i32
         | Verdict::Answer(_)
         | Verdict::Keep { goes_on: false }
         | Verdict::Release => TC_ACT_SHOT,
-        Verdict::Deliver { ifindex, reason: DeliverReason::Asked } => send_out(ifindex),
-        Verdict::Deliver { ifindex, .. } => deliver(skb, ifindex),
+        Verdict::Deliver { ifindex, .. } if comes_in => deliver(skb, ifindex),
+        Verdict::Deliver { ifindex, .. } => send_out(ifindex),
         Verdict::Forward { ifindex, next_hop } => {
             set_translated(skb);
             forward(ifindex, &next_hop)
@@ -106,8 +116,8 @@ pub fn take_translated(skb: *mut __sk_buff) -> bool {
     }
 }
 
-/// To the peer of a host-side veth. The frame may be marked as somebody else's, since it is not addressed
-/// to the host-side veth itself.
+/// To the peer of the host's side of a pair. The frame may be marked as somebody else's, since it is not addressed
+/// to the host's side itself.
 #[inline(always)]
 pub fn deliver(skb: *mut __sk_buff, ifindex: u32) -> i32 {
     // SAFETY: the context is valid as long as the program runs.
@@ -119,7 +129,7 @@ pub fn deliver(skb: *mut __sk_buff, ifindex: u32) -> i32 {
     }
 }
 
-/// Out of a host-side veth, as the bridge would. At egress there is no way to its peer.
+/// Out of the host's side of a pair, as the bridge would.
 #[inline(always)]
 fn send_out(ifindex: u32) -> i32 {
     // SAFETY: no pointers.

@@ -17,10 +17,18 @@ use netebpf_common::{
     verdict::Verdict,
 };
 
-/// Does what a verdict on a fragment asks for, in a frame of its own: no other packet comes by here.
+/// Does what a verdict on a fragment asks for, in a frame of its own: no other packet comes by here. Where packets do not
+/// `come_in` they cannot do so again: none is kept, and a sender that nothing stands before does not send a later one first.
 #[inline(always)]
-pub fn settle(verdict: Verdict, skb: *mut __sk_buff, scratch: &mut Scratch) -> Verdict {
+pub fn settle(
+    verdict: Verdict,
+    skb: *mut __sk_buff,
+    scratch: &mut Scratch,
+    comes_in: bool,
+) -> Verdict {
     match verdict {
+        Verdict::Keep { goes_on } if !comes_in => Verdict::not_kept(goes_on),
+        Verdict::Release if !comes_in => Verdict::not_kept(false),
         Verdict::Keep { goes_on } if !keep(skb, scratch) => Verdict::not_kept(goes_on),
         Verdict::Release => {
             release(skb, scratch);

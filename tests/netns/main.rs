@@ -24,6 +24,7 @@ mod masquerade;
 mod matrix;
 mod nat;
 mod neighbours;
+mod netkit;
 mod networks;
 mod obscure;
 mod peers;
@@ -65,6 +66,7 @@ fn main() -> std::process::ExitCode {
         events::TESTS,
         commands::TESTS,
         networks::TESTS,
+        netkit::TESTS,
         drivers::TESTS,
         docker::TESTS,
         compose::TESTS,

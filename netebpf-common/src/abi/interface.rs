@@ -8,7 +8,7 @@ use super::{Address, Mac, SharedWord, assert_layout};
 pub enum InterfaceKind {
     /// Not ours: the place in the table is free.
     None = 0,
-    /// The host-side veth of an endpoint.
+    /// The host's side of an endpoint's pair of devices.
     Endpoint = 1,
     /// An interface to the outside.
     Uplink = 2,
@@ -28,6 +28,8 @@ impl InterfaceOptions {
     pub const NO_PEERS: Self = Self(1 << 1);
     /// Connections between endpoints of the network take the socket shortcut.
     pub const SHORTCUT: Self = Self(1 << 2);
+    /// Endpoint: the interface is a netkit device, and the program runs where the endpoint sends, before its packets come in.
+    pub const NETKIT: Self = Self(1 << 3);
 
     /// Whether all of `other` is set.
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! TC, by TCX or clsact.
+//! TC, by TCX or clsact; what an endpoint sends, also by netkit.
 
 use crate::{
     adapters::{Maps, TcPacket},
@@ -12,11 +12,13 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use netebpf_common::{
+    abi::InterfaceOptions,
     datapath::{Packet as _, pipeline},
     verdict::{DropReason, Verdict},
 };
 
-/// Ingress of an endpoint's host-side veth.
+/// What an endpoint sends: ingress of the host's side of its veth, or the transmit path of its netkit device, which shows
+/// the packet as if it had come in there already.
 #[classifier]
 #[inline(always)]
 pub fn endpoint_ingress(context: TcContext) -> i32 {
@@ -24,16 +26,17 @@ pub fn endpoint_ingress(context: TcContext) -> i32 {
     finish::take_translated(skb);
     // SAFETY: the context is valid as long as the program runs.
     let ifindex = unsafe { (*skb).ifindex };
-    let Some(slot) = finish::slot(ifindex) else { return TC_ACT_UNSPEC };
-    let Some(counters) = finish::counters(slot) else { return TC_ACT_SHOT };
+    let Some(interface) = finish::interface(ifindex) else { return TC_ACT_UNSPEC };
+    let Some(counters) = finish::counters(interface.slot) else { return TC_ACT_SHOT };
     let mut packet = TcPacket::new(skb);
     let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
     let verdict = pipeline::from_endpoint(&mut packet, &Maps, &mut host, scratch, ifindex);
-    let verdict = pieces::settle(verdict, skb, scratch);
+    let comes_in = !interface.options.contains(InterfaceOptions::NETKIT);
+    let verdict = pieces::settle(verdict, skb, scratch, comes_in);
     if let Verdict::Answer(_) = verdict {
         answers::send(skb, scratch);
     }
-    finish::tc(verdict, skb, counters)
+    finish::tc(verdict, skb, counters, comes_in)
 }
 
 /// Ingress of an uplink.
@@ -52,7 +55,7 @@ pub fn uplink_ingress(context: TcContext) -> i32 {
             let Some(counters) = finish::slot(ifindex).and_then(finish::counters) else {
                 return TC_ACT_SHOT;
             };
-            return finish::tc(Verdict::Drop(DropReason::VlanTag), skb, counters);
+            return finish::tc(Verdict::Drop(DropReason::VlanTag), skb, counters, true);
         }
         Some(Handover { ifindex: 0, .. }) => return TC_ACT_UNSPEC,
         Some(handover) => return finish::deliver(skb, handover.ifindex),
@@ -62,8 +65,8 @@ pub fn uplink_ingress(context: TcContext) -> i32 {
     let Some(counters) = finish::counters(slot) else { return TC_ACT_SHOT };
     let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
     let verdict = pipeline::from_outside(&mut packet, &Maps, &mut host, scratch, ifindex);
-    let verdict = pieces::settle(verdict, skb, scratch);
-    finish::tc(verdict, skb, counters)
+    let verdict = pieces::settle(verdict, skb, scratch, true);
+    finish::tc(verdict, skb, counters, true)
 }
 
 /// Egress of an uplink.
@@ -81,7 +84,7 @@ pub fn uplink_egress(context: TcContext) -> i32 {
     let mut packet = TcPacket::new(skb);
     let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
     let verdict = pipeline::to_outside(&mut packet, &Maps, &mut host, scratch, ifindex, ingress);
-    finish::tc(verdict, skb, counters)
+    finish::tc(verdict, skb, counters, false)
 }
 
 /// Egress of a network's bridge device.
@@ -96,5 +99,5 @@ pub fn gateway_egress(context: TcContext) -> i32 {
     let mut packet = TcPacket::new(skb);
     let Some((scratch, host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
     let verdict = pipeline::to_network(&mut packet, &Maps, &host, scratch, ifindex, ingress);
-    finish::tc(verdict, skb, counters)
+    finish::tc(verdict, skb, counters, false)
 }

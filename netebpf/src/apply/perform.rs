@@ -71,7 +71,7 @@ async fn step(
             kernel.set_address(*index, *address, *present).await?;
         }
         Action::CreateNamespace { path } => kernel.create_namespace(path)?,
-        Action::CreateVeth { spec, namespace } => kernel.create_veth(spec, namespace).await?,
+        Action::CreatePair { spec, namespace } => kernel.create_pair(spec, namespace).await?,
         Action::Configure(spec) => spec.configure()?,
         Action::SetInterface { new, earlier, .. } => kernel.set_interface(*new, *earlier)?,
         Action::SetEndpoint { address, new, .. } => kernel.set_endpoint(*address, *new)?,

@@ -26,6 +26,7 @@ impl Doctor {
     pub(super) async fn run(self, context: &Context) -> Result<u8, CliError> {
         let mut features = probe::features();
         features.push(probe::big_tcp().await?);
+        features.push(probe::netkit().await?);
         features.push(flow_table(context).await);
         let text = match &self.format {
             ListFormat::Plain(Format::Json) => output::pretty(&json!(features)),

@@ -2,7 +2,7 @@
 //!
 //! **Invariant**: every key that is taken does what Docker's does; every other one is an error.
 
-use crate::model::{GatewayMode, InterfaceName, Network, requests::NetworkRequest};
+use crate::model::{Device, GatewayMode, InterfaceName, Network, requests::NetworkRequest};
 use std::{net::Ipv4Addr, str::FromStr};
 
 /// The driver option that names the bridge.
@@ -29,8 +29,11 @@ pub const INTERFACE_PREFIX: &str = "com.docker.network.container_iface_prefix";
 /// Ours: the driver option that lets TCP connections between endpoints of the network take the socket shortcut.
 pub const SHORTCUT: &str = "netebpf.socket_shortcut";
 
+/// Ours: the driver option that says what connects endpoints with the network.
+pub const DEVICE: &str = "netebpf.device";
+
 /// The options that mean something.
-pub const KNOWN: [&str; 11] = [
+pub const KNOWN: [&str; 12] = [
     BRIDGE_NAME,
     ICC,
     MASQUERADE,
@@ -42,6 +45,7 @@ pub const KNOWN: [&str; 11] = [
     BINDING_V4,
     INTERFACE_PREFIX,
     SHORTCUT,
+    DEVICE,
 ];
 
 /// Why an option cannot be.
@@ -101,6 +105,7 @@ pub fn set(request: &mut NetworkRequest, key: &str, value: &str) -> Result<(), O
             request.interface_prefix = Some(value.to_owned());
         }
         SHORTCUT => request.shortcut = parsed(SHORTCUT, value, switch)?,
+        DEVICE => request.device = device(value)?,
         _ => return Err(OptionError::Unknown(key.to_owned())),
     }
     Ok(())
@@ -112,6 +117,15 @@ fn parsed<T: FromStr>(
     right: &'static str,
 ) -> Result<T, OptionError> {
     value.parse().map_err(|_| OptionError::Value { key, value: value.to_owned(), right })
+}
+
+fn device(value: &str) -> Result<Device, OptionError> {
+    let found = [Device::Veth, Device::Netkit].into_iter().find(|device| device.kind() == value);
+    let wrong = || {
+        let right = "veth or netkit";
+        OptionError::Value { key: DEVICE, value: value.to_owned(), right }
+    };
+    found.ok_or_else(wrong)
 }
 
 fn mode(key: &'static str, value: &str) -> Result<GatewayMode, OptionError> {
@@ -140,6 +154,7 @@ pub fn shown(network: &Network) -> Vec<(&'static str, String)> {
         (INTERFACE_PREFIX, network.interface_prefix.clone()),
         (MTU, network.mtu.map(|mtu| mtu.to_string())),
         (SHORTCUT, network.shortcut.then(|| "true".to_owned())),
+        (DEVICE, (network.device != Device::default()).then(|| network.device.to_string())),
     ];
     let always = [(BRIDGE_NAME, network.bridge.to_string()), (ICC, network.peers.to_string())];
     let chosen = chosen.into_iter().filter_map(|(key, value)| Some((key, value?)));
@@ -165,6 +180,7 @@ mod tests {
             (BINDING_V4, "127.0.0.1"),
             (INTERFACE_PREFIX, "lan"),
             (SHORTCUT, "true"),
+            (DEVICE, "netkit"),
         ] {
             set(&mut request, key, value).unwrap();
         }
@@ -176,6 +192,7 @@ mod tests {
         assert_eq!(request.binding_v4, Some(Ipv4Addr::LOCALHOST));
         assert_eq!(request.interface_prefix.as_deref(), Some("lan"));
         assert!(request.shortcut);
+        assert_eq!(request.device, Device::Netkit);
         for (key, value) in [
             (BRIDGE_NAME, "br%d"),
             (ICC, "0"),
@@ -186,6 +203,7 @@ mod tests {
             (SNAT_V4, "::1"),
             (BINDING_V4, "::1"),
             (SHORTCUT, "on"),
+            (DEVICE, "tap"),
             (INTERFACE_PREFIX, "a/b"),
             (INTERFACE_PREFIX, "fourteen-signs"),
             ("colour", "red"),

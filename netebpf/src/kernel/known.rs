@@ -56,7 +56,7 @@ impl Known {
             | Action::LoadPrograms { .. }
             | Action::ForgetOldPrograms
             | Action::Unload => *self = Self::default(),
-            Action::CreateVeth { namespace: path, .. }
+            Action::CreatePair { namespace: path, .. }
             | Action::Configure(InterfaceSpec { namespace: path, .. }) => {
                 self.namespaces.remove(path);
             }

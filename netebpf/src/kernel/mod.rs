@@ -34,14 +34,19 @@ pub use hook::Hook;
 pub use inside::InterfaceSpec;
 pub(crate) use inside::change_link_in;
 pub(crate) use moved::{Moved, Purpose};
-pub use netlink::{BridgeSpec, LinkChange, NetlinkError, VethSpec};
+pub(crate) use netlink::NETKIT_LOST;
+pub use netlink::{BridgeSpec, LinkChange, NetlinkError, PairSpec};
 pub use netns::NetnsError;
 pub use status::{HookStatus, InterfaceCounters};
 pub use sysctl::SysctlError;
 pub use uplinks::{Outside, host_routes};
 pub use watch::{Change, Watch};
 
-use crate::{plan::Uplink, state::Instance};
+use crate::{
+    model::{Desired, Device},
+    plan::Uplink,
+    state::Instance,
+};
 use bpf::{AttachError, Bpf};
 use ipnet::IpNet;
 use known::{Known, Settled};
@@ -123,6 +128,13 @@ impl Kernel {
     /// Why there is no socket shortcut, where there is none.
     pub(crate) fn no_shortcut(&self) -> Option<String> {
         self.bpf.no_shortcut().or_else(|| self.refused_on_host(Hook::ShortcutOpened))
+    }
+
+    /// Why there are no netkit devices, where some network wants them and there are none.
+    async fn no_netkit(&self, desired: &Desired) -> Result<Option<String>, KernelError> {
+        let wanted = desired.networks.values().any(|network| network.device == Device::Netkit);
+        let lacks = wanted && !self.netlink.has_netkit().await?;
+        Ok(lacks.then(|| "the kernel has none (CONFIG_NETKIT, Linux 6.7)".to_owned()))
     }
 
     fn refused_on_host(&self, hook: Hook) -> Option<String> {

@@ -149,6 +149,7 @@ impl Kernel {
             no_masquerade: self.no_masquerade.clone(),
             no_socket_hooks: self.no_socket_hooks(),
             no_shortcut: self.no_shortcut(),
+            no_netkit: self.no_netkit(desired).await?,
         })
     }
 

@@ -1,7 +1,7 @@
 //! The steps of a plan, one call each; writes to the maps in an order that no packet minds.
 
 use super::{
-    BpfError, BridgeSpec, Hook, Kernel, KernelError, LinkChange, VethSpec,
+    BpfError, BridgeSpec, Hook, Kernel, KernelError, LinkChange, PairSpec,
     bpf::{Shared, gone, remove_pin},
     flows::Retired,
     netns, probe,
@@ -168,13 +168,13 @@ impl Kernel {
         Ok(self.netlink.create_bridge(spec).await?)
     }
 
-    pub(crate) async fn create_veth(
+    pub(crate) async fn create_pair(
         &self,
-        spec: &VethSpec,
+        spec: &PairSpec,
         namespace: &Path,
     ) -> Result<(), KernelError> {
         let namespace = netns::open(namespace)?;
-        Ok(self.netlink.create_veth(spec, namespace.as_fd()).await?)
+        Ok(self.netlink.create_pair(spec, namespace.as_fd()).await?)
     }
 
     pub(crate) async fn change_link(

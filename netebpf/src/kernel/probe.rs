@@ -4,7 +4,7 @@
 //! **Invariant**: asks by trying, never by the kernel's version, because distributions port features
 //! back; changes nothing.
 
-use super::{KernelError, LOST, SHORTCUT_LOST, bpf, netlink::Netlink, sysctl};
+use super::{KernelError, LOST, NETKIT_LOST, SHORTCUT_LOST, bpf, netlink::Netlink, sysctl};
 use crate::plan::{GsoSizes, LOOPBACK};
 use aya::{
     maps::MapType,
@@ -212,6 +212,14 @@ pub async fn big_tcp() -> Result<Feature, KernelError> {
     };
     let present = most.v4 > usual.v4 && most.v6 > usual.v6;
     Ok(feature("BIG TCP", Need::Optional, present, lost, "Linux 6.3, for IPv6 5.19"))
+}
+
+/// Whether networks can have netkit devices.
+pub async fn netkit() -> Result<Feature, KernelError> {
+    let netlink = Netlink::here().map_err(KernelError::Socket)?;
+    let present = netlink.has_netkit().await?;
+    let remedy = "Linux 6.7 with CONFIG_NETKIT";
+    Ok(feature("netkit devices", Need::Optional, present, NETKIT_LOST, remedy))
 }
 
 /// What on this host may be in the way of packets that take the kernel's path.

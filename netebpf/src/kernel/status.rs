@@ -1,8 +1,8 @@
 //! What runs where, and what was counted: for `status`.
 
-use super::{BpfError, Hook, Kernel, KernelError, LOST, SHORTCUT_LOST, known::Known};
+use super::{BpfError, Hook, Kernel, KernelError, LOST, NETKIT_LOST, SHORTCUT_LOST, known::Known};
 use crate::{
-    model::Desired,
+    model::{Desired, Device},
     plan::{GsoChoice, LOOPBACK, Mechanism, XdpChoice},
 };
 use netebpf_common::{
@@ -10,7 +10,7 @@ use netebpf_common::{
     verdict::{COUNTER_COUNT, counter_label},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A hook of an interface.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -67,7 +67,9 @@ impl Kernel {
                 reason: match attached.mechanism {
                     Mechanism::XdpNative | Mechanism::XdpGeneric => choice(*index),
                     Mechanism::Clsact if !observed.tcx => Some("the kernel has no TCX".to_owned()),
-                    Mechanism::Clsact | Mechanism::Tcx | Mechanism::Cgroup => None,
+                    Mechanism::Clsact | Mechanism::Tcx | Mechanism::Netkit | Mechanism::Cgroup => {
+                        None
+                    }
                 },
             })
             .collect();
@@ -80,6 +82,20 @@ impl Kernel {
                 mechanism: None,
                 reason: Some(format!("{reason}: {LOST}")),
             }));
+        }
+        if let Some(reason) = &observed.no_netkit {
+            let wants = |name: &str| {
+                let network = desired.networks.get(name);
+                network.is_some_and(|network| network.device == Device::Netkit)
+            };
+            let attachments = desired.endpoints.values().flat_map(|of| &of.attachments);
+            let veths: BTreeSet<&str> = attachments
+                .filter(|of| wants(&of.network))
+                .map(|of| of.host_interface.as_str())
+                .collect();
+            for hook in hooks.iter_mut().filter(|hook| veths.contains(&*hook.interface)) {
+                hook.reason = Some(format!("{NETKIT_LOST}: {reason}"));
+            }
         }
         let wanted = desired.networks.values().any(|network| network.shortcut);
         if let Some(reason) = observed.no_shortcut.filter(|_| observed.loaded && wanted) {

@@ -19,7 +19,7 @@ pub use dns::{DnsChoice, DnsWord, DnsWordError};
 pub use endpoint::{Attachment, Endpoint, Namespace, Service};
 pub use id::{Id, InterfaceName, InterfaceNameError};
 pub use mac::{MacError, MacText};
-pub use network::{Driver, GatewayMode, Network, Subnet};
+pub use network::{Device, Driver, GatewayMode, Network, Subnet};
 pub use place::Place;
 pub use port::{PortMapping, Transport};
 

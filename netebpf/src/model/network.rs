@@ -56,6 +56,33 @@ impl fmt::Display for GatewayMode {
     }
 }
 
+/// What connects the endpoints of a network with its bridge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Device {
+    /// A pair of virtual Ethernet devices.
+    #[default]
+    Veth,
+    /// A pair of netkit devices, whose program runs in the sender's own context (Linux 6.7).
+    Netkit,
+}
+
+impl Device {
+    /// As the kernel names the kind.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Veth => "veth",
+            Self::Netkit => "netkit",
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind())
+    }
+}
+
 /// A subnet of a network; at most one of each family.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Subnet {
@@ -119,6 +146,9 @@ pub struct Network {
     /// Whether TCP connections between its endpoints take the socket shortcut.
     #[serde(default)]
     pub shortcut: bool,
+    /// What its endpoints are connected by, where the kernel has it; else by veths.
+    #[serde(default)]
+    pub device: Device,
     /// The longest IP packet; the uplink's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,

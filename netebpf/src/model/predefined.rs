@@ -4,7 +4,8 @@
 //! it with the first who joins it.
 
 use super::{
-    Driver, GatewayMode, Id, InterfaceName, MacText, Network, Origin, requests::DEFAULT_NETWORK,
+    Device, Driver, GatewayMode, Id, InterfaceName, MacText, Network, Origin,
+    requests::DEFAULT_NETWORK,
 };
 use crate::state::Instance;
 use std::net::Ipv4Addr;
@@ -53,6 +54,7 @@ pub fn bare(instance: &Instance, name: &str, created: u64) -> Network {
         binding_v4: None,
         interface_prefix: None,
         shortcut: false,
+        device: Device::Veth,
         mtu: None,
         labels: Default::default(),
         created,

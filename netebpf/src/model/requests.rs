@@ -5,7 +5,7 @@
 //! whether it fits what else there is, [`super::resolve`] says.
 
 use super::{
-    DnsChoice, Driver, GatewayMode, InterfaceName, MacText, Place, Service, Transport,
+    Device, DnsChoice, Driver, GatewayMode, InterfaceName, MacText, Place, Service, Transport,
     predefined::is_predefined,
 };
 use ipnet::IpNet;
@@ -124,6 +124,9 @@ pub struct NetworkRequest {
     /// As [`super::Network::shortcut`].
     #[serde(default)]
     pub shortcut: bool,
+    /// As [`super::Network::device`].
+    #[serde(default)]
+    pub device: Device,
     /// The longest IP packet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
@@ -157,6 +160,7 @@ impl NetworkRequest {
             binding_v4: None,
             interface_prefix: None,
             shortcut: false,
+            device: Device::Veth,
             mtu: None,
             bridge: None,
             labels: BTreeMap::new(),

@@ -1,7 +1,7 @@
 //! One step of a plan.
 
 use super::{Mechanism, SourceRange};
-use crate::kernel::{BridgeSpec, Hook, InterfaceSpec, LinkChange, VethSpec};
+use crate::kernel::{BridgeSpec, Hook, InterfaceSpec, LinkChange, PairSpec};
 use ipnet::IpNet;
 use netebpf_common::abi::{
     self, Address, Interface, InterfaceKind, NetworkRange, Prefix, Published, PublishedKey,
@@ -119,14 +119,14 @@ pub enum Action {
         /// Where it is mounted.
         path: PathBuf,
     },
-    /// Makes a veth pair, switched off, its peer in the namespace.
-    CreateVeth {
+    /// Makes a pair of devices, switched off, its peer in the namespace.
+    CreatePair {
         /// The pair.
-        spec: VethSpec,
+        spec: PairSpec,
         /// Whose peer it becomes.
         namespace: PathBuf,
     },
-    /// Makes the endpoint's side of a veth what it should be: addresses, routes, switched on.
+    /// Makes the endpoint's side of a pair what it should be: addresses, routes, switched on.
     Configure(InterfaceSpec),
     /// Writes an interface's entry, or removes it.
     SetInterface {
@@ -204,7 +204,7 @@ pub enum Action {
     },
     /// Unpins programs of earlier versions, which nothing runs any more.
     ForgetOldPrograms,
-    /// Removes a link, and with a veth its peer.
+    /// Removes a link, and with one of a pair its peer.
     DeleteLink {
         /// Its index.
         index: u32,
@@ -234,7 +234,7 @@ impl Action {
                 Self::SetSysctl { name, value: earlier, earlier: Some(value), save: false }
             }
             Self::CreateBridge(BridgeSpec { index, name, .. })
-            | Self::CreateVeth { spec: VethSpec { index, name, .. }, .. } => {
+            | Self::CreatePair { spec: PairSpec { index, name, .. }, .. } => {
                 Self::DeleteLink { index, name }
             }
             Self::ChangeLink { index, name, change, earlier } => {
@@ -309,7 +309,7 @@ impl Action {
         match self {
             Self::SaveSysctl { .. }
             | Self::SetSysctl { earlier: None, .. }
-            | Self::CreateVeth { .. }
+            | Self::CreatePair { .. }
             | Self::SetInterface { .. }
             | Self::SetEndpoint { .. }
             | Self::SetNetwork { .. }
@@ -354,9 +354,9 @@ impl fmt::Display for Action {
                 write!(f, "remove {address} from {name}")
             }
             Self::CreateNamespace { path } => write!(f, "create namespace {}", path.display()),
-            Self::CreateVeth { spec, namespace } => {
-                let (name, peer) = (&spec.name, &spec.peer_name);
-                write!(f, "create veth {name}, its peer {peer} in {}", namespace.display())
+            Self::CreatePair { spec, namespace } => {
+                let (device, name, peer) = (spec.device, &spec.name, &spec.peer_name);
+                write!(f, "create {device} {name}, its peer {peer} in {}", namespace.display())
             }
             Self::Configure(spec) => spec.fmt(f),
             Self::SetInterface { name, new: Some(entry), earlier } => {

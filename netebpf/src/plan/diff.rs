@@ -3,7 +3,7 @@
 use super::{
     Action, AnyAddress, Link, Observed, PortChanges, PublishChange, Tables,
     sysctls::{self, ALL_V6},
-    target::{Bridge, Target, Veth},
+    target::{Bridge, Pair, Target},
 };
 use crate::kernel::{Hook, LinkChange};
 use netebpf_common::abi::{Address, Published, PublishedKey};
@@ -53,7 +53,7 @@ impl Steps<'_> {
         }
     }
 
-    /// Ports first, so that no new connection comes; then addresses; then the veths. A veth goes
+    /// Ports first, so that no new connection comes; then addresses; then the pairs. A pair goes
     /// before its entry, so that its program stands guard until the end.
     fn unpublish_and_disconnect(&mut self) {
         let (target, observed) = (self.target, self.observed);
@@ -75,11 +75,11 @@ impl Steps<'_> {
             }
         }
         let keep: BTreeSet<_> =
-            target.veths.iter().filter(|veth| veth.exists).map(|veth| &veth.spec.name).collect();
-        let wanted: BTreeSet<_> = target.veths.iter().map(|veth| &veth.spec.name).collect();
+            target.pairs.iter().filter(|pair| pair.exists).map(|pair| &pair.spec.name).collect();
+        let wanted: BTreeSet<_> = target.pairs.iter().map(|pair| &pair.spec.name).collect();
         for link in observed.links.values() {
             let ours = observed.is_ours(link) || wanted.contains(&link.name);
-            if ours && link.kind.as_deref() == Some("veth") && !keep.contains(&link.name) {
+            if ours && link.is_of_pair() && !keep.contains(&link.name) {
                 self.push(Action::DeleteLink { index: link.index, name: link.name.clone() });
             }
         }
@@ -141,7 +141,7 @@ impl Steps<'_> {
         for range in target.tables.sources.difference(&observed.tables.sources) {
             self.push(Action::SetSource { range: *range, present: true });
         }
-        let endpoints: BTreeSet<_> = target.veths.iter().map(|veth| veth.spec.index).collect();
+        let endpoints: BTreeSet<_> = target.pairs.iter().map(|pair| pair.spec.index).collect();
         for index in target.tables.interfaces.keys().filter(|index| !endpoints.contains(index)) {
             self.register(*index);
         }
@@ -228,27 +228,27 @@ impl Steps<'_> {
             self.push(Action::CreateNamespace { path: path.clone() });
         }
         // Of two default routes the kernel takes only the first: the one that goes makes room.
-        let (before, after): (Vec<_>, _) = target.veths.iter().partition(|veth| {
-            let found = self.inside(veth);
-            found.is_some_and(|link| veth.inside.gives_up(link))
+        let (before, after): (Vec<_>, _) = target.pairs.iter().partition(|pair| {
+            let found = self.inside(pair);
+            found.is_some_and(|link| pair.inside.gives_up(link))
         });
-        for veth in before.into_iter().chain(after) {
-            self.endpoint(veth);
+        for pair in before.into_iter().chain(after) {
+            self.endpoint(pair);
         }
     }
 
-    /// The endpoint's side of a veth, as it is.
-    fn inside(&self, veth: &Veth) -> Option<&Link> {
-        let links = self.observed.namespaces.get(&veth.inside.namespace)?;
-        links.get(&veth.spec.peer_name)
+    /// The endpoint's side of a pair, as it is.
+    fn inside(&self, pair: &Pair) -> Option<&Link> {
+        let links = self.observed.namespaces.get(&pair.inside.namespace)?;
+        links.get(&pair.spec.peer_name)
     }
 
-    fn endpoint(&mut self, veth: &Veth) {
-        let Veth { spec, inside, exists, .. } = veth;
+    fn endpoint(&mut self, pair: &Pair) {
+        let Pair { spec, inside, exists, .. } = pair;
         let namespace = inside.namespace.clone();
         if !exists {
             let spec = spec.clone();
-            self.push(Action::CreateVeth { spec, namespace: namespace.clone() });
+            self.push(Action::CreatePair { spec, namespace: namespace.clone() });
         }
         self.register(spec.index);
         for address in inside.addresses.iter().map(|net| Address::from(net.addr())) {
@@ -269,7 +269,7 @@ impl Steps<'_> {
         };
         self.change_link(spec.index, &spec.name, wanted);
         let links = self.observed.namespaces.get(&namespace);
-        let found = self.inside(veth);
+        let found = self.inside(pair);
         let loopback = links.and_then(|links| links.get("lo")).is_some_and(|lo| lo.up);
         if !(*exists && loopback && found.is_some_and(|link| inside.is_met_by(link))) {
             self.push(Action::Configure(inside.clone()));
@@ -278,7 +278,7 @@ impl Steps<'_> {
 
     fn hooks(&mut self) {
         let indices: BTreeSet<_> = self.target.hooks.keys().map(|(index, _)| *index).collect();
-        let endpoints: BTreeSet<_> = self.target.veths.iter().map(|veth| veth.spec.index).collect();
+        let endpoints: BTreeSet<_> = self.target.pairs.iter().map(|pair| pair.spec.index).collect();
         for index in indices.difference(&endpoints) {
             self.attach_at(*index);
         }

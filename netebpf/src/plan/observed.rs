@@ -1,7 +1,7 @@
 //! What the kernel has: read by `kernel`, compared by `plan`.
 
 use super::{GsoSizes, Others, Scope};
-use crate::kernel::Hook;
+use crate::{kernel::Hook, model::Device};
 use ipnet::IpNet;
 use netebpf_common::abi::{self, Address, Interface, Mac, NetworkRange, Prefix};
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ pub struct Link {
     pub index: u32,
     /// Its name.
     pub name: String,
-    /// `bridge`, `veth`, `wireguard` …; absent for hardware and loopback.
+    /// `bridge`, `veth`, `netkit`, `wireguard` …; absent for hardware and loopback.
     pub kind: Option<String>,
     /// Whether its frames have Ethernet headers, and it is not the loopback.
     pub ethernet: bool,
@@ -34,7 +34,7 @@ pub struct Link {
     pub up: bool,
     /// The bridge or bond that it is a port of.
     pub master: Option<u32>,
-    /// A veth's peer, by its index in the peer's namespace; the device that a VLAN stands on.
+    /// The peer of a veth or netkit device, by its index in the peer's namespace; the device that a VLAN stands on.
     pub peer: Option<u32>,
     /// What is written on it.
     pub alias: Option<String>,
@@ -44,6 +44,14 @@ pub struct Link {
     pub duplicates: BTreeSet<IpNet>,
     /// Gateways of default routes that leave by it.
     pub gateways: BTreeSet<IpAddr>,
+}
+
+impl Link {
+    /// Whether it is one side of a pair that connects an endpoint.
+    pub fn is_of_pair(&self) -> bool {
+        let kinds = [Device::Veth, Device::Netkit].map(Device::kind);
+        self.kind.as_deref().is_some_and(|kind| kinds.contains(&kind))
+    }
 }
 
 /// An interface to the outside.
@@ -130,6 +138,8 @@ pub struct Attached {
 pub enum Mechanism {
     /// A TCX link, pinned.
     Tcx,
+    /// Where the endpoint's side of a netkit pair sends, a pinned link.
+    Netkit,
     /// A filter of the clsact queueing discipline.
     Clsact,
     /// XDP in the driver, a pinned link.
@@ -144,6 +154,7 @@ impl std::fmt::Display for Mechanism {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Tcx => "TCX",
+            Self::Netkit => "netkit",
             Self::Clsact => "clsact",
             Self::XdpNative => "XDP native",
             Self::XdpGeneric => "XDP generic",
@@ -198,6 +209,8 @@ pub struct Observed {
     pub no_socket_hooks: Option<String>,
     /// Why there is no socket shortcut, where there is none.
     pub no_shortcut: Option<String>,
+    /// Why there are no netkit devices, where some network wants them and there are none.
+    pub no_netkit: Option<String>,
 }
 
 impl Observed {

@@ -5,8 +5,11 @@ use super::{
     places::Places, published, sysctls, xdp::XdpChoice,
 };
 use crate::{
-    kernel::{BridgeSpec, Hook, InterfaceSpec, LOST, SHORTCUT_LOST, VethSpec},
-    model::{Attachment, Desired, Endpoint, GatewayMode, Namespace, Network, Subnet, UplinkChoice},
+    kernel::{BridgeSpec, Hook, InterfaceSpec, LOST, NETKIT_LOST, PairSpec, SHORTCUT_LOST},
+    model::{
+        Attachment, Desired, Device, Endpoint, GatewayMode, Namespace, Network, Subnet,
+        UplinkChoice,
+    },
 };
 use ipnet::IpNet;
 use netebpf_common::abi::{
@@ -35,10 +38,10 @@ impl Bridge {
     }
 }
 
-/// A veth pair as it should be, and the endpoint's side of it.
+/// A pair of devices as it should be, and the endpoint's side of it.
 #[derive(Clone, Debug)]
-pub(super) struct Veth {
-    pub(super) spec: VethSpec,
+pub(super) struct Pair {
+    pub(super) spec: PairSpec,
     pub(super) inside: InterfaceSpec,
     /// Whether the pair is there already, as it should be.
     pub(super) exists: bool,
@@ -59,7 +62,7 @@ pub(super) struct Target {
     pub(super) programs: bool,
     pub(super) bridges: BTreeMap<String, Bridge>,
     pub(super) namespaces: BTreeSet<PathBuf>,
-    pub(super) veths: Vec<Veth>,
+    pub(super) pairs: Vec<Pair>,
     pub(super) tables: Tables,
     /// Names of the interfaces in `tables`, for people.
     pub(super) names: BTreeMap<u32, String>,
@@ -73,6 +76,7 @@ pub(super) struct Target {
 impl Target {
     pub(super) fn new(desired: &Desired, observed: &Observed) -> Result<Self, PlanError> {
         let mut target = Self { programs: !desired.networks.is_empty(), ..Self::default() };
+        target.note_missing_devices(desired, observed);
         if let (true, Some(other)) = (target.programs, observed.other_instance()) {
             return Err(PlanError::OtherInstance { other: other.to_owned() });
         }
@@ -250,6 +254,13 @@ impl Target {
         }
     }
 
+    fn note_missing_devices(&mut self, desired: &Desired, observed: &Observed) {
+        let Some(reason) = &observed.no_netkit else { return };
+        let networks = desired.networks.values().filter(|n| n.device == Device::Netkit);
+        let names: Vec<&str> = networks.map(|network| network.name.as_str()).collect();
+        self.notes.push(format!("network {}: {NETKIT_LOST}: {reason}", names.join(", ")));
+    }
+
     fn note_missing_uplinks(&mut self, desired: &Desired, observed: &Observed) {
         let UplinkChoice::Named(names) = &desired.uplinks else { return };
         for name in names {
@@ -394,18 +405,22 @@ impl Target {
         };
         let existing = observed.links.get(name);
         if let Some(link) = existing
-            && (link.kind.as_deref() != Some("veth")
-                || (link.alias.is_some() && !observed.is_ours(link)))
+            && (!link.is_of_pair() || (link.alias.is_some() && !observed.is_ours(link)))
         {
             return Err(PlanError::NotOurs { name: name.to_owned() });
         }
+        let device = match observed.no_netkit {
+            Some(_) => Device::Veth,
+            None => network.device,
+        };
         // Healthy: both sides are there, belong together, and the inner one is where it should be.
         let inside = observed
             .namespaces
             .get(&namespace)
             .and_then(|links| links.get(attachment.interface.as_str()));
         let healthy = existing.filter(|host| {
-            inside.is_some_and(|inside| {
+            let wanted = host.kind.as_deref() == Some(device.kind());
+            inside.filter(|_| wanted).is_some_and(|inside| {
                 inside.peer == Some(host.index) && inside.mac == Some(attachment.mac.0)
             })
         });
@@ -444,8 +459,17 @@ impl Target {
             let address = if network.keeps_sources(v6) { own } else { fixed };
             address.map_or(Address::NONE, Into::into)
         };
+        let (mechanism, options) = match device {
+            Device::Veth => {
+                let mechanism = tc_mechanism(observed, index, Hook::EndpointIngress);
+                (mechanism, InterfaceOptions::default())
+            }
+            Device::Netkit => (Mechanism::Netkit, InterfaceOptions::NETKIT),
+        };
+        let member = member(network, index, mtu);
         let entry = Interface {
             kind: InterfaceKind::Endpoint as u32,
+            options: member.options.with(options),
             v4: v4.map_or(Address::NONE, Into::into),
             v6: v6.map_or(Address::NONE, Into::into),
             snat_v4: leaves_with(v4, network.snat_v4.map(IpAddr::from), false),
@@ -453,7 +477,7 @@ impl Target {
             mac: attachment.mac.0,
             gateway_mac: Mac(gateway_mac),
             gateway_ifindex: bridge_index,
-            ..member(network, index, mtu)
+            ..member
         };
         let entry = self.add_interface(name, entry, places)?;
         for address in [v4, v6].into_iter().flatten() {
@@ -469,10 +493,10 @@ impl Target {
             };
             self.tables.endpoints.insert(address.into(), value);
         }
-        let mechanism = tc_mechanism(observed, index, Hook::EndpointIngress);
         self.add_hook(index, name, Hook::EndpointIngress, mechanism, false);
-        self.veths.push(Veth {
-            spec: VethSpec {
+        self.pairs.push(Pair {
+            spec: PairSpec {
+                device,
                 name: name.to_owned(),
                 index,
                 bridge: bridge_index,

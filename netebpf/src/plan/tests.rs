@@ -9,8 +9,8 @@ use super::*;
 use crate::{
     kernel::{Hook, known::Known, netns},
     model::{
-        Attachment, Driver, Endpoint, GatewayMode, Id, InterfaceName, MacText, Namespace, Network,
-        Origin, PortMapping, Subnet, Transport, UplinkChoice, XdpMode,
+        Attachment, Device, Driver, Endpoint, GatewayMode, Id, InterfaceName, MacText, Namespace,
+        Network, Origin, PortMapping, Subnet, Transport, UplinkChoice, XdpMode,
     },
 };
 use model::{known, performed, still_true};
@@ -46,6 +46,7 @@ fn network(name: &str, number: u32) -> Network {
         binding_v4: None,
         interface_prefix: None,
         shortcut: false,
+        device: Device::Veth,
         mtu: None,
         labels: BTreeMap::new(),
         created: 0,
@@ -212,6 +213,39 @@ fn undone_in_reverse_nothing_is_left() {
     assert_eq!(observed.saved_sysctls, BTreeMap::new());
     assert!(observed.hooks.is_empty() && observed.own_namespaces.is_empty());
     assert!(!observed.loaded);
+}
+
+/// A network's device is what the kernel has of it, and the program hangs where that device wants it.
+#[test]
+fn netkit_devices_where_the_kernel_has_them() {
+    let mut wanted = two_networks();
+    wanted.networks.get_mut("front").unwrap().device = Device::Netkit;
+    let mut observed = host();
+    observed.no_netkit = Some("the kernel has none".to_owned());
+    let said = plan(&wanted, &observed).unwrap().notes;
+    assert!(
+        said.iter().any(|note| note.contains("front") && note.contains("has none")),
+        "{said:?}"
+    );
+    let steps = settle(&wanted, &mut observed);
+    assert!(!steps.iter().any(|step| step.contains("netkit")), "{steps:#?}");
+    // The next kernel has them.
+    observed.no_netkit = None;
+    let steps = settle(&wanted, &mut observed);
+    let at = |step: &str| steps.iter().position(|said| said.starts_with(step));
+    assert!(
+        at("remove interface").is_some() && at("remove interface") < at("create netkit"),
+        "{steps:#?}"
+    );
+    assert!(steps.iter().any(|step| step.contains("endpoint_ingress") && step.contains("netkit")));
+    let of =
+        |kind: &str| observed.links.values().filter(|l| l.kind.as_deref() == Some(kind)).count();
+    let on_front = wanted.endpoints.values().flat_map(|e| &e.attachments);
+    let on_front = on_front.filter(|attachment| attachment.network == "front").count();
+    assert_eq!(of("netkit"), on_front);
+    let entry = |index: &u32| observed.tables.interfaces[index].options;
+    let netkits = observed.links.values().filter(|l| l.kind.as_deref() == Some("netkit"));
+    assert!(netkits.map(|l| &l.index).all(|index| entry(index).contains(InterfaceOptions::NETKIT)));
 }
 
 #[test]

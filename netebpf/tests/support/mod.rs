@@ -5,8 +5,8 @@ use netebpf::{
     apply::{self, Journal},
     kernel::Kernel,
     model::{
-        Attachment, Desired, Driver, Endpoint, GatewayMode, Id, InterfaceName, MacText, Namespace,
-        Network, Origin, PortMapping, Subnet, Transport,
+        Attachment, Desired, Device, Driver, Endpoint, GatewayMode, Id, InterfaceName, MacText,
+        Namespace, Network, Origin, PortMapping, Subnet, Transport,
     },
     state::Instance,
 };
@@ -148,6 +148,7 @@ pub(crate) fn network(name: &str, number: u32) -> Network {
         binding_v4: None,
         interface_prefix: None,
         shortcut: false,
+        device: Device::Veth,
         mtu: None,
         labels: BTreeMap::new(),
         created: 0,

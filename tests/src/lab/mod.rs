@@ -41,7 +41,7 @@ pub use netebpf::{Ran, Running, binary, finish};
 pub use ns::Ns;
 pub use sweep::{sweep, sweep_of};
 pub use tidy::Snapshot;
-pub use topology::{Topology, topology};
+pub use topology::{Topology, topology, with_device};
 pub use wire::{Sniffer, Wire};
 
 use frame::{BROADCAST, Seen, ether};

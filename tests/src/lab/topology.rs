@@ -1,6 +1,6 @@
 //! The topology file that most tests bring up.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::OnceLock};
 
 /// Networks `front` (endpoints c1 and c2), `back` (d1) and `inner`, which is internal (i1 and i2).
 #[derive(Clone, Debug, Default)]
@@ -8,12 +8,20 @@ pub struct Topology {
     ports: BTreeMap<&'static str, Vec<String>>,
     commands: BTreeMap<&'static str, String>,
     mtus: BTreeMap<&'static str, u32>,
+    device: Option<&'static str>,
 }
 
 /// The usual one: nothing published, nothing running.
 pub fn topology() -> Topology {
-    Topology::default()
+    Topology { device: DEVICE.get().copied(), ..Topology::default() }
 }
+
+/// From now on every topology of this process has networks with this device instead of veths.
+pub fn with_device(device: &'static str) {
+    DEVICE.set(device).expect("it is set once");
+}
+
+static DEVICE: OnceLock<&str> = OnceLock::new();
 
 impl Topology {
     /// Publishes ports of an endpoint.
@@ -45,9 +53,11 @@ impl fmt::Display for Topology {
             writeln!(f, "  {name}:")?;
             writeln!(f, "    internal: {internal}")?;
             writeln!(f, "    enable_ipv6: true")?;
-            if let Some(mtu) = self.mtus.get(name) {
-                writeln!(f, "    driver_opts: {{com.docker.network.driver.mtu: {mtu}}}")?;
-            }
+            let mtu =
+                self.mtus.get(name).map(|mtu| format!("com.docker.network.driver.mtu: {mtu}"));
+            let device = self.device.map(|device| format!("netebpf.device: {device}"));
+            let options: Vec<String> = mtu.into_iter().chain(device).collect();
+            writeln!(f, "    driver_opts: {{{}}}", options.join(", "))?;
             writeln!(f, "    ipam:")?;
             writeln!(f, "      config:")?;
             writeln!(f, "        - {{subnet: 10.{second}.0.0/24, gateway: 10.{second}.0.1}}")?;

@@ -31,6 +31,7 @@ impl Instance {
         let topology = topology.map_err(BenchError::io("the topology file"))?;
         let options = match site.kind {
             Kind::NetebpfShortcut => "driver_opts: {netebpf.socket_shortcut: \"true\"}",
+            Kind::NetebpfNetkit => "driver_opts: {netebpf.device: netkit}",
             _ => "",
         };
         fs::write(topology.path(), topology_text(&site.published(), options))

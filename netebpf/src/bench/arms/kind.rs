@@ -7,7 +7,7 @@ use super::super::{
     report::{Absent, Lacked},
     rules::{self, Backend},
 };
-use crate::kernel::probe;
+use crate::kernel::probe::{self, Feature};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -55,6 +55,8 @@ pub enum Kind {
     Netebpf,
     /// The same, with the socket shortcut that a network may ask for.
     NetebpfShortcut,
+    /// The same, with netkit devices, which a network may ask for.
+    NetebpfNetkit,
     /// Nobody: a veth, and nothing between its ends.
     BareVeth,
     /// A Linux bridge and Docker's rules, in the tables that only iptables knows.
@@ -72,6 +74,7 @@ impl fmt::Display for Kind {
         f.pad(match self {
             Self::Netebpf => "netebpf",
             Self::NetebpfShortcut => "netebpf, shortcut",
+            Self::NetebpfNetkit => "netebpf, netkit",
             Self::BareVeth => "bare veth",
             Self::IptablesLegacy => "iptables (legacy)",
             Self::IptablesNft => "iptables (nft)",
@@ -82,9 +85,10 @@ impl fmt::Display for Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Netebpf,
         Self::NetebpfShortcut,
+        Self::NetebpfNetkit,
         Self::BareVeth,
         Self::IptablesLegacy,
         Self::IptablesNft,
@@ -92,19 +96,20 @@ impl Kind {
         Self::NetavarkFlowtable,
     ];
 
-    /// Whether it is this program, with whatever option: it is compared with others, and not with itself.
-    pub(in crate::bench) fn is_netebpf(self) -> bool {
-        matches!(self, Self::Netebpf | Self::NetebpfShortcut)
+    /// Whether netebpf is compared with it: with all but itself, and but the socket shortcut, which is compared with the
+    /// limit.
+    pub(in crate::bench) fn is_beside(self) -> bool {
+        !matches!(self, Self::Netebpf | Self::NetebpfShortcut)
     }
 
     /// Whether it knows flows, in a way of its own.
     pub(in crate::bench) fn tracks_flows(self) -> bool {
-        !matches!(self, Self::NetebpfShortcut | Self::BareVeth)
+        !matches!(self, Self::NetebpfShortcut | Self::NetebpfNetkit | Self::BareVeth)
     }
 
     pub(super) fn backend(self) -> Option<Backend> {
         match self {
-            Self::Netebpf | Self::NetebpfShortcut | Self::BareVeth => None,
+            Self::Netebpf | Self::NetebpfShortcut | Self::NetebpfNetkit | Self::BareVeth => None,
             Self::IptablesLegacy => Some(Backend::IptablesLegacy),
             Self::IptablesNft => Some(Backend::IptablesNft),
             Self::Netavark => Some(Backend::Netavark),
@@ -116,14 +121,15 @@ impl Kind {
     pub(in crate::bench) fn here(
         scratch: &Namespace,
     ) -> Result<(Vec<Self>, Vec<Absent>), BenchError> {
+        let without = |feature: Feature| {
+            (!feature.present).then(|| format!("{}: {}", feature.lost, feature.remedy))
+        };
         let (mut here, mut absent) = (Vec::new(), Vec::new());
         for kind in Self::ALL {
             let lacks = match kind.backend() {
                 Some(backend) => rules::lacks(backend, &scratch.name)?,
-                None if kind == Self::NetebpfShortcut => {
-                    let feature = probe::socket_shortcut();
-                    (!feature.present).then(|| format!("{}: {}", feature.lost, feature.remedy))
-                }
+                None if kind == Self::NetebpfShortcut => without(probe::socket_shortcut()),
+                None if kind == Self::NetebpfNetkit => lacks_netkit(scratch)?,
                 None => None,
             };
             match lacks {
@@ -132,5 +138,17 @@ impl Kind {
             }
         }
         Ok((here, absent))
+    }
+}
+
+/// What the kernel says that makes no netkit devices; nothing where it does. Tried in a scratch namespace.
+fn lacks_netkit(scratch: &Namespace) -> Result<Option<String>, BenchError> {
+    match scratch.ip(["link add netkit0 type netkit"]) {
+        Ok(()) => Ok(None),
+        Err(BenchError::Command { said, .. }) if rules::is_of_the_kernel(&said) => {
+            let said = said.lines().next().unwrap_or_default();
+            Ok(Some(format!("no netkit devices (CONFIG_NETKIT, Linux 6.7): {said}")))
+        }
+        Err(other) => Err(other),
     }
 }

@@ -53,7 +53,7 @@ impl Arm {
     pub(super) fn make(site: Site, settings: &Path, left: &Left) -> Result<Self, BenchError> {
         let kind = site.kind;
         let pair = host::pair(&site.name(), left)?;
-        if matches!(kind, Kind::Netebpf | Kind::BareVeth) {
+        if matches!(kind, Kind::Netebpf | Kind::NetebpfNetkit | Kind::BareVeth) {
             wire::takes_big_tcp(&pair)?;
         }
         let [host, neighbour] = pair;

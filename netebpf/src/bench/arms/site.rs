@@ -26,6 +26,7 @@ impl Site {
         let part = match self.kind {
             Kind::Netebpf => "",
             Kind::NetebpfShortcut => "-shortcut",
+            Kind::NetebpfNetkit => "-netkit",
             Kind::BareVeth => "-bare",
             Kind::IptablesLegacy => "-legacy",
             Kind::IptablesNft => "-nft",
@@ -41,7 +42,9 @@ impl Site {
     /// An endpoint's namespace.
     pub(in crate::bench) fn endpoint(self, name: &str) -> String {
         match self.kind {
-            Kind::Netebpf | Kind::NetebpfShortcut => format!("{}.{name}", self.name()),
+            Kind::Netebpf | Kind::NetebpfShortcut | Kind::NetebpfNetkit => {
+                format!("{}.{name}", self.name())
+            }
             _ => format!("{}-{name}", self.name()),
         }
     }
@@ -60,7 +63,7 @@ impl Site {
 
     /// Whether there is one for each number of published ports.
     pub(in crate::bench) fn has_ports(self) -> bool {
-        !matches!(self.kind, Kind::BareVeth | Kind::NetebpfShortcut)
+        !matches!(self.kind, Kind::BareVeth | Kind::NetebpfShortcut | Kind::NetebpfNetkit)
     }
 
     /// Further ports stand on both sides of the one that is measured: rules that are gone through one after the other

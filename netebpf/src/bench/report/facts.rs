@@ -63,7 +63,9 @@ fn method(page: &mut String, record: &Record) {
 <dl>\n"
     );
     for arm in record.arms() {
-        let gso = record.gso_of_streams().filter(|_| matches!(arm, Kind::Netebpf | Kind::BareVeth));
+        let gso = record
+            .gso_of_streams()
+            .filter(|_| matches!(arm, Kind::Netebpf | Kind::NetebpfNetkit | Kind::BareVeth));
         let big = gso.map_or_else(String::new, |gso| {
             format!(
                 "; streams in packets of up to {} bytes (BIG TCP), which its wire takes",
@@ -80,6 +82,9 @@ fn about(arm: Kind) -> &'static str {
         Kind::Netebpf => "this program: eBPF on the interfaces, and no rules",
         Kind::NetebpfShortcut => {
             "the same on a network with netebpf.socket_shortcut=true: data go from socket to socket"
+        }
+        Kind::NetebpfNetkit => {
+            "the same on a network with netebpf.device=netkit: netkit devices instead of veths"
         }
         Kind::BareVeth => {
             "a veth with nothing between its ends, about what can be reached: it has no endpoints, so each way is its wire"

@@ -42,7 +42,7 @@ pub(super) fn table<const N: usize>(
 /// Ours, the limit and the others are told apart by colour; who exactly it is says the name.
 pub(super) fn class(arm: Kind) -> &'static str {
     match arm {
-        Kind::Netebpf | Kind::NetebpfShortcut => "ours",
+        Kind::Netebpf | Kind::NetebpfShortcut | Kind::NetebpfNetkit => "ours",
         Kind::BareVeth => "limit",
         _ => "other",
     }

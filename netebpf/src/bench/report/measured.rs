@@ -117,7 +117,7 @@ impl Measured {
         let rates =
             |of: &InArm| of.rounds.iter().map(|sample| sample.per_second).collect::<Vec<_>>();
         let Some(ours) = self.of(Kind::Netebpf).map(rates) else { return };
-        let others = self.arms.iter().filter(|of| !of.arm.is_netebpf());
+        let others = self.arms.iter().filter(|of| of.arm.is_beside());
         self.beside =
             others.map(|of| Beside { arm: of.arm, ratio: Ratio::of(&ours, &rates(of)) }).collect();
         let [shortcut, bare] = [Kind::NetebpfShortcut, Kind::BareVeth].map(|arm| self.of(arm));

@@ -68,7 +68,7 @@ impl Record {
     /// The arms that netebpf is compared with; the bare veth comes last, for it does not do the same.
     pub fn others(&self) -> Vec<Kind> {
         let mut others = self.arms();
-        others.retain(|arm| !arm.is_netebpf());
+        others.retain(|arm| arm.is_beside());
         others.sort_by_key(|arm| *arm == Kind::BareVeth);
         others
     }

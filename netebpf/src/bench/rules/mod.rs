@@ -138,8 +138,13 @@ pub(in crate::bench) fn lacks(
 
 /// Whether a program that was refused says that the kernel has no such thing. A lock, a limit or a part of the program
 /// itself that is missing is an error.
-fn is_of_the_kernel(said: &str) -> bool {
-    let lacks = ["No such file or directory", "not supported", "unable to initialize table"];
+pub(in crate::bench) fn is_of_the_kernel(said: &str) -> bool {
+    let lacks = [
+        "No such file or directory",
+        "not supported",
+        "unable to initialize table",
+        "Unknown device type",
+    ];
     !said.contains("Couldn't load") && lacks.iter().any(|lacks| said.contains(lacks))
 }
 

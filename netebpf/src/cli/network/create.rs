@@ -35,7 +35,8 @@ pub(super) struct Create {
     driver: Driver,
     /// A driver's option: com.docker.network.bridge.name, .enable_icc, .enable_ip_masquerade, .gateway_mode_ipv4,
     /// .gateway_mode_ipv6, com.docker.network.driver.mtu, com.docker.network.host_ipv4, .host_ipv6;
-    /// netebpf.socket_shortcut=true for faster round trips of TCP between its endpoints
+    /// netebpf.socket_shortcut=true for faster round trips of TCP between its endpoints, netebpf.device=netkit for netkit
+    /// devices instead of veths
     #[arg(short, long = "opt", value_name = "KEY=VALUE", value_parser = option)]
     options: Vec<(String, String)>,
     /// No way out and none in

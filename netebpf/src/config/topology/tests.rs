@@ -152,7 +152,7 @@ fn every_wrong_file_has_its_message() {
              com.docker.network.bridge.gateway_mode_ipv6, com.docker.network.driver.mtu, \
              com.docker.network.host_ipv4, com.docker.network.host_ipv6, \
              com.docker.network.bridge.host_binding_ipv4, com.docker.network.container_iface_prefix, \
-             netebpf.socket_shortcut",
+             netebpf.socket_shortcut, netebpf.device",
         ),
         (
             "networks: {a: {driver_opts: {com.docker.network.driver.mtu: big}}}\n",

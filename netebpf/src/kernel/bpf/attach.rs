@@ -1,9 +1,6 @@
 //! Programs on interfaces.
 
-use super::{
-    Bpf, BpfError, Loaded,
-    sys::{self, LinkTarget},
-};
+use super::{Bpf, BpfError, Loaded, sys};
 use crate::{
     kernel::{
         Hook,
@@ -55,6 +52,7 @@ impl Bpf {
         let mode = match mechanism {
             Mechanism::XdpNative => "-native",
             Mechanism::XdpGeneric => "-generic",
+            Mechanism::Netkit => "-netkit",
             Mechanism::Tcx | Mechanism::Clsact | Mechanism::Cgroup => "",
         };
         self.links_dir().join(format!("{index}-{hook}{mode}"))
@@ -78,15 +76,15 @@ impl Bpf {
             self.make_room_for_xdp(index)?;
         }
         let program = self.programs.get_mut(&hook).ok_or(BpfError::NotLoaded)?;
+        let tc = || match &program.loaded {
+            Loaded::Tc(program) => program.fd().map_err(failed("attach", &object)),
+            _ => Err(BpfError::NoProgram(hook.program())),
+        };
         if mechanism == Mechanism::Clsact {
-            let Loaded::Tc(program) = &program.loaded else {
-                return Err(BpfError::NoProgram(hook.program()).into());
-            };
-            let fd = program.fd().map_err(failed("attach", &object))?;
-            return Ok(netlink.attach_filter(index, name, hook, fd.as_fd()).await?);
+            return Ok(netlink.attach_filter(index, name, hook, tc()?.as_fd()).await?);
         }
         let pinned = match sys::pinned_link(&path) {
-            Ok(facts) if facts.target == LinkTarget::Interface(index) => true,
+            Ok(facts) if facts.hangs_at(index) => true,
             // Of an interface that is gone and whose index was given again.
             Ok(_) => {
                 fs::remove_file(&path).map_err(BpfError::file("remove", &path))?;
@@ -94,6 +92,14 @@ impl Bpf {
             }
             Err(_) => false,
         };
+        if mechanism == Mechanism::Netkit {
+            let attached = match pinned {
+                true => sys::replace_program(&path, tc()?.as_fd()),
+                false => sys::attach_to_netkit(index, tc()?.as_fd(), &path),
+            };
+            return Ok(attached
+                .map_err(BpfError::file("attach a program to a netkit device, at", &path))?);
+        }
         let mut existing = pinned
             .then(|| PinnedLink::from_pin(&path).map(FdLink::from))
             .transpose()
@@ -166,11 +172,7 @@ impl Bpf {
         let current = |hook: Hook, id: u32| self.programs.get(&hook).is_some_and(|p| p.id == id);
         let there = |index: u32, hook: Hook| hook.is_of_host() || interfaces.contains(&index);
         let hangs = |index: u32, hook: Hook, facts: &sys::LinkFacts| {
-            if hook.is_of_host() {
-                self.hangs_on_root(facts)
-            } else {
-                facts.target == LinkTarget::Interface(index)
-            }
+            if hook.is_of_host() { self.hangs_on_root(facts) } else { facts.hangs_at(index) }
         };
         if let Ok(entries) = fs::read_dir(self.links_dir()) {
             for path in entries.flatten().map(|entry| entry.path()) {
@@ -317,6 +319,7 @@ fn parse_pin(path: &Path) -> Option<(u32, Hook, Mechanism)> {
     let mechanism = match parts.next() {
         None if hook.is_of_host() => Mechanism::Cgroup,
         None => Mechanism::Tcx,
+        Some("netkit") => Mechanism::Netkit,
         Some("native") => Mechanism::XdpNative,
         Some("generic") => Mechanism::XdpGeneric,
         Some(_) => return None,

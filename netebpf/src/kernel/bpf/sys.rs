@@ -4,14 +4,17 @@
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::{ffi::CString, io, mem::size_of, os::unix::ffi::OsStrExt, path::Path, ptr};
 
+const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_PROG_ATTACH: libc::c_long = 8;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_LINK_UPDATE: libc::c_long = 29;
 const BPF_LINK_DETACH: libc::c_long = 34;
 
 const LINK_OF_CGROUP: u32 = 3;
+const LINK_OF_NETKIT: u32 = 13;
 
 const SO_NETNS_COOKIE: libc::c_int = 71;
 
@@ -39,6 +42,8 @@ pub(super) enum LinkTarget {
     Interface(u32),
     /// A control group by its number, 0 when it is gone.
     Cgroup(u64),
+    /// The endpoint's side of a netkit pair, known there by an index of its own; whether it is still there.
+    Netkit(bool),
 }
 
 /// A link.
@@ -48,6 +53,18 @@ pub(super) struct LinkFacts {
     pub(super) target: LinkTarget,
     /// The program's id.
     pub(super) program: u32,
+}
+
+impl LinkFacts {
+    /// Whether it hangs at the interface with this index. A link of a netkit device goes with its device for good, so one that
+    /// is there is that of its pin.
+    pub(super) fn hangs_at(&self, index: u32) -> bool {
+        match self.target {
+            LinkTarget::Interface(at) => at == index,
+            LinkTarget::Netkit(there) => there,
+            LinkTarget::Cgroup(_) => false,
+        }
+    }
 }
 
 fn open(path: &Path) -> io::Result<OwnedFd> {
@@ -103,6 +120,46 @@ pub(super) fn replace_program(path: &Path, program: BorrowedFd<'_>) -> io::Resul
     unsafe { bpf(BPF_LINK_UPDATE, &mut update) }.map(drop)
 }
 
+/// Hangs a program on the way of what the endpoint's side of a netkit pair sends, before everybody else's, and pins the
+/// link. `index` is that of the host's side.
+pub(super) fn attach_to_netkit(index: u32, program: BorrowedFd<'_>, pin: &Path) -> io::Result<()> {
+    #[repr(C)]
+    struct Create {
+        program: u32,
+        target: u32,
+        kind: u32,
+        flags: u32,
+        relative: u32,
+        padding: u32,
+        revision: u64,
+    }
+    #[repr(C)]
+    struct Pin {
+        path: u64,
+        fd: u32,
+        flags: u32,
+    }
+    const NETKIT_PEER: u32 = 55;
+    const BEFORE: u32 = 1 << 3;
+    let mut create = Create {
+        program: program.as_raw_fd() as u32,
+        target: index,
+        kind: NETKIT_PEER,
+        flags: BEFORE,
+        relative: 0,
+        padding: 0,
+        revision: 0,
+    };
+    // SAFETY: there are no addresses in it.
+    let link = unsafe { bpf(BPF_LINK_CREATE, &mut create) }?;
+    // SAFETY: the kernel just made this descriptor for us.
+    let link = unsafe { OwnedFd::from_raw_fd(link) };
+    let name = CString::new(pin.as_os_str().as_bytes())?;
+    let mut pin = Pin { path: name.as_ptr() as u64, fd: link.as_raw_fd() as u32, flags: 0 };
+    // SAFETY: the path is a C string that outlives the call.
+    unsafe { bpf(BPF_OBJ_PIN, &mut pin) }.map(drop)
+}
+
 /// Hangs a program on a table of sockets, in the place of one that hangs there: it sees what these send.
 pub(super) fn attach_to_sockets(table: i32, program: i32) -> io::Result<()> {
     #[repr(C)]
@@ -138,10 +195,10 @@ pub(crate) fn namespace_cookie() -> io::Result<u64> {
     if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Reads a pinned link of a kind whose first fact is an interface, TCX or XDP, or a control group.
+/// Reads a pinned link of a kind whose first fact is an interface, TCX, XDP or netkit, or a control group.
 pub(super) fn pinned_link(path: &Path) -> io::Result<LinkFacts> {
     let link = open(path)?;
-    // struct bpf_link_info of TCX and XDP links, as long as we read it.
+    // struct bpf_link_info of these links, as long as we read it.
     #[repr(C)]
     #[derive(Default)]
     struct Info {
@@ -168,6 +225,7 @@ pub(super) fn pinned_link(path: &Path) -> io::Result<LinkFacts> {
     unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut get) }?;
     let [low, high] = info.target;
     let target = match info.kind {
+        LINK_OF_NETKIT => LinkTarget::Netkit(low != 0),
         LINK_OF_CGROUP => LinkTarget::Cgroup(u64::from_ne_bytes(both(low, high))),
         _ => LinkTarget::Interface(low),
     };

@@ -1,19 +1,23 @@
 //! Making, changing and removing links.
 
 use super::{Netlink, NetlinkError};
-use crate::plan::GsoSizes;
+use crate::{model::Device, plan::GsoSizes};
 use netebpf_common::abi::Mac;
 use rtnetlink::{
     LinkBridge, LinkMessageBuilder, LinkUnspec,
     packet_route::link::{
         AfSpecInet6, AfSpecUnspec, BridgeStpState, In6AddrGenMode, InfoBridge, InfoData, InfoKind,
-        InfoVeth, LinkAttribute, LinkMessage,
+        InfoNetkit, InfoVeth, LinkAttribute, LinkMessage, NetkitMode, NetkitPolicy,
     },
 };
 use std::{
     fmt,
     os::fd::{AsRawFd, BorrowedFd},
 };
+
+/// What is lost without netkit devices.
+pub(crate) const NETKIT_LOST: &str =
+    "endpoints of networks with netkit devices have veths, as all others";
 
 /// A bridge to make.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,9 +34,11 @@ pub struct BridgeSpec {
     pub alias: String,
 }
 
-/// A veth pair to make, its peer in an endpoint's namespace.
+/// A pair of devices to make, its peer in an endpoint's namespace.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct VethSpec {
+pub struct PairSpec {
+    /// Of which kind.
+    pub device: Device,
     /// The name of the host's side.
     pub name: String,
     /// Its index.
@@ -127,10 +133,13 @@ impl Netlink {
         self.handle.link().set(message).execute().await.map_err(error)
     }
 
-    /// Makes a veth pair, both sides switched off, the peer in `namespace`.
-    pub(crate) async fn create_veth(
+    /// Makes a pair of devices, both sides switched off, the peer in `namespace`.
+    ///
+    /// A netkit pair has Ethernet headers, as the bridge wants, and what the endpoint sends is dropped as long as no
+    /// program is there to decide.
+    pub(crate) async fn create_pair(
         &self,
-        spec: &VethSpec,
+        spec: &PairSpec,
         namespace: BorrowedFd<'_>,
     ) -> Result<(), NetlinkError> {
         // What everybody has, older kernels refuse to be told.
@@ -142,15 +151,30 @@ impl Netlink {
             .setns_by_fd(namespace.as_raw_fd())
             .build();
         peer.attributes.extend(sizes());
-        let mut message = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Veth)
+        let (kind, data) = match spec.device {
+            Device::Veth => (InfoKind::Veth, InfoData::Veth(InfoVeth::Peer(peer))),
+            Device::Netkit => {
+                let data = vec![
+                    InfoNetkit::Mode(NetkitMode::L2),
+                    InfoNetkit::PeerPolicy(NetkitPolicy::Drop),
+                    InfoNetkit::Peer(peer),
+                ];
+                (InfoKind::Netkit, InfoData::Netkit(data))
+            }
+        };
+        let mut message = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(kind)
             .name(spec.name.as_str())
             .index(spec.index)
             .mtu(spec.mtu)
             .controller(spec.bridge)
-            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+            .set_info_data(data)
             .build();
         message.attributes.extend(sizes());
-        let error = |e| NetlinkError::new("create veth", &spec.name, e);
+        let operation = match spec.device {
+            Device::Veth => "create veth",
+            Device::Netkit => "create netkit",
+        };
+        let error = |e| NetlinkError::new(operation, &spec.name, e);
         self.handle.link().add(message).execute().await.map_err(error)?;
         // A bridge port speaks for nobody: it gets no link-local address of its own.
         let message = LinkUnspec::new_with_index(spec.index)
@@ -158,6 +182,24 @@ impl Netlink {
             .append_extra_attribute(address_generation(In6AddrGenMode::None))
             .build();
         self.handle.link().set(message).execute().await.map_err(error)
+    }
+
+    /// Whether the kernel makes netkit devices. It is asked for one of a mode that there is none of: who knows the kind
+    /// says that the mode is wrong, and who does not says so (`rtnl_newlink`). Nothing is made.
+    pub(crate) async fn has_netkit(&self) -> Result<bool, NetlinkError> {
+        const NO_MODE: u32 = u32::MAX;
+        let mode = InfoNetkit::Mode(NetkitMode::Other(NO_MODE));
+        let message = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Netkit)
+            .name("netkit-probe")
+            .set_info_data(InfoData::Netkit(vec![mode]))
+            .build();
+        let Err(error) = self.handle.link().add(message).execute().await else { return Ok(true) };
+        let error = NetlinkError::new("ask for a netkit device", "netkit-probe", error);
+        match error {
+            error if error.is(rustix::io::Errno::INVAL) => Ok(true),
+            error if error.is(rustix::io::Errno::OPNOTSUPP) => Ok(false),
+            error => Err(error),
+        }
     }
 
     /// Changes a link.

@@ -11,7 +11,8 @@ mod read;
 mod write;
 
 pub(crate) use batch::{Batch, Conversation};
-pub use links::{BridgeSpec, LinkChange, VethSpec};
+pub(crate) use links::NETKIT_LOST;
+pub use links::{BridgeSpec, LinkChange, PairSpec};
 pub(crate) use mirror::Mirror;
 #[cfg(test)]
 pub(crate) use read::AddressFact;

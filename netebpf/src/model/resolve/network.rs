@@ -215,6 +215,7 @@ impl<'a> Resolver<'a> {
             binding_v4: request.binding_v4,
             interface_prefix: request.interface_prefix.clone(),
             shortcut: request.shortcut,
+            device: request.device,
             mtu: request.mtu,
             labels: request.labels.clone(),
             created,

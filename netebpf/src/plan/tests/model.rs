@@ -39,9 +39,9 @@ pub(super) fn performed(observed: &mut Observed, action: &Action) {
             };
             links.insert(spec.name, link);
         }
-        Action::CreateVeth { spec, namespace } => {
+        Action::CreatePair { spec, namespace } => {
             let side = Link {
-                kind: Some("veth".to_owned()),
+                kind: Some(spec.device.kind().to_owned()),
                 ethernet: true,
                 mtu: spec.mtu,
                 gso: spec.gso,
