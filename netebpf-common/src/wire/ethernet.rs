@@ -6,6 +6,12 @@ use crate::abi::Mac;
 /// Bytes of the header.
 pub const LENGTH: usize = 14;
 
+/// Where the EtherType stands.
+pub const ETHER_TYPE: usize = 12;
+
+/// What is less is no EtherType but a length (IEEE 802.3 §3.2.6).
+pub const LEAST_TYPE: u16 = 1536;
+
 /// EtherTypes (IEEE 802).
 pub mod ether_type {
     /// IPv4.

@@ -10,7 +10,10 @@ use aya_ebpf::{
 use core::arch::asm;
 use netebpf_common::{
     datapath::{ChecksumStyle, Packet},
-    wire::checksum::{self, Change},
+    wire::{
+        checksum::{self, Change},
+        ethernet,
+    },
 };
 
 /// Says that the addresses are IPv6's: their change does not alter a sum over the whole packet, since
@@ -77,6 +80,19 @@ impl TcPacket {
     #[inline(always)]
     pub fn new(skb: *mut __sk_buff) -> Self {
         Self { skb }
+    }
+
+    /// Whether the kernel takes the frame for what it says to be. It does where it reads what comes in
+    /// (`eth_type_trans`); what is being sent has the protocol that its sender names, which a packet socket may choose apart
+    /// from the frame's, and by which Linux goes on (`netkit_xmit`, `__bpf_redirect_neigh`).
+    #[inline(always)]
+    pub fn is_what_it_says(&mut self) -> bool {
+        // SAFETY: as below.
+        let taken_for = u16::from_be(unsafe { (*self.skb).protocol } as u16);
+        let Some(says) = self.window(ethernet::ETHER_TYPE).copied().map(u16::from_be_bytes) else {
+            return false;
+        };
+        taken_for == says || taken_for.max(says) < ethernet::LEAST_TYPE
     }
 }
 

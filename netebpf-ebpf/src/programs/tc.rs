@@ -32,7 +32,10 @@ pub fn endpoint_ingress(context: TcContext) -> i32 {
     let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
     let verdict = pipeline::from_endpoint(&mut packet, &Maps, &mut host, scratch, ifindex);
     let comes_in = !interface.options.contains(InterfaceOptions::NETKIT);
-    let verdict = pieces::settle(verdict, skb, scratch, comes_in);
+    let verdict = match verdict {
+        _ if !comes_in && !packet.is_what_it_says() => Verdict::Drop(DropReason::Malformed),
+        verdict => pieces::settle(verdict, skb, scratch, comes_in),
+    };
     if let Verdict::Answer(_) = verdict {
         answers::send(skb, scratch);
     }

@@ -53,7 +53,7 @@ use known::{Known, Settled};
 use moved::Namespaces;
 use netebpf_common::abi::Settings;
 use netlink::{Mirror, Netlink};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 use tokio::sync::Mutex;
 
 /// One instance's hold on the kernel.
@@ -78,6 +78,8 @@ pub struct Kernel {
     retired: flows::Retired,
     known: Known,
     homes: homes::Homes,
+    /// Whether the kernel makes netkit devices, once it was asked: a kernel without finds no module for them, each time.
+    has_netkit: OnceLock<bool>,
 }
 
 impl Kernel {
@@ -99,6 +101,7 @@ impl Kernel {
             retired: flows::Retired::default(),
             known: Known::default(),
             homes: homes::Homes::new(),
+            has_netkit: OnceLock::new(),
         })
     }
 
@@ -132,9 +135,17 @@ impl Kernel {
 
     /// Why there are no netkit devices, where some network wants them and there are none.
     async fn no_netkit(&self, desired: &Desired) -> Result<Option<String>, KernelError> {
-        let wanted = desired.networks.values().any(|network| network.device == Device::Netkit);
-        let lacks = wanted && !self.netlink.has_netkit().await?;
-        Ok(lacks.then(|| "the kernel has none (CONFIG_NETKIT, Linux 6.7)".to_owned()))
+        if !desired.networks.values().any(|network| network.device == Device::Netkit) {
+            return Ok(None);
+        }
+        let has = match self.has_netkit.get() {
+            Some(has) => *has,
+            None => {
+                let has = self.netlink.has_netkit().await?;
+                *self.has_netkit.get_or_init(|| has)
+            }
+        };
+        Ok((!has).then(|| "the kernel has none (CONFIG_NETKIT, Linux 6.7)".to_owned()))
     }
 
     fn refused_on_host(&self, hook: Hook) -> Option<String> {

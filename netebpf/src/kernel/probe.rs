@@ -217,9 +217,12 @@ pub async fn big_tcp() -> Result<Feature, KernelError> {
 /// Whether networks can have netkit devices.
 pub async fn netkit() -> Result<Feature, KernelError> {
     let netlink = Netlink::here().map_err(KernelError::Socket)?;
-    let present = netlink.has_netkit().await?;
+    let (present, lost) = match netlink.has_netkit().await {
+        Ok(present) => (present, NETKIT_LOST.to_owned()),
+        Err(error) => (false, format!("it is not known whether the kernel has them: {error}")),
+    };
     let remedy = "Linux 6.7 with CONFIG_NETKIT";
-    Ok(feature("netkit devices", Need::Optional, present, NETKIT_LOST, remedy))
+    Ok(feature("netkit devices", Need::Optional, present, &lost, remedy))
 }
 
 /// What on this host may be in the way of packets that take the kernel's path.

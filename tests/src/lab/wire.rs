@@ -22,6 +22,7 @@ const MOST: usize = 20_000;
 #[derive(Debug)]
 pub struct Wire {
     socket: OwnedFd,
+    index: u32,
 }
 
 impl Wire {
@@ -54,13 +55,30 @@ impl Wire {
         };
         let socket =
             ns.run(open).unwrap_or_else(|error| panic!("raw socket on {interface}: {error}"));
-        Self { socket }
+        Self { socket, index }
     }
 
-    /// Sends a frame, Ethernet header and all.
+    /// Sends a frame, Ethernet header and all. Whom a netkit device refuses one is told that there is no room.
     pub fn send(&self, frame: &[u8]) {
-        rustix::net::send(&self.socket, frame, rustix::net::SendFlags::empty())
-            .unwrap_or_else(|error| panic!("sending a frame of {} bytes: {error}", frame.len()));
+        self.send_as(libc::ETH_P_ALL as u16, frame);
+    }
+
+    /// The same, with another protocol than the frame's as what the kernel shall take it for.
+    pub fn send_as(&self, protocol: u16, frame: &[u8]) {
+        // SAFETY: a plain system call; frame and address are whole and outlive it.
+        let sent = unsafe {
+            let mut address: libc::sockaddr_ll = std::mem::zeroed();
+            address.sll_family = libc::AF_PACKET as u16;
+            address.sll_protocol = protocol.to_be();
+            address.sll_ifindex = self.index as i32;
+            let length = size_of_val(&address) as libc::socklen_t;
+            let (fd, bytes) = (self.socket.as_raw_fd(), frame.as_ptr().cast());
+            libc::sendto(fd, bytes, frame.len(), 0, (&raw const address).cast(), length)
+        };
+        let error = io::Error::last_os_error();
+        if sent < 0 && error.raw_os_error() != Some(libc::ENOBUFS) {
+            panic!("sending a frame of {} bytes: {error}", frame.len());
+        }
     }
 
     /// Sends many frames, as fast as it goes: one that there is no room for is lost.

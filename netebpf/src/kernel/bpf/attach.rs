@@ -25,7 +25,7 @@ use std::{
 use tokio::time::sleep;
 
 /// How long a link whose pin somebody removed may still be there: the kernel frees what a pin held after a grace period
-/// (`bpf_free_inode`), and until then the same program hangs there already, which TCX refuses with EEXIST. (XDP has one
+/// (`bpf_free_inode`), and until then the same program hangs there already, which TCX and netkit refuse with EEXIST. (XDP has one
 /// place, and EBUSY does not say whose program is in it.)
 const RELEASE: Duration = Duration::from_secs(1);
 /// And how often it is tried again.
@@ -92,19 +92,30 @@ impl Bpf {
             }
             Err(_) => false,
         };
+        let deadline = Instant::now() + RELEASE;
         if mechanism == Mechanism::Netkit {
-            let attached = match pinned {
-                true => sys::replace_program(&path, tc()?.as_fd()),
-                false => sys::attach_to_netkit(index, tc()?.as_fd(), &path),
+            let attached = loop {
+                let attached = match pinned {
+                    true => sys::replace_program(&path, tc()?.as_fd()),
+                    false => sys::attach_to_netkit(index, tc()?.as_fd(), &path),
+                };
+                match attached {
+                    Err(error)
+                        if error.raw_os_error() == Some(libc::EEXIST)
+                            && Instant::now() < deadline =>
+                    {
+                        sleep(PAUSE).await;
+                    }
+                    attached => break attached,
+                }
             };
-            return Ok(attached
-                .map_err(BpfError::file("attach a program to a netkit device, at", &path))?);
+            let attached = attached.map_err(ProgramError::IOError);
+            return Ok(attached.map_err(failed("attach", &object))?);
         }
         let mut existing = pinned
             .then(|| PinnedLink::from_pin(&path).map(FdLink::from))
             .transpose()
             .map_err(link_failed("open", &object))?;
-        let deadline = Instant::now() + RELEASE;
         let link = loop {
             let link = match &mut program.loaded {
                 Loaded::Tc(program) => attach_tcx(program, name, hook, existing.take()),

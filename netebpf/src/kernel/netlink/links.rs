@@ -10,6 +10,7 @@ use rtnetlink::{
         InfoNetkit, InfoVeth, LinkAttribute, LinkMessage, NetkitMode, NetkitPolicy,
     },
 };
+use rustix::io::Errno;
 use std::{
     fmt,
     os::fd::{AsRawFd, BorrowedFd},
@@ -185,19 +186,19 @@ impl Netlink {
     }
 
     /// Whether the kernel makes netkit devices. It is asked for one of a mode that there is none of: who knows the kind
-    /// says that the mode is wrong, and who does not says so (`rtnl_newlink`). Nothing is made.
+    /// says that the mode is wrong, and who does not says that (`rtnl_newlink`). Nothing is made.
     pub(crate) async fn has_netkit(&self) -> Result<bool, NetlinkError> {
         const NO_MODE: u32 = u32::MAX;
         let mode = InfoNetkit::Mode(NetkitMode::Other(NO_MODE));
         let message = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Netkit)
-            .name("netkit-probe")
             .set_info_data(InfoData::Netkit(vec![mode]))
             .build();
         let Err(error) = self.handle.link().add(message).execute().await else { return Ok(true) };
-        let error = NetlinkError::new("ask for a netkit device", "netkit-probe", error);
+        let error = NetlinkError::new("ask for", "a netkit device", error);
         match error {
-            error if error.is(rustix::io::Errno::INVAL) => Ok(true),
-            error if error.is(rustix::io::Errno::OPNOTSUPP) => Ok(false),
+            // Until Linux 6.12 the driver looks at the mode, from 6.13 on netlink's policy does (0ebe224ffce8).
+            error if error.is(Errno::INVAL) || error.is(Errno::RANGE) => Ok(true),
+            error if error.is(Errno::OPNOTSUPP) => Ok(false),
             error => Err(error),
         }
     }
@@ -221,7 +222,7 @@ impl Netlink {
             Ok(()) => return Ok(()),
             Err(error) => NetlinkError::new("remove interface", name, error),
         };
-        if error.is(rustix::io::Errno::NODEV) { Ok(()) } else { Err(error) }
+        if error.is(Errno::NODEV) { Ok(()) } else { Err(error) }
     }
 }
 
