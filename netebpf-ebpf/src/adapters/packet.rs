@@ -85,7 +85,10 @@ impl TcPacket {
     /// Whether the kernel takes the frame for what it says to be. It does where it reads what comes in
     /// (`eth_type_trans`); what is being sent has the protocol that its sender names, which a packet socket may choose apart
     /// from the frame's, and by which Linux goes on (`netkit_xmit`, `__bpf_redirect_neigh`).
-    #[inline(always)]
+    ///
+    /// A function of its own in the programs: else the verifier goes through all that follows twice, with a packet of which it
+    /// knows something and with one of which it does not.
+    #[inline(never)]
     pub fn is_what_it_says(&mut self) -> bool {
         // SAFETY: as below.
         let taken_for = u16::from_be(unsafe { (*self.skb).protocol } as u16);

@@ -11,6 +11,7 @@ use aya_ebpf::{
     macros::classifier,
     programs::TcContext,
 };
+use core::hint;
 use netebpf_common::{
     abi::InterfaceOptions,
     datapath::{Packet as _, pipeline},
@@ -29,13 +30,15 @@ pub fn endpoint_ingress(context: TcContext) -> i32 {
     let Some(interface) = finish::interface(ifindex) else { return TC_ACT_UNSPEC };
     let Some(counters) = finish::counters(interface.slot) else { return TC_ACT_SHOT };
     let mut packet = TcPacket::new(skb);
+    // Looked at again later: what is kept of it until then, the verifier would go through all between with twice.
+    let options = hint::black_box(interface.options);
+    if options.contains(InterfaceOptions::NETKIT) && !packet.is_what_it_says() {
+        return finish::tc(Verdict::Drop(DropReason::Malformed), skb, counters, false);
+    }
     let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
     let verdict = pipeline::from_endpoint(&mut packet, &Maps, &mut host, scratch, ifindex);
     let comes_in = !interface.options.contains(InterfaceOptions::NETKIT);
-    let verdict = match verdict {
-        _ if !comes_in && !packet.is_what_it_says() => Verdict::Drop(DropReason::Malformed),
-        verdict => pieces::settle(verdict, skb, scratch, comes_in),
-    };
+    let verdict = pieces::settle(verdict, skb, scratch, comes_in);
     if let Verdict::Answer(_) = verdict {
         answers::send(skb, scratch);
     }
