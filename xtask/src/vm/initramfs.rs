@@ -1,7 +1,7 @@
-//! The file system of the machine in QEMU: busybox, modules, netebpf, the tests and a few tools.
+//! The file system of the machine in QEMU: busybox, modules, netebpf, the programs that it runs and the tools that these need.
 //!
 //! **Invariant**: the machine powers itself off when its programs are through, and announces each one's
-//! exit code in a line that begins with [`MARKER`].
+//! exit code in a line that begins with [`MARKER`]. No program sees a terminal.
 
 use super::kernel::Kernel;
 use crate::run;
@@ -17,7 +17,10 @@ use std::{
 /// What begins a line that is meant for [`super`], not for the reader.
 pub(super) const MARKER: &str = "### netebpf-vm: ";
 
-/// Loaded before the tests, with what they depend on.
+/// What begins a line of what a program left in a file, between its name and the line.
+pub(super) const LEFT: &str = " left: ";
+
+/// Loaded before any program, with what they depend on.
 const MODULES: &[&str] = &[
     "veth",
     "bridge",
@@ -34,28 +37,69 @@ const MODULES: &[&str] = &[
 /// is skipped, with its reason.
 const TOOLS: &[&str] = &["ip", "ss", "ping", "iperf3", "bpftool"];
 
-/// What goes in beside the kernel's modules.
+/// What a program needs in the machine, beside what every one has.
+pub(super) struct Needs {
+    /// Loaded in this order, with what they depend on; those that are built into a kernel are there anyway.
+    pub(super) modules: &'static [&'static str],
+    /// Copied from this machine with their shared libraries where they are there.
+    pub(super) tools: &'static [&'static str],
+    /// What tools load while they run: files of this machine, in the same directory there.
+    pub(super) plugins: &'static [&'static str],
+}
+
+const OF_ALL: Needs = Needs { modules: MODULES, tools: TOOLS, plugins: &[] };
+
+/// A program that the machine runs.
+pub(super) struct Program {
+    /// In its markers.
+    pub(super) name: String,
+    /// Itself and its arguments.
+    pub(super) words: Vec<String>,
+    /// The file that it leaves its results in.
+    pub(super) leaves: Option<&'static str>,
+}
+
+/// What goes in beside the kernel.
 pub(super) struct Contents {
-    netebpf: PathBuf,
-    /// Name, program and arguments.
-    tests: Vec<(String, PathBuf, String)>,
+    /// Ours: where each is in the machine, and where it is here.
+    executables: Vec<(String, PathBuf)>,
+    programs: Vec<Program>,
+    needs: Vec<Needs>,
 }
 
 impl Contents {
+    /// The least: that netebpf is there, and runs.
     pub(super) fn new(netebpf: &Path) -> Self {
-        Self { netebpf: netebpf.to_owned(), tests: Vec::new() }
+        let version = Program {
+            name: "netebpf".to_owned(),
+            words: ["netebpf", "--version"].map(str::to_owned).into(),
+            leaves: None,
+        };
+        Self {
+            executables: vec![("usr/bin/netebpf".to_owned(), netebpf.to_owned())],
+            programs: vec![version],
+            needs: vec![OF_ALL],
+        }
     }
 
     pub(super) fn add_test(&mut self, name: &str, executable: &Path, arguments: &[&str]) {
-        self.tests.push((name.to_owned(), executable.to_owned(), arguments.join(" ")));
+        let place = format!("tests/{name}");
+        let program = format!("/{place}");
+        let words = [&program, "--test-threads=1", "--show-output"].into_iter().chain(arguments.iter().copied());
+        let words = words.map(str::to_owned).collect();
+        self.executables.push((place, executable.to_owned()));
+        self.programs.push(Program { name: name.to_owned(), words, leaves: None });
+    }
+
+    /// One more to run, after those that are there.
+    pub(super) fn add(&mut self, program: Program, needs: Needs) {
+        self.programs.push(program);
+        self.needs.push(needs);
     }
 
     /// The programs that the machine runs, by the names in its markers.
     pub(super) fn programs(&self) -> Vec<String> {
-        std::iter::once("netebpf")
-            .chain(self.tests.iter().map(|(name, _, _)| &**name))
-            .map(str::to_owned)
-            .collect()
+        self.programs.iter().map(|program| program.name.clone()).collect()
     }
 
     /// Writes the image, uncompressed: emulated machines unpack slowly.
@@ -71,16 +115,21 @@ impl Contents {
             fs::create_dir_all(root.join(directory))?;
         }
         copy(Path::new("/bin/busybox"), &root.join("bin/busybox"))?;
-        for tool in TOOLS {
+        let all = |of: fn(&Needs) -> &'static [&'static str]| self.needs.iter().flat_map(of);
+        for tool in all(|needs| needs.tools) {
             copy_tool(tool, root)?;
         }
-        copy_modules(kernel, &root.join("modules"))?;
-        copy_stripped(&self.netebpf, &root.join("usr/bin/netebpf"))?;
-        for (name, executable, _) in &self.tests {
-            copy_stripped(executable, &root.join("tests").join(name))?;
+        for directory in all(|needs| needs.plugins) {
+            copy_directory(Path::new(directory), root)?;
+        }
+        copy_modules(kernel, all(|needs| needs.modules), &root.join("modules"))?;
+        for (place, executable) in &self.executables {
+            copy_stripped(executable, &root.join(place))?;
         }
         fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n")?;
         fs::write(root.join("etc/group"), "root:x:0:\n")?;
+        // nft asks for names of protocols.
+        fs::write(root.join("etc/protocols"), "icmp 1\ntcp 6\nudp 17\nipv6-icmp 58\n")?;
         fs::write(root.join("etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n")?;
         fs::write(root.join("init"), self.init())?;
         fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
@@ -110,24 +159,30 @@ impl Contents {
              mount -t cgroup2 cgroup2 /sys/fs/cgroup\n\
              mount -t bpf bpf /sys/fs/bpf\n\
              for place in /run /tmp /var; do mount -t tmpfs tmpfs $place; done\n\
-             mkdir -p /run/netns /var/lib /var/log\n\
+             mkdir -p /run/netns /run/lock /var/lib /var/log\n\
              dmesg -n 1\n\
              for module in /modules/*; do insmod $module || echo \"insmod $module failed\"; done\n\
              ip link set lo up\n\
              echo '{MARKER}up'\n\
-             netebpf --version; echo \"{MARKER}$? netebpf\"\n\
              cd /tests\n"
         );
-        for (name, _, arguments) in &self.tests {
+        for Program { name, words, leaves } in &self.programs {
+            let words: Vec<_> = words.iter().map(|word| quoted(word)).collect();
+            let command = words.join(" ");
             // Writing to a String cannot fail.
-            let _ = writeln!(
-                init,
-                "./{name} --test-threads=1 --show-output {arguments} 2>&1; echo \"{MARKER}$? {name}\""
-            );
+            let _ = writeln!(init, "{{ {command} 2>&1; echo \"{MARKER}$? {name}\"; }} | cat");
+            if let Some(file) = leaves {
+                let _ = writeln!(init, "sed 's/^ */{MARKER}{name}{LEFT}/' {file}");
+            }
         }
         init.push_str("poweroff -f\n");
         init
     }
+}
+
+/// As a shell reads one word.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -160,11 +215,27 @@ fn copy_tool(tool: &str, root: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The files of a directory, if it is there.
+fn copy_directory(directory: &Path, root: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(directory) else { return Ok(()) };
+    let to = root.join(directory.strip_prefix("/")?);
+    fs::create_dir_all(&to)?;
+    for entry in entries {
+        let entry = entry?;
+        copy(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
 /// Copies modules, unpacked, with names that sort in the order to load them.
-fn copy_modules(kernel: &Kernel, to: &Path) -> Result<()> {
+fn copy_modules<'a>(
+    kernel: &Kernel,
+    modules: impl Iterator<Item = &'a &'a str>,
+    to: &Path,
+) -> Result<()> {
     let dependencies = fs::read_to_string(kernel.modules.join("modules.dep"))?;
     let mut order: Vec<&str> = Vec::new();
-    for module in MODULES {
+    for module in modules {
         let is_it = |path: &str| stem(path) == *module;
         let line = dependencies.lines().find(|line| line.split(':').next().is_some_and(is_it));
         // Not listed: built into this kernel.
@@ -178,7 +249,7 @@ fn copy_modules(kernel: &Kernel, to: &Path) -> Result<()> {
     }
     for (number, path) in order.iter().enumerate() {
         let packed = kernel.modules.join(path);
-        let unpacked = to.join(format!("{number:02}-{}.ko", stem(path)));
+        let unpacked = to.join(format!("{number:03}-{}.ko", stem(path)));
         if path.ends_with(".xz") {
             let file = fs::File::create(&unpacked)?;
             let mut xz = run::command("xz");

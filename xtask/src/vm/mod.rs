@@ -1,9 +1,10 @@
-//! `cargo xtask vm`: the tests that need a kernel, on other kernels than this machine's.
+//! `cargo xtask vm`: the tests that need a kernel, and the benchmark, on other kernels than this machine's.
 //!
 //! **Invariant**: nothing but files under `target/vm` and the programs that [`crate::setup`] installed is
 //! used, no privilege is needed, and the machine in QEMU sees no disk and no network: what it runs is in
 //! its initramfs, and what it says comes over the serial console.
 
+mod bench;
 mod initramfs;
 mod kernel;
 
@@ -18,8 +19,8 @@ use crate::{
 };
 use anyhow::{Result, ensure};
 use initramfs::Contents;
-use kernel::Release;
-use std::{fs, io::Write as _, path::Path, process::Command, time::Duration};
+use kernel::{Kernel, Release};
+use std::{collections::BTreeMap, fs, io::Write as _, path::Path, process::Command, time::Duration};
 
 /// The longest that one machine may run. Software emulation is ten times slower than the machine itself.
 const LIMIT: Duration = Duration::from_secs(1500);
@@ -31,14 +32,18 @@ const NETNS: &[&str] = &["laboratory::reachable", "daemon::dead_and_still_forwar
 /// Not for other kernels: verified instructions are counted under the machine's own.
 const PROG_RUN: &[&str] = &["--skip", "programs_are_as_large_as_is_written_down"];
 
-/// Run the program-run and namespace tests under Debian's 6.1 and 6.12 kernels
+/// Run the program-run and namespace tests, or the benchmark, under Debian's 6.1 and 6.12 kernels
 #[derive(clap::Args)]
 pub(crate) struct Vm {
     /// Only this kernel
     #[arg(long, value_enum)]
     kernel: Option<Release>,
-    /// Only tests whose names contain one of these; a choice of the namespace tests when there is none
-    filters: Vec<String>,
+    /// Instead of tests, run `netebpf bench`. Processors are emulated: it tells ratios of instructions and no rates
+    #[arg(long)]
+    bench: bool,
+    /// Only tests whose names contain one of these; a choice of the namespace tests when there is none. With --bench, what
+    /// `netebpf bench` is told after `--`; a few minutes of round trips and connections when there is nothing
+    words: Vec<String>,
 }
 
 impl Vm {
@@ -48,7 +53,10 @@ impl Vm {
             Some(only) => vec![only],
             None => Release::ALL.to_vec(),
         };
-        let tally = test(&kernels, &self.filters)?;
+        if self.bench {
+            return bench::measure(&kernels, &self.words);
+        }
+        let tally = test(&kernels, &self.words)?;
         println!("{tally}");
         ensure!(tally.failed == 0, "tests failed");
         Ok(())
@@ -78,24 +86,21 @@ fn test(kernels: &[Release], filters: &[String]) -> Result<Tally> {
     for &release in kernels {
         let kernel = release.fetch()?;
         let image = contents.pack(&kernel)?;
-        tally += boot(&kernel.name, &kernel.image, &image, &contents)?;
+        tally += run_tests(&kernel, &image, &contents)?;
     }
     Ok(tally)
 }
 
 /// Boots, and says what came of it. That it comes up counts as a test.
-///
-/// A machine that does not come up gets a second try: emulated processors that run side by side now and then trip over
-/// code that Linux patches while it starts ("Oops: int3" in its first two seconds), and nothing of ours has run then.
-fn boot(name: &str, kernel: &Path, initramfs: &Path, contents: &Contents) -> Result<Tally> {
-    let step = Step::begin(format!("Linux {name} in QEMU"));
-    let serial = run::target_dir().join("vm").join(format!("serial-{name}.log"));
-    let mut machine = Machine::run(kernel, initramfs, contents, &serial, &step)?;
-    if !machine.booted {
-        step.say("    it did not come up; once more");
-        machine = Machine::run(kernel, initramfs, contents, &serial, &step)?;
-    }
-    let Machine { said, booted, unfinished, ended, report } = machine;
+fn run_tests(kernel: &Kernel, initramfs: &Path, contents: &Contents) -> Result<Tally> {
+    let step = Step::begin(format!("Linux {} in QEMU", kernel.name));
+    let mut report = Report::default();
+    let machine = Machine::boot(kernel, initramfs, contents, &step, |line| {
+        if let Some(test) = report.line(line) {
+            step.now(test);
+        }
+    })?;
+    let Machine { said, booted, unfinished, ended, .. } = machine;
     let clean = booted && unfinished.is_empty() && ended == Ended::With(0);
     let mut tally = report.finish(clean);
     tally.passed += usize::from(booted);
@@ -116,39 +121,74 @@ fn boot(name: &str, kernel: &Path, initramfs: &Path, contents: &Contents) -> Res
 struct Machine {
     said: Vec<String>,
     booted: bool,
-    /// The programs whose end was not announced with 0: they have failed, whatever their tests said.
+    /// The programs whose end was not announced with 0: they have failed, whatever they said.
     unfinished: Vec<String>,
+    /// What programs left in files, by the names of the programs.
+    left: BTreeMap<String, String>,
     ended: Ended,
-    report: Report,
 }
 
 impl Machine {
-    /// Runs one to its end and reads the results from its serial console.
-    fn run(
-        kernel: &Path,
+    /// Boots, and hands over each line that comes over the serial console.
+    ///
+    /// A machine that does not come up gets a second try: emulated processors that run side by side now and then trip over
+    /// code that Linux patches while it starts ("Oops: int3" in its first two seconds), and nothing of ours has run then.
+    fn boot(
+        kernel: &Kernel,
         initramfs: &Path,
         contents: &Contents,
-        serial: &Path,
         step: &Step,
+        mut each: impl FnMut(&str),
     ) -> Result<Self> {
+        let machine = Self::run(kernel, initramfs, contents, &mut each)?;
+        if machine.booted {
+            return Ok(machine);
+        }
+        step.say("    it did not come up; once more");
+        Self::run(kernel, initramfs, contents, &mut each)
+    }
+
+    /// Runs one to its end.
+    fn run(
+        kernel: &Kernel,
+        initramfs: &Path,
+        contents: &Contents,
+        each: &mut impl FnMut(&str),
+    ) -> Result<Self> {
+        let serial = run::target_dir().join("vm").join(format!("serial-{}.log", kernel.name));
         let mut serial = fs::File::create(serial)?;
-        let mut report = Report::default();
-        let (mut said, mut booted) = (Vec::new(), false);
+        let (mut said, mut booted, mut left) = (Vec::new(), false, BTreeMap::new());
         let mut unfinished = contents.programs();
-        let ended = run::lines(&mut qemu(kernel, initramfs), Some(LIMIT), |line| {
+        let ended = run::lines(&mut qemu(&kernel.image, initramfs), Some(LIMIT), |line| {
             if let Some(marker) = line.strip_prefix(initramfs::MARKER) {
+                if let Some((program, line)) = marker.split_once(initramfs::LEFT) {
+                    left.entry(program.to_owned()).or_insert_with(String::new).push_str(line);
+                    return;
+                }
                 booted |= marker.trim() == "up";
                 if let Some(program) = marker.trim().strip_prefix("0 ") {
                     unfinished.retain(|unfinished| unfinished != program);
                 }
-            } else if let Some(test) = report.line(line) {
-                step.now(test);
+            } else {
+                each(line);
             }
             said.push(line.to_owned());
             // To read along; what counts is in `said`.
             let _ = writeln!(serial, "{line}");
         })?;
-        Ok(Self { said, booted, unfinished, ended, report })
+        Ok(Self { said, booted, unfinished, left, ended })
+    }
+
+    /// What a program printed: all since the marker before its own.
+    fn printed(&self, program: &str) -> &[String] {
+        let ended = |line: &String| {
+            let marker = line.strip_prefix(initramfs::MARKER).and_then(|line| line.split_once(' '));
+            marker.is_some_and(|(_, name)| name == program)
+        };
+        let Some(end) = self.said.iter().position(ended) else { return &[] };
+        let before = &self.said[..end];
+        let begin = before.iter().rposition(|line| line.starts_with(initramfs::MARKER));
+        &before[begin.map_or(0, |marker| marker + 1)..]
     }
 }
 

@@ -1,0 +1,111 @@
+//! `cargo xtask vm --bench`: `netebpf bench` under other kernels, which have what this machine's own may lack: nftables'
+//! flowtable, and netkit devices.
+//!
+//! **Invariant**: a benchmark that fails there fails here, with what the machine said; what comes out is a table and, in
+//! `target/vm/bench-KERNEL.json`, the whole record.
+
+use super::{
+    Machine,
+    initramfs::{Contents, Needs, Program},
+    kernel::{Kernel, Release},
+};
+use crate::{
+    build::Build,
+    run::{self, Ended, Step},
+};
+use anyhow::{Context as _, Result, bail};
+use std::fs;
+
+/// What `netebpf bench` is told when nothing is said: all arms on all ways, in some minutes. A measurement takes longer
+/// than elsewhere, for there are fewer packets in it.
+const USUAL: &[&str] = &["--quick", "--milliseconds=300"];
+
+/// The name of the program in the machine's markers.
+const NAME: &str = "bench";
+/// Where it leaves its record there.
+const RECORD: &str = "/tmp/bench.json";
+
+/// What rules are made of. Nobody loads a module there when a rule asks for it.
+const MODULES: &[&str] = &[
+    // A checksum that libcrc32c, and with it nf_tables, asks for by another name.
+    "crc32c_generic",
+    // As Docker does.
+    "br_netfilter",
+    "iptable_filter",
+    "iptable_nat",
+    "ip6table_filter",
+    "ip6table_nat",
+    "xt_addrtype",
+    "xt_conntrack",
+    "xt_MASQUERADE",
+    "xt_nat",
+    "xt_tcpudp",
+    "nf_tables",
+    "nft_chain_nat",
+    "nft_compat",
+    "nft_ct",
+    "nft_fib_inet",
+    "nft_masq",
+    "nft_nat",
+    "nf_flow_table_inet",
+    "nft_flow_offload",
+];
+
+const TOOLS: &[&str] = &[
+    "nsenter",
+    "sysctl",
+    "nft",
+    "iptables-legacy-restore",
+    "ip6tables-legacy-restore",
+    "iptables-legacy-save",
+    "ip6tables-legacy-save",
+    "iptables-nft-restore",
+    "ip6tables-nft-restore",
+    "iptables-nft-save",
+    "ip6tables-nft-save",
+];
+
+const NEEDS: Needs = Needs {
+    modules: MODULES,
+    tools: TOOLS,
+    // Matches and targets of iptables.
+    plugins: &["/usr/lib/x86_64-linux-gnu/xtables"],
+};
+
+/// Measures under each kernel, one after the other.
+pub(super) fn measure(kernels: &[Release], options: &[String]) -> Result<()> {
+    let netebpf = Build { dev: true, is_static: true }.run()?;
+    let mut contents = Contents::new(&netebpf);
+    let usual = USUAL.iter().copied().filter(|_| options.is_empty());
+    let options = usual.chain(options.iter().map(String::as_str));
+    let words = ["netebpf", "bench", "--json", RECORD].into_iter().chain(options);
+    let words = words.map(str::to_owned).collect();
+    contents.add(Program { name: NAME.to_owned(), words, leaves: Some(RECORD) }, NEEDS);
+    kernels.iter().try_for_each(|release| under(&release.fetch()?, &contents))
+}
+
+fn under(kernel: &Kernel, contents: &Contents) -> Result<()> {
+    let image = contents.pack(kernel)?;
+    let step = Step::begin(format!("netebpf bench under Linux {} in QEMU", kernel.name));
+    let machine = Machine::boot(kernel, &image, contents, &step, |_| {})?;
+    if !machine.unfinished.is_empty() || machine.ended != Ended::With(0) {
+        step.end("failed");
+        machine.said.iter().for_each(|line| eprintln!("    {line}"));
+        bail!("netebpf bench failed under Linux {} (QEMU: {})", kernel.name, machine.ended);
+    }
+    step.end("done");
+    // Read, so that a console that lost something is noticed.
+    let record = machine.left.get(NAME).map_or("", String::as_str);
+    let record: serde_json::Value = serde_json::from_str(record)
+        .with_context(|| format!("what came over the console is no record of {NAME}"))?;
+    let file = run::target_dir().join("vm").join(format!("bench-{}.json", kernel.name));
+    fs::write(&file, serde_json::to_string_pretty(&record)? + "\n")
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    println!(
+        "Linux {} on emulated processors: ratios tell how many instructions each arm takes, and rates say nothing.\n",
+        kernel.name
+    );
+    machine.printed(NAME).iter().for_each(|line| println!("{line}"));
+    println!("\nThe record: {}\n", file.display());
+    Ok(())
+}
