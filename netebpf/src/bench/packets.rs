@@ -40,9 +40,12 @@ struct Path {
 /// Packets per second that come out, and how many of them do.
 pub(super) fn measure(arm: &Arm, way: Way, family: Family) -> Result<Sample, BenchError> {
     let path = path(arm, way, family)?;
-    let frame = path.frame(1)?;
-    frames::open(&frame, &path.client.namespace, &path.server.namespace, path.served)?;
-    path.send(arm, &frame)
+    path.send(arm, &path.open()?)
+}
+
+/// Opens the flow that they would be of, by one datagram there and one back.
+pub(super) fn open(arm: &Arm, way: Way, family: Family) -> Result<(), BenchError> {
+    path(arm, way, family)?.open().map(drop)
 }
 
 /// The same of flows that are there already: from so many ports of `app`, which follow each other, to somebody outside.
@@ -62,6 +65,12 @@ impl Path {
     fn frame(&self, flows: u16) -> Result<Frame, BenchError> {
         let from_mac = self.client.mac()?;
         Ok(Frame { from_mac, to_mac: self.next, from: self.from, to: self.to, flows })
+    }
+
+    fn open(&self) -> Result<Frame, BenchError> {
+        let frame = self.frame(1)?;
+        frames::open(&frame, &self.client.namespace, &self.server.namespace, self.served)?;
+        Ok(frame)
     }
 
     fn send(&self, arm: &Arm, frame: &Frame) -> Result<Sample, BenchError> {

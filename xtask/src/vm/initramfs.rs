@@ -85,7 +85,9 @@ impl Contents {
     pub(super) fn add_test(&mut self, name: &str, executable: &Path, arguments: &[&str]) {
         let place = format!("tests/{name}");
         let program = format!("/{place}");
-        let words = [&program, "--test-threads=1", "--show-output"].into_iter().chain(arguments.iter().copied());
+        let words = [&program, "--test-threads=1", "--show-output"]
+            .into_iter()
+            .chain(arguments.iter().copied());
         let words = words.map(str::to_owned).collect();
         self.executables.push((place, executable.to_owned()));
         self.programs.push(Program { name: name.to_owned(), words, leaves: None });

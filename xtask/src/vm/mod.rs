@@ -20,10 +20,21 @@ use crate::{
 use anyhow::{Result, ensure};
 use initramfs::Contents;
 use kernel::{Kernel, Release};
-use std::{collections::BTreeMap, fs, io::Write as _, path::Path, process::Command, time::Duration};
+use std::{
+    collections::BTreeMap, fs, io::Write as _, path::Path, process::Command, time::Duration,
+};
 
-/// The longest that one machine may run. Software emulation is ten times slower than the machine itself.
-const LIMIT: Duration = Duration::from_secs(1500);
+/// How a machine runs.
+struct Manner {
+    /// What QEMU is told of its processors.
+    processors: &'static str,
+    /// The longest that it may take. Software emulation is ten times slower than the machine itself.
+    limit: Duration,
+}
+
+/// As fast as it goes.
+const TESTING: Manner =
+    Manner { processors: "-accel tcg,thread=multi", limit: Duration::from_secs(1500) };
 
 /// What is run of the namespace tests when nothing is named: each way of a packet, each hook, and what
 /// differs from kernel to kernel. The whole takes hours in emulation, where the verifier needs a minute for each start.
@@ -95,7 +106,7 @@ fn test(kernels: &[Release], filters: &[String]) -> Result<Tally> {
 fn run_tests(kernel: &Kernel, initramfs: &Path, contents: &Contents) -> Result<Tally> {
     let step = Step::begin(format!("Linux {} in QEMU", kernel.name));
     let mut report = Report::default();
-    let machine = Machine::boot(kernel, initramfs, contents, &step, |line| {
+    let machine = Machine::boot(&TESTING, kernel, initramfs, contents, &step, |line| {
         if let Some(test) = report.line(line) {
             step.now(test);
         }
@@ -134,22 +145,24 @@ impl Machine {
     /// A machine that does not come up gets a second try: emulated processors that run side by side now and then trip over
     /// code that Linux patches while it starts ("Oops: int3" in its first two seconds), and nothing of ours has run then.
     fn boot(
+        manner: &Manner,
         kernel: &Kernel,
         initramfs: &Path,
         contents: &Contents,
         step: &Step,
         mut each: impl FnMut(&str),
     ) -> Result<Self> {
-        let machine = Self::run(kernel, initramfs, contents, &mut each)?;
+        let machine = Self::run(manner, kernel, initramfs, contents, &mut each)?;
         if machine.booted {
             return Ok(machine);
         }
         step.say("    it did not come up; once more");
-        Self::run(kernel, initramfs, contents, &mut each)
+        Self::run(manner, kernel, initramfs, contents, &mut each)
     }
 
     /// Runs one to its end.
     fn run(
+        manner: &Manner,
         kernel: &Kernel,
         initramfs: &Path,
         contents: &Contents,
@@ -159,7 +172,8 @@ impl Machine {
         let mut serial = fs::File::create(serial)?;
         let (mut said, mut booted, mut left) = (Vec::new(), false, BTreeMap::new());
         let mut unfinished = contents.programs();
-        let ended = run::lines(&mut qemu(&kernel.image, initramfs), Some(LIMIT), |line| {
+        let mut qemu = qemu(manner.processors, &kernel.image, initramfs);
+        let ended = run::lines(&mut qemu, Some(manner.limit), |line| {
             if let Some(marker) = line.strip_prefix(initramfs::MARKER) {
                 if let Some((program, line)) = marker.split_once(initramfs::LEFT) {
                     left.entry(program.to_owned()).or_insert_with(String::new).push_str(line);
@@ -192,11 +206,11 @@ impl Machine {
     }
 }
 
-fn qemu(kernel: &Path, initramfs: &Path) -> Command {
+fn qemu(processors: &str, kernel: &Path, initramfs: &Path) -> Command {
     // However this task ends, the machine does not outlive it.
     let mut qemu = run::command("setpriv");
     qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
-    qemu.args("-accel tcg,thread=multi -cpu max -M q35 -smp 2 -m 2048".split(' '));
+    qemu.args(processors.split(' ')).args("-cpu max -M q35 -smp 2 -m 2048".split(' '));
     qemu.args("-display none -no-reboot -nodefaults -serial stdio".split(' '));
     qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
     qemu.args(["-append", "console=ttyS0 panic=-1 quiet mitigations=off nokaslr"]);

@@ -22,6 +22,7 @@ use super::{
     },
     left::Left,
     load::{self, streams},
+    packets,
     process::{self, Server},
     report::Offloads,
     rules, wire,
@@ -74,7 +75,7 @@ impl Arm {
         Ok(Self { site, servers, streams: Vec::new(), instance, endpoints, host, neighbour })
     }
 
-    /// Each way leads where it should, translated as it should be.
+    /// Each way leads where it should, translated as it should be, and by the flowtable where there is one.
     pub(super) fn check(&self) -> Result<(), BenchError> {
         for (way, family) in Way::ALL.into_iter().flat_map(|way| Family::BOTH.map(|f| (way, f))) {
             let broken = |what: String| BenchError::Broken {
@@ -87,6 +88,13 @@ impl Arm {
             let expected = self.seen(way).of(family);
             if seen != expected {
                 return Err(broken(format!("the server sees {seen}, and should see {expected}")));
+            }
+            if self.site.kind == Kind::NetavarkFlowtable && way == Way::Masquerade {
+                // The connection is over, and its entry with it: a flow without an end has to show.
+                packets::open(self, way, family)?;
+                if rules::offloads(&self.host.name, family) == Some(false) {
+                    return Err(broken("its flowtable takes no connection".to_owned()));
+                }
             }
         }
         let hits = self.site.kind.backend().map(|backend| rules::hits(backend, &self.host.name));

@@ -176,6 +176,17 @@ pub(in crate::bench) fn hits(backend: Backend, host: &str) -> Result<Option<u64>
     Ok(Some(hits))
 }
 
+/// Whether a flowtable of this host has a connection of a family just now; none where the kernel does not list them
+/// (CONFIG_NF_CONNTRACK_PROCFS).
+pub(in crate::bench) fn offloads(host: &str, family: Family) -> Option<bool> {
+    let family = match family {
+        Family::V4 => "ipv4 ",
+        Family::V6 => "ipv6 ",
+    };
+    let list = process::output(process::inside(host, "cat").arg("/proc/net/nf_conntrack")).ok()?;
+    Some(list.lines().any(|line| line.starts_with(family) && line.contains(" [OFFLOAD] ")))
+}
+
 /// Whether packets that stay on a bridge of this host meet its rules, too.
 pub(in crate::bench) fn has_bridge_netfilter(host: &str) -> bool {
     let mut sysctl = process::inside(host, "sysctl");
