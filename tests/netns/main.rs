@@ -6,6 +6,7 @@ mod bad_input;
 mod bench;
 mod big_tcp;
 mod bulk;
+mod card;
 mod commands;
 mod compose;
 mod daemon;
@@ -72,6 +73,7 @@ fn main() -> std::process::ExitCode {
         compose::TESTS,
         bad_input::TESTS,
         xdp::TESTS,
+        card::TESTS,
         bench::TESTS,
     ];
     runner::main(&modules.concat())

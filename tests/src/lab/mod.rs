@@ -20,6 +20,7 @@
 //! counted a wrong checksum; the table of flows was whole; `down` left no interface, namespace, pin, file, process or
 //! changed sysctl.
 
+mod cards;
 mod dns;
 pub mod family;
 pub mod frame;
@@ -35,6 +36,7 @@ mod topology;
 pub mod traffic;
 mod wire;
 
+pub use cards::Cards;
 pub use dns::{Asked, Reply, Upstream, Way, question, record};
 pub use family::{Family, both};
 pub use netebpf::{Ran, Running, binary, finish};
@@ -78,11 +80,21 @@ pub struct Lab {
     wrong_checksums: Cell<bool>,
     reference: Cell<bool>,
     etc: OnceCell<PathBuf>,
+    cards: Option<Cards>,
 }
 
 impl Lab {
     /// Everything but netebpf.
     pub fn bare() -> Self {
+        Self::with_uplink(None)
+    }
+
+    /// The same, where the host's uplink is a network card, and the segment's end another.
+    pub fn on_cards(cards: Cards) -> Self {
+        Self::with_uplink(Some(cards))
+    }
+
+    fn with_uplink(cards: Option<Cards>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let instance = format!("nbt-{}-{count}", std::process::id());
@@ -90,7 +102,10 @@ impl Lab {
         let (host, segment, router) = (ns("host"), ns("segment"), ns("router"));
         let (lan, server) = (ns("lan"), ns("server"));
 
-        cable((&host, "up0"), (&segment, "to-host"));
+        match &cards {
+            None => cable((&host, "up0"), (&segment, "to-host")),
+            Some(cards) => cards.connect([(&host, "up0"), (&segment, "to-host")]),
+        }
         cable((&router, "lan0"), (&segment, "to-router"));
         cable((&lan, "eth0"), (&segment, "to-lan"));
         cable((&server, "eth0"), (&router, "srv0"));
@@ -138,6 +153,7 @@ impl Lab {
             wrong_checksums,
             reference,
             etc: OnceCell::new(),
+            cards,
         }
     }
 
@@ -364,6 +380,9 @@ impl Drop for Lab {
         } else {
             self.check();
         }
+        if let Some(cards) = &self.cards {
+            cards.give_back([(&self.host, "up0"), (&self.segment, "to-host")]);
+        }
         sweep::remove(&self.instance);
     }
 }
@@ -378,11 +397,15 @@ pub fn cable((a, a_name): (&Ns, &str), (b, b_name): (&Ns, &str)) {
     let (a_ns, b_ns) = (a.name(), b.name());
     let text = format!("link add {a_name} netns {a_ns} type veth peer name {b_name} netns {b_ns}");
     ns::ip(&text.split(' ').collect::<Vec<_>>());
-    for (ns, name) in [(a, a_name), (b, b_name)] {
-        // Duplicate address detection would hold up the first IPv6 packets by a second or two.
-        ns.sysctl(&format!("net/ipv6/conf/{name}/accept_dad"), "0");
-        ns.ip(&format!("link set {name} up"));
-    }
+    cable_end(a, a_name);
+    cable_end(b, b_name);
+}
+
+/// One end of a cable, up.
+fn cable_end(ns: &Ns, name: &str) {
+    // Duplicate address detection would hold up the first IPv6 packets by a second or two.
+    ns.sysctl(&format!("net/ipv6/conf/{name}/accept_dad"), "0");
+    ns.ip(&format!("link set {name} up"));
 }
 
 /// Gives an interface its addresses in the laboratory's subnets, usable at once.

@@ -3,7 +3,7 @@
 //! **Invariant**: the machine powers itself off when its programs are through, and announces each one's
 //! exit code in a line that begins with [`MARKER`]. No program sees a terminal.
 
-use super::kernel::Kernel;
+use super::{cards, kernel::Kernel};
 use crate::run;
 use anyhow::{Context as _, Result, ensure};
 use std::{
@@ -48,6 +48,7 @@ pub(super) struct Needs {
 }
 
 const OF_ALL: Needs = Needs { modules: MODULES, tools: TOOLS, plugins: &[] };
+const OF_CARDS: Needs = Needs { modules: &cards::MODULES, tools: &[], plugins: &[] };
 
 /// A program that the machine runs.
 pub(super) struct Program {
@@ -78,7 +79,7 @@ impl Contents {
         Self {
             executables: vec![("usr/bin/netebpf".to_owned(), netebpf.to_owned())],
             programs: vec![version],
-            needs: vec![OF_ALL],
+            needs: vec![OF_ALL, OF_CARDS],
         }
     }
 
@@ -153,6 +154,7 @@ impl Contents {
             "#!/bin/busybox sh\n\
              /bin/busybox --install -s /bin\n\
              export PATH=/usr/bin:/bin HOME=/root NETEBPF_VM=1 NETEBPF_BIN=/usr/bin/netebpf NETEBPF_TIMEOUT_SCALE=8\n\
+             export NETEBPF_CARDS={cards}\n\
              mount -t proc proc /proc\n\
              mount -t sysfs sysfs /sys\n\
              mount -t devtmpfs devtmpfs /dev\n\
@@ -166,7 +168,8 @@ impl Contents {
              for module in /modules/*; do insmod $module || echo \"insmod $module failed\"; done\n\
              ip link set lo up\n\
              echo '{MARKER}up'\n\
-             cd /tests\n"
+             cd /tests\n",
+            cards = cards::NAMES.join(","),
         );
         for Program { name, words, leaves } in &self.programs {
             let words: Vec<_> = words.iter().map(|word| quoted(word)).collect();

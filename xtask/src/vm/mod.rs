@@ -1,10 +1,12 @@
 //! `cargo xtask vm`: the tests that need a kernel, and the benchmark, on other kernels than this machine's.
 //!
 //! **Invariant**: nothing but files under `target/vm` and the programs that [`crate::setup`] installed is
-//! used, no privilege is needed, and the machine in QEMU sees no disk and no network: what it runs is in
-//! its initramfs, and what it says comes over the serial console.
+//! used, no privilege is needed, and the machine in QEMU sees no disk and no network of this machine's: what it runs
+//! is in its initramfs, what it says comes over the serial console, and its two network cards lead to each other and
+//! nowhere else.
 
 mod bench;
+mod cards;
 mod initramfs;
 mod kernel;
 
@@ -38,7 +40,7 @@ const TESTING: Manner =
 
 /// What is run of the namespace tests when nothing is named: each way of a packet, each hook, and what
 /// differs from kernel to kernel. The whole takes hours in emulation, where the verifier needs a minute for each start.
-const NETNS: &[&str] = &["laboratory::reachable", "daemon::dead_and_still_forwarding"];
+const NETNS: &[&str] = &["laboratory::reachable", "daemon::dead_and_still_forwarding", "card::"];
 
 /// Not for other kernels: verified instructions are counted under the machine's own.
 const PROG_RUN: &[&str] = &["--skip", "programs_are_as_large_as_is_written_down"];
@@ -212,6 +214,7 @@ fn qemu(processors: &str, kernel: &Path, initramfs: &Path) -> Command {
     qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
     qemu.args(processors.split(' ')).args("-cpu max -M q35 -smp 2 -m 2048".split(' '));
     qemu.args("-display none -no-reboot -nodefaults -serial stdio".split(' '));
+    qemu.args(cards::arguments());
     qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
     qemu.args(["-append", "console=ttyS0 panic=-1 quiet mitigations=off nokaslr"]);
     qemu
