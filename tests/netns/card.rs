@@ -5,7 +5,7 @@
 
 use netebpf_tests::lab::{
     Cards, Family, Lab, Wire, both,
-    family::{C1, HOST, LAN, SERVER},
+    family::{C1, HOST, LAN, ROUTER, SERVER},
     frame::{self, Seen, ether, proto},
     topology,
     traffic::{ask, bulk, say},
@@ -57,16 +57,15 @@ fn every_way(lab: &Lab) {
             outsider.ask_both(HOST.port(family, 8080));
         }
         let long: Vec<u8> = (0..LONG).map(|n| n as u8).collect();
-        for (who, to) in
-            [(&lab.lan, HOST.port(family, 8080)), (&c1, SERVER.port(family, 7))]
-        {
+        for (who, to) in [(&lab.lan, HOST.port(family, 8080)), (&c1, SERVER.port(family, 7))] {
             ask(&who.udp(family, 0), to, &long).expect("fragments there and back");
         }
         bulk(&lab.lan, &c1, 5001, HOST.port(family, 8001), MANY);
         bulk(&c1, &lab.server, 5001, SERVER.port(family, 5001), MANY);
         // Not ours.
         lab.lan.reaches(HOST.of(family));
-        lab.host.reaches(SERVER.of(family));
+        // Not whom c1 has asked with the same identifier: that flow's answers are c1's.
+        lab.host.reaches(ROUTER.of(family));
         lab.lan.ask_both(HOST.port(family, 7));
         lab.host.ask_both(SERVER.port(family, 7));
         lab.lan.refused(HOST.port(family, 8081));

@@ -70,6 +70,9 @@ pub enum BenchError {
     /// What programs take.
     #[error("what netebpf's programs take: {0}")]
     Cost(#[from] super::load::cost::CostError),
+    /// Network cards.
+    #[error(transparent)]
+    Card(#[from] super::cards::CardError),
     /// Streams.
     #[error(transparent)]
     Streams(#[from] super::load::streams::StreamsError),

@@ -80,23 +80,8 @@ pub(super) const STREAMS: u16 = 5201;
 /// The host's port that leads to `web`.
 pub(super) const PUBLISHED: u16 = 8080;
 
-/// The host's end of the wire.
-const OF_HOST: [&str; 5] = [
-    "address add 192.0.2.2/24 dev uplink0",
-    // No duplicate address detection: traffic flows at once.
-    "address add 2001:db8::2/64 dev uplink0 nodad",
-    "link set uplink0 up",
-    "route add default via 192.0.2.1",
-    "route add default via 2001:db8::1",
-];
-/// The neighbour's.
-const OF_NEIGHBOUR: [&str; 5] = [
-    "address add 198.51.100.1/32 dev lo",
-    "address add 2001:db8:1::1/128 dev lo",
-    "address add 192.0.2.1/24 dev lan0",
-    "address add 2001:db8::1/64 dev lan0 nodad",
-    "link set lan0 up",
-];
+/// The two ends of a wire that is not a network card's.
+pub(super) const ENDS: [&str; 2] = ["uplink0", "lan0"];
 
 /// A namespace that we made.
 #[derive(Debug)]
@@ -161,13 +146,39 @@ impl Drop for Namespace {
     }
 }
 
-/// Makes a host and its neighbour.
+/// Makes a host and its neighbour, and a wire between them.
 pub(super) fn pair(name: &str, left: &Left) -> Result<[Namespace; 2], BenchError> {
-    let host = Namespace::new(name, left)?;
-    let neighbour = Namespace::new(&format!("{name}-lan"), left)?;
-    let wire = format!("link add uplink0 type veth peer name lan0 netns {}", neighbour.name);
-    host.ip([&wire])?;
-    host.ip(OF_HOST)?;
-    neighbour.ip(OF_NEIGHBOUR)?;
-    Ok([host, neighbour])
+    let pair = apart(name, left)?;
+    let [uplink, lan] = ENDS;
+    let neighbour = &pair[1].name;
+    pair[0].ip([&format!("link add {uplink} type veth peer name {lan} netns {neighbour}")])?;
+    configure(&pair, ENDS)?;
+    Ok(pair)
+}
+
+/// A host and its neighbour, without a wire.
+pub(super) fn apart(name: &str, left: &Left) -> Result<[Namespace; 2], BenchError> {
+    Ok([Namespace::new(name, left)?, Namespace::new(&format!("{name}-lan"), left)?])
+}
+
+/// Gives both ends of their wire what they have.
+pub(super) fn configure(
+    [host, neighbour]: &[Namespace; 2],
+    [uplink, lan]: [&str; 2],
+) -> Result<(), BenchError> {
+    host.ip([
+        &format!("address add 192.0.2.2/24 dev {uplink}"),
+        // No duplicate address detection: traffic flows at once.
+        &format!("address add 2001:db8::2/64 dev {uplink} nodad"),
+        &format!("link set {uplink} up"),
+        "route add default via 192.0.2.1",
+        "route add default via 2001:db8::1",
+    ])?;
+    neighbour.ip([
+        "address add 198.51.100.1/32 dev lo",
+        "address add 2001:db8:1::1/128 dev lo",
+        &format!("address add 192.0.2.1/24 dev {lan}"),
+        &format!("address add 2001:db8::1/64 dev {lan} nodad"),
+        &format!("link set {lan} up"),
+    ])
 }

@@ -9,6 +9,7 @@
 //! row; what this kernel does not have is named in the report.
 
 mod arms;
+mod cards;
 mod costs;
 mod error;
 mod histogram;
@@ -63,6 +64,8 @@ pub struct Options {
     pub endpoints: Vec<u32>,
     /// With how many flows others are opened; none, and it is not measured.
     pub flows: Vec<u32>,
+    /// Network cards to measure XDP with, cabled with each other.
+    pub cards: Option<[String; 2]>,
 }
 
 /// So many flows can be measured at most.
@@ -80,6 +83,7 @@ impl Options {
             ports: vec![MANY_PORTS],
             endpoints: Vec::new(),
             flows: Vec::new(),
+            cards: None,
         }
     }
 
@@ -92,6 +96,7 @@ impl Options {
             ports: Vec::new(),
             endpoints: Vec::new(),
             flows: Vec::new(),
+            cards: None,
         }
     }
 }
@@ -154,6 +159,7 @@ fn measured(options: &Options, left: &Left, stop: Stop<'_>) -> Result<Record, Be
         memory: None,
         scale: Vec::new(),
         too_many: Vec::new(),
+        cards: None,
     };
     let ground = Ground { options, left, progress, stop };
     let cells = Cell::all(options);
@@ -167,6 +173,9 @@ fn measured(options: &Options, left: &Left, stop: Stop<'_>) -> Result<Record, Be
         let (flows, too_many) = scale::flows(&ground, &kinds)?;
         record.scale.extend(flows);
         record.too_many = too_many;
+    }
+    if let Some(names) = &options.cards {
+        record.cards = Some(cards::measure(&ground, names)?);
     }
     record.when = report::now();
     Ok(record)

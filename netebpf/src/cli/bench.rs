@@ -50,6 +50,10 @@ pub(super) struct Bench {
     /// Instead, open so many flows of one endpoint, and others beside them; with --workloads or --ports as well
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=i64::from(bench::MOST_FLOWS)))]
     flows: Vec<u32>,
+    /// Instead, measure what XDP saves in the driver of the first of these two network cards, which are cabled with each
+    /// other and nobody's: they are taken for that time and given back
+    #[arg(long, value_name = "CARD,CARD", value_parser = two_cards)]
+    cards: Option<TwoCards>,
     /// table, json with every round in it, or a template
     #[arg(long, default_value = "table")]
     format: Format,
@@ -95,6 +99,11 @@ enum End {
         first: u32,
         end: u32,
     },
+    Flood {
+        from: SocketAddr,
+        to: SocketAddr,
+        milliseconds: u64,
+    },
     Who {
         server: SocketAddr,
     },
@@ -113,14 +122,15 @@ impl Bench {
         let mut options = if self.quick { Options::quick() } else { Options::usual() };
         options.rounds = self.rounds.unwrap_or(options.rounds);
         options.time = self.milliseconds.map_or(options.time, Duration::from_millis);
-        let scale_alone = !(self.endpoints.is_empty() && self.flows.is_empty());
-        if scale_alone && self.workloads.is_none() && self.ports.is_none() {
+        let further = !(self.endpoints.is_empty() && self.flows.is_empty() && self.cards.is_none());
+        if further && self.workloads.is_none() && self.ports.is_none() {
             (options.workloads, options.ports) = (Vec::new(), Vec::new());
         }
         options.workloads = in_order(self.workloads.unwrap_or(options.workloads));
         options.ports = in_order(self.ports.unwrap_or(options.ports));
         options.endpoints = in_order(self.endpoints);
         options.flows = in_order(self.flows);
+        options.cards = self.cards.map(|TwoCards(names)| names);
         let page = self.html.map(|path| Output::check("--html", &path)).transpose()?;
         let data = self.json.map(|path| Output::check("--json", &path)).transpose()?;
         let Done { record, gone } = measured(options).await?;
@@ -154,6 +164,18 @@ impl Output {
 
     fn write(self, text: &str) -> Result<(), CliError> {
         self.file.write(text).map_err(CliError::io(self.what))
+    }
+}
+
+/// Two names of interfaces.
+#[derive(Clone, Debug)]
+struct TwoCards([String; 2]);
+
+fn two_cards(text: &str) -> Result<TwoCards, &'static str> {
+    let names: Vec<_> = text.split(',').map(ToOwned::to_owned).collect();
+    match <[String; 2]>::try_from(names) {
+        Ok(names) if names.iter().all(|name| !name.is_empty()) => Ok(TwoCards(names)),
+        _ => Err("two network cards are needed, with a comma between: eth1,eth2"),
     }
 }
 
@@ -203,6 +225,10 @@ impl End {
             Self::Answers { address } => return Ok(bench::load::answer(address).map(|()| 0)?),
             Self::Flows { address, first, end } => {
                 json!(bench::load::open(address, first..end)?).to_string() + "\n"
+            }
+            Self::Flood { from, to, milliseconds } => {
+                let time = Duration::from_millis(milliseconds);
+                json!(bench::load::flood(from, to, time)?).to_string() + "\n"
             }
             Self::Who { server } => bench::load::who_am_i(server)?,
             Self::Client { server, exchange, milliseconds } => {

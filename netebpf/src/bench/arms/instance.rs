@@ -27,20 +27,27 @@ pub(in crate::bench) struct Instance {
 impl Instance {
     pub(super) fn up(site: Site, settings: &Path, left: &Left) -> Result<Self, BenchError> {
         let instance = Self { site, settings: settings.to_owned(), left: left.clone() };
-        let topology = tempfile::Builder::new().suffix(".yaml").tempfile();
-        let topology = topology.map_err(BenchError::io("the topology file"))?;
-        let options = match site.kind {
-            Kind::NetebpfShortcut => "driver_opts: {netebpf.socket_shortcut: \"true\"}",
-            Kind::NetebpfNetkit => "driver_opts: {netebpf.device: netkit}",
-            _ => "",
-        };
-        fs::write(topology.path(), topology_text(&site.published(), options))
-            .map_err(BenchError::io("the topology file"))?;
-        process::output(instance.command()?.args(["up", "--file"]).arg(topology.path()))?;
+        instance.make(&[])?;
         for name in ["web", "app"] {
             host::use_reno(&site.endpoint(name))?;
         }
         Ok(instance)
+    }
+
+    /// `up`, with these options.
+    pub(super) fn make(&self, options: &[&str]) -> Result<(), BenchError> {
+        let topology = tempfile::Builder::new().suffix(".yaml").tempfile();
+        let topology = topology.map_err(BenchError::io("the topology file"))?;
+        let of_driver = match self.site.kind {
+            Kind::NetebpfShortcut => "driver_opts: {netebpf.socket_shortcut: \"true\"}",
+            Kind::NetebpfNetkit => "driver_opts: {netebpf.device: netkit}",
+            _ => "",
+        };
+        fs::write(topology.path(), topology_text(&self.site.published(), of_driver))
+            .map_err(BenchError::io("the topology file"))?;
+        let mut up = self.command()?;
+        up.args(["up", "--file"]).arg(topology.path()).args(options);
+        process::output(&mut up).map(drop)
     }
 
     /// A command of netebpf about it.

@@ -16,6 +16,7 @@ pub(super) use site::Site;
 
 use super::{
     BenchError,
+    cards::Card,
     host::{
         self, APP, Family, HOST, NEIGHBOUR, Namespace, OUTSIDE, PUBLISHED, Place, SERVED, STREAMS,
         WEB,
@@ -43,6 +44,9 @@ pub(super) struct Arm {
     servers: Vec<Server>,
     streams: Vec<streams::Server>,
     instance: Option<Instance>,
+    /// What the wire is, where it is not our own: given back before the namespaces go.
+    #[expect(dead_code, reason = "held until the instance is gone")]
+    cards: Vec<Card>,
     /// The endpoints that are ours to remove.
     #[expect(dead_code, reason = "held until the arm goes")]
     endpoints: Vec<Namespace>,
@@ -57,7 +61,18 @@ impl Arm {
         if matches!(kind, Kind::Netebpf | Kind::NetebpfNetkit | Kind::BareVeth) {
             wire::takes_big_tcp(&pair)?;
         }
-        let [host, neighbour] = pair;
+        Self::on(pair, Vec::new(), site, settings, left)
+    }
+
+    /// The same on a wire that is there.
+    pub(super) fn on(
+        [host, neighbour]: [Namespace; 2],
+        cards: Vec<Card>,
+        site: Site,
+        settings: &Path,
+        left: &Left,
+    ) -> Result<Self, BenchError> {
+        let kind = site.kind;
         let mut servers = vec![serve(&neighbour.name)?];
         let (mut instance, mut endpoints) = (None, Vec::new());
         match kind.backend() {
@@ -72,7 +87,8 @@ impl Arm {
         if kind != Kind::BareVeth {
             servers.push(serve(&site.endpoint("web"))?);
         }
-        Ok(Self { site, servers, streams: Vec::new(), instance, endpoints, host, neighbour })
+        let streams = Vec::new();
+        Ok(Self { site, servers, streams, instance, cards, endpoints, host, neighbour })
     }
 
     /// Each way leads where it should, translated as it should be, and by the flowtable where there is one.
@@ -153,6 +169,23 @@ impl Arm {
     pub(super) fn netebpf(&self, words: &[&str]) -> Result<String, BenchError> {
         let none = || BenchError::Talk("host", format!("no netebpf on {}", self.site));
         process::output(self.instance.as_ref().ok_or_else(none)?.command()?.args(words))
+    }
+
+    /// `up` once more, with these options, where that is who forwards.
+    pub(super) fn up(&self, options: &[&str]) -> Result<(), BenchError> {
+        self.instance.as_ref().map_or(Ok(()), |instance| instance.make(options))
+    }
+
+    /// How many packets were counted so far at an interface of its host for a reason, `drop/not_published`.
+    pub(super) fn counted(&self, interface: &str, reason: &str) -> Result<u64, BenchError> {
+        #[derive(serde::Deserialize)]
+        struct Status {
+            counters: BTreeMap<String, BTreeMap<String, u64>>,
+        }
+        let said = self.netebpf(&["status", "--format", "json"])?;
+        let status: Option<Status> = serde_json::from_str(&said).ok();
+        let counters = status.ok_or(BenchError::Talk("status", said))?.counters;
+        Ok(counters.get(interface).and_then(|of| of.get(reason)).copied().unwrap_or_default())
     }
 
     /// Starts what four streams flow to.

@@ -22,7 +22,7 @@ pub(in crate::bench) struct Site {
 
 impl Site {
     /// What its host's namespace is called, and the instance of netebpf there.
-    pub(super) fn name(self) -> String {
+    pub(in crate::bench) fn name(self) -> String {
         let part = match self.kind {
             Kind::Netebpf => "",
             Kind::NetebpfShortcut => "-shortcut",

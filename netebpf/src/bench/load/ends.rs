@@ -25,6 +25,9 @@ pub enum LoadError {
     /// The port is somebody's.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
+    /// The system does not take it.
+    #[error("cannot send: {0}")]
+    Send(io::Error),
     /// What was sent, or what should come back, is lost.
     #[error("no answer: {0}")]
     Answer(io::Error),

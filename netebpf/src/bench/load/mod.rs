@@ -7,6 +7,7 @@
 pub mod cost;
 mod cpu;
 mod ends;
+mod flood;
 pub mod frames;
 pub(super) mod many;
 pub mod streams;
@@ -19,6 +20,8 @@ use super::{
     statistics::number,
 };
 pub use ends::{LoadError, alone, client, server, who_am_i};
+pub(super) use flood::from as flood_from;
+pub use flood::{Flooded, flood};
 pub use many::{answer, open};
 use serde::{Deserialize, Serialize};
 use std::{

@@ -4,7 +4,7 @@
 //! closed. Text that is not ours is escaped where it goes in.
 
 use super::{
-    Measured, Record, costs, facts, figures, latencies,
+    Measured, Record, cards, costs, facts, figures, latencies,
     markup::{class, escaped},
     memory, rates, scale, unique,
 };
@@ -43,6 +43,7 @@ pub(super) fn page(record: &Record) -> String {
     costs::section(&mut page, record);
     memory::section(&mut page, record);
     scale::section(&mut page, record);
+    cards::section(&mut page, record);
     facts::sections(&mut page, record);
     // Within a script nothing is escaped but the end of it, which must not come from a name.
     let data = serde_json::to_string(record).unwrap_or_default().replace('<', r"\u003c");

@@ -3,6 +3,7 @@
 //! **Invariant**: the data is all that either shows; whoever has the record can make both again. What cannot be
 //! computed, of rounds that never were for example, is shown as a dash and never as a number.
 
+mod cards;
 mod costs;
 mod facts;
 mod figures;
@@ -20,6 +21,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use cards::{CardCosts, Flood, OfCards, Traffic};
 pub use costs::{OfProgram, WayCosts};
 pub use file::ReportFile;
 pub use machine::{Absent, Lacked, Machine, Offloads};
@@ -62,6 +64,9 @@ pub struct Record {
     pub scale: Vec<AtScale>,
     /// Who cannot have so many flows.
     pub too_many: Vec<TooMany>,
+    /// With two network cards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cards: Option<OfCards>,
 }
 
 impl Record {

@@ -1,6 +1,6 @@
 //! Tables for a terminal, of one width with any number of arms and workloads: an arm has a line, a family has columns.
 
-use super::{InArm, Measured, Record, costs, figures, memory, scale, unique};
+use super::{InArm, Measured, Record, cards, costs, figures, memory, scale, unique};
 use crate::bench::{arms::Kind, host::Family};
 use std::fmt::Write as _;
 
@@ -31,7 +31,8 @@ pub(super) fn rates(record: &Record, dim: bool) -> String {
     });
     let is_compared = !record.results.is_empty();
     parts.extend(is_compared.then_some(rates));
-    parts.extend([costs::text(record), memory::text(record), scale::text(record), notes(record)]);
+    parts.extend([costs::text(record), memory::text(record), scale::text(record)]);
+    parts.extend([cards::text(record), notes(record)]);
     parts.extend(is_compared.then(|| wrapped(&figures::sentence(record))));
     parts.retain(|part| !part.is_empty());
     parts.join("\n")

@@ -90,7 +90,33 @@ fn record(arms: &[Kind], rounds: &[&[f64]]) -> Record {
                 }],
             })
             .to_vec(),
+        cards: Some(cards()),
         too_many: vec![TooMany { arm: Kind::IptablesNft, flows: 1_000_000, most: 235_926 }],
+    }
+}
+
+fn cards() -> OfCards {
+    let both = || Family::BOTH.into_iter().flat_map(|of| [true, false].map(|native| (of, native)));
+    let costs = Traffic::ALL.into_iter().flat_map(|traffic| {
+        both().map(move |(family, native)| CardCosts {
+            traffic,
+            family,
+            native,
+            programs: costs().swap_remove(0).programs,
+        })
+    });
+    let flood = |(family, native)| Flood {
+        family,
+        native,
+        per_second: 1e6,
+        nanoseconds: f64::NAN,
+        lost: f64::INFINITY,
+    };
+    OfCards {
+        cards: [ODD, ODD].map(ToOwned::to_owned),
+        driver: Some(ODD.to_owned()),
+        costs: costs.collect(),
+        floods: both().map(flood).collect(),
     }
 }
 
