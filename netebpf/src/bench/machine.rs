@@ -2,10 +2,10 @@
 
 use super::{
     arms::Kind,
-    interface, process,
+    process,
     report::{Machine, Offloads},
 };
-use crate::kernel::netns;
+use crate::kernel::{interface, netns};
 use std::{path::Path, process::Command};
 
 impl Machine {

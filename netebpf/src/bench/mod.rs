@@ -14,7 +14,6 @@ mod costs;
 mod error;
 mod histogram;
 mod host;
-mod interface;
 mod left;
 pub mod load;
 mod machine;

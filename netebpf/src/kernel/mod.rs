@@ -7,10 +7,12 @@
 mod announce;
 mod bpf;
 mod error;
+mod features;
 mod flows;
 mod homes;
 mod hook;
 mod inside;
+pub(crate) mod interface;
 pub(crate) mod known;
 mod moved;
 mod netlink;

@@ -3,6 +3,7 @@
 use super::{
     BpfError, Kernel, KernelError, Purpose,
     bpf::Maps,
+    features,
     known::{Known, Settled},
     netlink::Netlink,
     netns, uplinks,
@@ -84,7 +85,11 @@ impl Kernel {
         known: &mut Known,
     ) -> Result<Observed, KernelError> {
         let host = self.host().await?;
-        let uplinks = uplinks::pick(&host, &desired.uplinks, &self.uplinks, |l| self.is_ours(l));
+        let mut uplinks =
+            uplinks::pick(&host, &desired.uplinks, &self.uplinks, |l| self.is_ours(l));
+        for uplink in &mut uplinks {
+            uplink.joins = features::joins(&uplink.name);
+        }
         let mut mirror = self.mirror.lock().await;
         let links = mirror.links(&self.netlink).await?;
         let of_endpoints: BTreeMap<u32, &str> =

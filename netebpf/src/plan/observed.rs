@@ -79,6 +79,9 @@ pub struct Uplink {
     pub addresses: BTreeSet<IpAddr>,
     /// Whether a default route leaves by it.
     pub default_route: bool,
+    /// Whether its driver joins the packets of a stream as they come in.
+    #[serde(default)]
+    pub joins: bool,
     /// A VLAN that stands on it, by name.
     pub vlan: Option<String>,
 }

@@ -111,6 +111,7 @@ pub(super) fn uplink(name: &str, index: u32, addresses: &[&str]) -> Uplink {
         }),
         addresses,
         default_route: true,
+        joins: false,
         vlan: None,
     }
 }

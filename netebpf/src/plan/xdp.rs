@@ -38,6 +38,12 @@ impl XdpChoice {
                     true,
                     &format!("VLAN {vlan} stands on it: XDP does not see the tag"),
                 ),
+                // Bulk that comes in costs more than what XDP saves: docs/performance.md.
+                _ if uplink.joins => choice(
+                    None,
+                    true,
+                    "its driver joins packets of a stream (rx-gro-hw, rx-lro): XDP would take that",
+                ),
                 (_, Some(answer)) => choice(None, true, &format!("the driver refused: {answer}")),
                 _ => choice(Some(Mechanism::XdpNative), true, "the driver has it"),
             },

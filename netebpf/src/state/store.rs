@@ -388,6 +388,7 @@ mod tests {
             v6: None,
             addresses: [[192, 0, 2, 1].into()].into(),
             default_route: true,
+            joins: false,
             vlan: None,
         });
         state

@@ -47,7 +47,11 @@ impl Said {
     /// Whose it is, if anybody's.
     fn user(&self, all: &[Self]) -> Option<String> {
         let address = self.addr_info.iter().find_map(|address| address.local);
-        let above = all.iter().find(|of| of.link.as_deref() == Some(&self.ifname));
+        // The two ends of a veth name each other, and neither stands on the other.
+        let is_above = |of: &&Self| {
+            of.link.as_deref() == Some(&self.ifname) && self.link.as_ref() != Some(&of.ifname)
+        };
+        let above = all.iter().find(is_above);
         address
             .map(|address| format!("it has the address {address}"))
             .or_else(|| self.master.as_ref().map(|master| format!("it is a port of {master}")))
@@ -153,11 +157,13 @@ mod tests {
                 {"ifname": "has", "addr_info": [{"local": "192.0.2.1"}]},
                 {"ifname": "port", "master": "br0", "flags": ["UP"]},
                 {"ifname": "vlan", "link": "trunk"},
-                {"ifname": "trunk"}]"#,
+                {"ifname": "trunk"},
+                {"ifname": "end", "link": "other"},
+                {"ifname": "other", "link": "end"}]"#,
         )
         .unwrap();
         let user = |name: &str| all.iter().find(|of| of.ifname == name).unwrap().user(&all);
-        assert_eq!(user("free"), None);
+        assert_eq!([user("free"), user("end")], [None, None]);
         for (name, word) in
             [("up", "is up"), ("has", "192.0.2.1"), ("port", "br0"), ("trunk", "vlan")]
         {

@@ -267,6 +267,7 @@ impl Facts {
                 .routes
                 .iter()
                 .any(|r| r.destination.prefix_len() == 0 && r.index == Some(link.index)),
+            joins: false,
             vlan: self
                 .links
                 .values()

@@ -143,10 +143,13 @@ fn a_second_instance_on_one_host_is_refused() {
 fn xdp_by_mode_and_device() {
     let hardware = uplink("eth0", 2, &["192.0.2.1"]);
     let veth = Uplink { kind: Some("veth".to_owned()), ..hardware.clone() };
+    let joins = Uplink { joins: true, ..hardware.clone() };
     let trunk = Uplink { vlan: Some("eth0.7".to_owned()), ..hardware.clone() };
     let table = [
         (XdpMode::Auto, &hardware, None, Some(Mechanism::XdpNative)),
         (XdpMode::Auto, &trunk, None, None),
+        (XdpMode::Auto, &joins, None, None),
+        (XdpMode::Native, &joins, None, Some(Mechanism::XdpNative)),
         (XdpMode::Native, &trunk, None, Some(Mechanism::XdpNative)),
         (XdpMode::Auto, &hardware, Some("not supported"), None),
         (XdpMode::Auto, &veth, None, None),

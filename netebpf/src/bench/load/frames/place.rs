@@ -1,7 +1,7 @@
 //! Interfaces, by the namespace that they are in.
 
 use super::{FramesError, Mac};
-use crate::{bench::interface, kernel::netns};
+use crate::kernel::{interface, netns};
 use std::{
     ffi::CString,
     fmt, io,

@@ -8,7 +8,7 @@ use std::{io, os::fd::AsRawFd as _};
 /// # Safety
 ///
 /// `argument` must be what this question needs beside the name; what it points to must outlive the call.
-pub(super) unsafe fn ask(
+pub(crate) unsafe fn ask(
     name: &str,
     question: libc::Ioctl,
     argument: libc::__c_anonymous_ifr_ifru,
