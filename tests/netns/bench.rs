@@ -19,7 +19,10 @@ fn a_benchmark() {
     measures_everything(&lab);
     measures_streams(&lab);
     measures_with_many_there(&lab);
+    lab.host.ip("link add card0 type veth peer name card1");
+    measures_with_cards(&lab);
     ends_when_it_should(&lab);
+    lab.host.ip("link delete card0");
     what_a_killed_one_left(&lab);
     says_what_is_missing(&lab);
 }
@@ -160,6 +163,60 @@ fn measures_with_many_there(lab: &Lab) {
     nothing_left();
 }
 
+/// A veth's two ends, in the place of two cards.
+const CARDS: &str = "card0,card1";
+
+/// With XDP and without, in turns; and cards that cannot be had.
+fn measures_with_cards(lab: &Lab) {
+    let record = lab.json(&format!("bench --rounds 1 --milliseconds 5 --cards {CARDS}"));
+    assert_eq!(record["results"].as_array().map(Vec::len), Some(0), "{record}");
+    let cards = &record["cards"];
+    let list = |what: &str| cards[what].as_array().expect("a list").clone();
+    for traffic in ["dropped", "published", "not-ours"] {
+        for (family, native) in ["IPv4", "IPv6"].into_iter().flat_map(|f| [(f, true), (f, false)]) {
+            let is_it = |of: &&Value| {
+                of["traffic"] == traffic && of["family"] == family && of["native"] == native
+            };
+            let costs = list("costs");
+            let programs = &costs.iter().find(is_it).expect("each of them")["programs"];
+            let names: Vec<_> = programs.as_array().into_iter().flatten().collect();
+            let names: Vec<_> = names.iter().filter_map(|of| of["program"].as_str()).collect();
+            let expected: &[&str] = match (native, traffic) {
+                (false, _) => &["uplink_ingress"],
+                // Nothing comes to TC.
+                (true, "dropped") => &["uplink_xdp"],
+                (true, _) => &["uplink_xdp", "uplink_ingress"],
+            };
+            assert_eq!(names, expected, "{traffic}, {family}, {native}: {cards}");
+        }
+    }
+    let floods = list("floods");
+    assert_eq!(floods.len(), 4, "{cards}");
+    assert!(floods.iter().all(|of| of["per_second"].as_f64().is_some_and(|n| n > 0.0)), "{cards}");
+    nothing_left();
+    cards_are_back(lab);
+    lab.host.ip("link set card1 up");
+    for (cards, words) in [
+        ("card0,card0", ["card0", "twice"]),
+        ("card0,card7", ["card7", "there is no interface"]),
+        ("lo,card0", ["lo", "Ethernet"]),
+        ("card0,card1", ["card1", "is up"]),
+    ] {
+        lab.run(&format!("bench --cards {cards}")).fails_saying(1, &words);
+    }
+    lab.run("bench --cards card0").fails_saying(2, &["two network cards"]);
+    lab.host.ip("link set card1 down");
+}
+
+/// Where they were, and switched off.
+#[track_caller]
+fn cards_are_back(lab: &Lab) {
+    for name in CARDS.split(',') {
+        let link = lab.host.ip(&format!("link show dev {name}"));
+        assert!(!link.contains("UP") && !link.contains("xdp"), "{link}");
+    }
+}
+
 /// By a signal, at any time; and a second one does not begin.
 fn ends_when_it_should(lab: &Lab) {
     let everything: &[&str] = &[];
@@ -169,6 +226,7 @@ fn ends_when_it_should(lab: &Lab) {
         (4000, everything),
         (4000, &["--endpoints", "1000"]),
         (8000, &["--flows", "1000,1000000"]),
+        (6000, &["--cards", CARDS]),
     ] {
         let usual = ["bench", "--rounds", "1000", "--milliseconds", "2"];
         let mut running = lab.start(&[&usual[..], what].concat());
@@ -183,6 +241,7 @@ fn ends_when_it_should(lab: &Lab) {
         running.0.stderr.take().expect("piped").read_to_string(&mut said).expect("text");
         assert!(said.contains("interrupted"), "{said}");
         nothing_left();
+        cards_are_back(lab);
     }
 }
 

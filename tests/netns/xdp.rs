@@ -18,6 +18,8 @@ fn generic() {
     let published = topology().ports("c1", &["8080:80", "8080:80/udp", "8001:5001"]);
     lab.up_again(&published, &["--xdp", "generic"]).ok();
     let c1 = lab.endpoint("c1");
+    // Whoever captures there has the kernel copy each packet, and forget what XDP said of it.
+    let captured = lab.sniff(&lab.host, "up0");
     let echoes = [lab.server.echo(7), c1.echo(80), lab.lan.echo(7)];
     both(|family| {
         c1.reaches(SERVER.of(family));
@@ -33,6 +35,12 @@ fn generic() {
     assert!(
         echoes[1].clients().iter().all(|client| client.ip() != HOST.0 && client.ip() != HOST.1)
     );
+    drop(captured);
+    both(|family| {
+        c1.ask_both(SERVER.port(family, 7));
+        lab.lan.ask_both(HOST.port(family, 8080));
+        traffic::bulk(&lab.server, &c1, 5001, HOST.port(family, 8001), 8 << 20);
+    });
     let text = lab.run("status").ok().to_lowercase();
     assert!(text.contains("generic"), "{text}");
     let link = lab.host.ip("link show dev up0");

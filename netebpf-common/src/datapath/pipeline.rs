@@ -282,6 +282,75 @@ fn deliver<P: Packet + ?Sized>(
     Ok(Verdict::Deliver { ifindex, reason })
 }
 
+/// What comes in by an uplink in a frame that is for somebody else; `None` where it is for the uplink.
+///
+/// It may be one that XDP has translated, and said so in metadata that are lost: the kernel forgets them when it copies a
+/// packet for a program that writes to it, which it does while anybody captures at the uplink. It is in a frame of the
+/// gateway's for the endpoint then ([`deliver`]), and the inverse of what the endpoint sends. Who makes up such a frame on
+/// the wire gains nothing: it has to be of a flow, and could as well have the flow's outside addresses.
+#[inline(always)]
+pub fn in_a_foreign_frame<P: Packet + ?Sized, S: State, H: Host>(
+    packet: &mut P,
+    state: &S,
+    host: &H,
+    scratch: &mut Scratch,
+    ifindex: u32,
+) -> Option<Verdict> {
+    let uplink = interface(state, ifindex, InterfaceKind::Uplink)?;
+    let frame = frame(packet)?;
+    if frame.destination == uplink.mac {
+        return None;
+    }
+    let Scratch { datagram, new } = scratch;
+    let ifindex = translated_before(packet, state, host, &frame, datagram, new);
+    Some(ifindex.map_or(Verdict::Pass(PassReason::NotOurs), |ifindex| Verdict::Deliver {
+        ifindex,
+        reason: DeliverReason::Inward,
+    }))
+}
+
+/// The host-side veth of the endpoint that it was translated for.
+#[inline(always)]
+fn translated_before<P: Packet + ?Sized, S: State, H: Host>(
+    packet: &mut P,
+    state: &S,
+    host: &H,
+    frame: &Ethernet,
+    datagram: &mut Datagram,
+    new: &mut New,
+) -> Option<u32> {
+    let to_all = frame.destination.0[0] & 1 == 1;
+    let ip = matches!(frame.ether_type, ether_type::IPV4 | ether_type::IPV6);
+    if to_all || !ip || packet.tag().is_some() {
+        return None;
+    }
+    datagram::understand(packet, frame, datagram).ok()?;
+    let endpoint = state.endpoints().get(&datagram.destination)?;
+    if frame.destination != endpoint.mac || frame.source != endpoint.gateway_mac {
+        return None;
+    }
+    let ifindex = endpoint.ifindex;
+    is_translated(state, host, datagram, new).then_some(ifindex)
+}
+
+/// Whether it is the inverse of what an endpoint sends: it was translated already; and the stack may have cut it since.
+#[inline(always)]
+fn is_translated<S: State, H: Host>(
+    state: &S,
+    host: &H,
+    datagram: &Datagram,
+    new: &mut New,
+) -> bool {
+    let (inverse, key) = (&mut new.reply, &mut new.piece.packet);
+    match conntrack::find_inverse(state, host, datagram, inverse, key) {
+        Some(seen) if seen.goes(WayKind::Outward) => {
+            conntrack::remember(state, host, datagram, inverse, key);
+            true
+        }
+        _ => false,
+    }
+}
+
 /// Neither of a flow nor for a published port. What is addressed into a network ends here, unless it may be a fragment of
 /// a flow without translation whose first one is still to come; and so does what claims to come from one. The host's own
 /// address is known without a look-up.
@@ -463,14 +532,10 @@ pub fn to_network<P: Packet + ?Sized, S: State, H: Host>(
     if datagram::understand(packet, &frame, datagram).is_err() {
         return Verdict::Drop(DropReason::Malformed);
     }
-    // It was translated already, so it is the inverse of what the endpoint sends; and the stack may have cut it.
-    let (inverse, key) = (&mut new.reply, &mut new.piece.packet);
-    match conntrack::find_inverse(state, host, datagram, inverse, key) {
-        Some(seen) if seen.goes(WayKind::Outward) => {
-            conntrack::remember(state, host, datagram, inverse, key);
-            Verdict::Pass(PassReason::KnownFlow)
-        }
-        _ => Verdict::Drop(DropReason::NotPublished),
+    if is_translated(state, host, datagram, new) {
+        Verdict::Pass(PassReason::KnownFlow)
+    } else {
+        Verdict::Drop(DropReason::NotPublished)
     }
 }
 
