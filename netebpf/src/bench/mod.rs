@@ -143,8 +143,7 @@ fn measured(options: &Options, left: &Left, stop: Stop<'_>) -> Result<Record, Be
     let scratch = Namespace::new(&format!("{}-probe", sweep::PREFIX), left)?;
     // Where others are measured, too; endpoints and cards need none of their tools.
     let with_others = !(Cell::all(options).is_empty() && options.flows.is_empty());
-    let (kinds, mut absent) =
-        if with_others { Kind::here(&scratch)? } else { Default::default() };
+    let (kinds, mut absent) = if with_others { Kind::here(&scratch)? } else { Default::default() };
     let workloads = load::here(&options.workloads, &scratch.name, &mut absent)?;
     drop(scratch);
     let progress = &Progress::new();
