@@ -60,7 +60,7 @@ pub fn uplink_ingress(context: TcContext) -> i32 {
             let Some(counters) = finish::slot(ifindex).and_then(finish::counters) else {
                 return TC_ACT_UNSPEC;
             };
-            return finish::tc(Verdict::Pass(PassReason::NotOurs), skb, counters);
+            return finish::tc(Verdict::Pass(PassReason::NotOurs), skb, counters, true);
         }
         // The hardware took off the tag before XDP could see it, so it was translated by mistake.
         Some(_) if of_vlan => {
@@ -80,7 +80,7 @@ pub fn uplink_ingress(context: TcContext) -> i32 {
         None => {}
         // XDP has counted it.
         Some(Verdict::Deliver { ifindex, .. }) => return finish::deliver(skb, ifindex),
-        Some(verdict) => return finish::tc(verdict, skb, counters),
+        Some(verdict) => return finish::tc(verdict, skb, counters, true),
     }
     let verdict = pipeline::from_outside(&mut packet, &Maps, &mut host, scratch, ifindex);
     let verdict = pieces::settle(verdict, skb, scratch, true);
