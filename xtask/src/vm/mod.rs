@@ -40,7 +40,13 @@ const TESTING: Manner =
 
 /// What is run of the namespace tests when nothing is named: each way of a packet, each hook, and what
 /// differs from kernel to kernel. The whole takes hours in emulation, where the verifier needs a minute for each start.
-const NETNS: &[&str] = &["laboratory::reachable", "daemon::dead_and_still_forwarding", "card::"];
+const NETNS: &[&str] = &[
+    "laboratory::reachable",
+    "daemon::dead_and_still_forwarding",
+    "card::",
+    "netkit::every_way",
+    "netkit::frames_in_disguise",
+];
 
 /// Not for other kernels: verified instructions are counted under the machine's own.
 const PROG_RUN: &[&str] = &["--skip", "programs_are_as_large_as_is_written_down"];

@@ -90,11 +90,14 @@ fn switch(arm: &Arm, card: &str, xdp: Xdp) -> Result<(), BenchError> {
     })
 }
 
+/// Of each thing that is measured, all rounds.
+type Rounds<K, V> = Vec<(K, Vec<V>)>;
+
 /// What was taken, of each kind one number a round.
 #[derive(Default)]
 struct Taken {
-    costs: Vec<((Traffic, Family, bool), Vec<BTreeMap<String, Cost>>)>,
-    floods: Vec<((Family, bool), Vec<Counted>)>,
+    costs: Rounds<(Traffic, Family, bool), BTreeMap<String, Cost>>,
+    floods: Rounds<(Family, bool), Counted>,
 }
 
 /// A flood.
@@ -177,7 +180,7 @@ impl Taken {
     }
 }
 
-fn push<K: PartialEq, V>(all: &mut Vec<(K, Vec<V>)>, key: K, value: V) {
+fn push<K: PartialEq, V>(all: &mut Rounds<K, V>, key: K, value: V) {
     match all.iter_mut().find(|(of, _)| *of == key) {
         Some((_, values)) => values.push(value),
         None => all.push((key, vec![value])),
