@@ -39,7 +39,7 @@ fn measures_everything(lab: &Lab) {
     let all: BTreeSet<String> = results.iter().flat_map(names).collect();
     let absent = list(&record["absent"]);
     let lacks = |what: &str| absent.iter().filter(|absent| absent[what].is_string()).count();
-    assert_eq!(all.len() + lacks("arm"), 7, "{record}");
+    assert_eq!(all.len() + lacks("arm"), 8, "{:?} {}", all, record["absent"]);
     let no_frames = lacks("workload") > 0;
     for absent in absent {
         assert!(absent["why"].as_str().is_some_and(|why| !why.is_empty()), "{absent}");

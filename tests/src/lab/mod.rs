@@ -394,9 +394,8 @@ pub fn delete_namespace(name: &str) {
 
 /// A veth pair between two namespaces, up.
 pub fn cable((a, a_name): (&Ns, &str), (b, b_name): (&Ns, &str)) {
-    let (a_ns, b_ns) = (a.name(), b.name());
-    let text = format!("link add {a_name} netns {a_ns} type veth peer name {b_name} netns {b_ns}");
-    ns::ip(&text.split(' ').collect::<Vec<_>>());
+    // Inside: elsewhere older kernels compare the name with those of the namespace that the command is given in.
+    a.ip(&format!("link add {a_name} type veth peer name {b_name} netns {}", b.name()));
     cable_end(a, a_name);
     cable_end(b, b_name);
 }

@@ -63,7 +63,7 @@ impl Site {
 
     /// Whether there is one for each number of published ports.
     pub(in crate::bench) fn has_ports(self) -> bool {
-        !matches!(self.kind, Kind::BareVeth | Kind::NetebpfShortcut | Kind::NetebpfNetkit)
+        !matches!(self.kind, Kind::BareVeth | Kind::NetebpfShortcut)
     }
 
     /// Further ports stand on both sides of the one that is measured: rules that are gone through one after the other
