@@ -163,8 +163,6 @@ pub struct Handover {
 
 impl Handover {
     const MAGIC: u32 = 0x6e65_7462;
-    /// In the place of a veth: it is not translated, for it is not ours.
-    pub const NOT_OURS: u32 = u32::MAX;
 
     /// What XDP left with this frame.
     #[inline(always)]
@@ -192,13 +190,12 @@ pub fn reserve_handover(context: *mut xdp_md) -> bool {
     reserved && write_handover(context, Handover { magic: 0, ifindex: 0 })
 }
 
-/// At XDP. What passes is counted by TC, and looked at again there unless it is not ours; also where it is not ours and the
-/// handover is lost, which costs no more than time.
+/// At XDP. What passes is looked at again by TC, and counted there. That it is not ours is not handed over: the kernel takes
+/// VLAN tags off on the way, and hands packets on to devices that stand on this one, with what XDP said of them.
 #[inline(always)]
 pub fn xdp(verdict: Verdict, context: *mut xdp_md, counters: &mut Counters) -> u32 {
     let counter = counter(&verdict);
     let code = match verdict {
-        Verdict::Pass(PassReason::NotOurs) => return hand_over(context, Handover::NOT_OURS),
         Verdict::Pass(PassReason::Translated) => hand_over(context, 0),
         Verdict::Deliver { ifindex, .. } => hand_over(context, ifindex),
         Verdict::Pass(_) | Verdict::Forward { .. } | Verdict::Keep { .. } | Verdict::Release => {

@@ -150,7 +150,8 @@ fn measures_with_many_there(lab: &Lab) {
     };
     for there in [1, 3] {
         for quantity in ["attach", "detach"] {
-            assert_eq!(sides("endpoints", there, quantity), ["netebpf", "netebpf's API", "ip"]);
+            let all = ["netebpf", "netebpf's API", "ip", "ip, a program"];
+            assert_eq!(sides("endpoints", there, quantity), all);
         }
         assert_eq!(sides("endpoints", there, "connections").len(), 2);
     }

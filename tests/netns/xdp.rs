@@ -18,6 +18,8 @@ fn generic() {
     let published = topology().ports("c1", &["8080:80", "8080:80/udp", "8001:5001"]);
     lab.up_again(&published, &["--xdp", "generic"]).ok();
     let c1 = lab.endpoint("c1");
+    // The kernel takes their tags off between XDP and TC.
+    crate::nat::answers_with_priority_tags(&lab);
     // Whoever captures there has the kernel copy each packet, and forget what XDP said of it.
     let captured = lab.sniff(&lab.host, "up0");
     let echoes = [lab.server.echo(7), c1.echo(80), lab.lan.echo(7)];

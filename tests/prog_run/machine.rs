@@ -18,8 +18,6 @@ use netebpf_common::{
 const TC_UNSPEC: u32 = u32::MAX;
 const TC_SHOT: u32 = 2;
 const TC_REDIRECT: u32 = 7;
-/// What XDP hands over where a frame is not ours.
-const NOT_OURS: u32 = u32::MAX;
 /// Return codes of XDP.
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
@@ -187,17 +185,11 @@ impl Kernel {
         let deliver = Verdict::Deliver { ifindex: 0, reason: DeliverReason::Inward }.counter();
         match (code, handover, counter) {
             (XDP_DROP, _, Some(_)) => Ok(Seen { counter, target: None, bytes }),
-            (XDP_PASS, None | Some(NOT_OURS), None) => {
+            (XDP_PASS, None, None) => {
                 if bytes != frame {
                     return Err("XDP changed a frame that it left to TC".to_owned());
                 }
-                // Where the handover is lost TC looks itself, and has to find the same.
-                let seen = self.run_tc(hook, frame, 0)?;
-                let not_ours = PassReason::NotOurs as u32;
-                if handover.is_some() && seen.counter != Some(not_ours) {
-                    return Err(format!("not ours for XDP, and for TC {:?}", seen.counter));
-                }
-                Ok(seen)
+                self.run_tc(hook, frame, 0)
             }
             (XDP_PASS, Some(0), Some(counter)) if counter == PassReason::Translated as u32 => {
                 Ok(Seen { counter: Some(counter), target: None, bytes })

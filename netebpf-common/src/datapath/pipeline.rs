@@ -229,7 +229,8 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
     let not_ours = Verdict::Pass(PassReason::NotOurs);
     let frame = frame(packet).ok_or(not_ours)?;
     let ip = matches!(frame.ether_type, ether_type::IPV4 | ether_type::IPV6);
-    if !ip || frame.destination != uplink.mac || packet.tag().is_some_and(|vlan| vlan != 0) {
+    let own = frame.destination == uplink.mac;
+    if !ip || !(own || has_xdp(uplink)) || packet.tag().is_some_and(|vlan| vlan != 0) {
         return Ok(not_ours);
     }
     let Scratch { datagram, new } = scratch;
@@ -237,6 +238,9 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
         return Ok(not_ours);
     }
     let datagram = &*datagram;
+    if !own {
+        return Ok(translated_before(state, host, &frame, datagram, new));
+    }
     // An error that quotes a packet of ours and is not addressed to us says nothing to our endpoints.
     if datagram.destination != datagram.key.destination {
         return Ok(unrelated(state, host, datagram, uplink));
@@ -267,6 +271,12 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
     deliver(packet, &seen, DeliverReason::Inward)
 }
 
+/// Whether XDP looks at what comes in by an uplink before TC does.
+#[inline(always)]
+const fn has_xdp(uplink: &Interface) -> bool {
+    uplink.options.contains(InterfaceOptions::XDP)
+}
+
 /// A translated packet into its endpoint, in a frame of the gateway's.
 #[inline(always)]
 fn deliver<P: Packet + ?Sized>(
@@ -282,55 +292,31 @@ fn deliver<P: Packet + ?Sized>(
     Ok(Verdict::Deliver { ifindex, reason })
 }
 
-/// What comes in by an uplink in a frame that is for somebody else; `None` where it is for the uplink.
+/// What comes in by an uplink with XDP, in a frame for another station.
 ///
 /// It may be one that XDP has translated, and said so in metadata that are lost: the kernel forgets them when it copies a
 /// packet for a program that writes to it, which it does while anybody captures at the uplink. It is in a frame of the
 /// gateway's for the endpoint then ([`deliver`]), and the inverse of what the endpoint sends. Who makes up such a frame on
-/// the wire gains nothing: it has to be of a flow, and could as well have the flow's outside addresses.
+/// the wire reaches nobody by it: it has to be of a flow, and could as well have the flow's outside addresses.
 #[inline(always)]
-pub fn in_a_foreign_frame<P: Packet + ?Sized, S: State, H: Host>(
-    packet: &mut P,
-    state: &S,
-    host: &H,
-    scratch: &mut Scratch,
-    ifindex: u32,
-) -> Option<Verdict> {
-    let uplink = interface(state, ifindex, InterfaceKind::Uplink)?;
-    let frame = frame(packet)?;
-    if frame.destination == uplink.mac {
-        return None;
-    }
-    let Scratch { datagram, new } = scratch;
-    let ifindex = translated_before(packet, state, host, &frame, datagram, new);
-    Some(ifindex.map_or(Verdict::Pass(PassReason::NotOurs), |ifindex| Verdict::Deliver {
-        ifindex,
-        reason: DeliverReason::Inward,
-    }))
-}
-
-/// The host-side veth of the endpoint that it was translated for.
-#[inline(always)]
-fn translated_before<P: Packet + ?Sized, S: State, H: Host>(
-    packet: &mut P,
+fn translated_before<S: State, H: Host>(
     state: &S,
     host: &H,
     frame: &Ethernet,
-    datagram: &mut Datagram,
+    datagram: &Datagram,
     new: &mut New,
-) -> Option<u32> {
-    let to_all = frame.destination.0[0] & 1 == 1;
-    let ip = matches!(frame.ether_type, ether_type::IPV4 | ether_type::IPV6);
-    if to_all || !ip || packet.tag().is_some() {
-        return None;
-    }
-    datagram::understand(packet, frame, datagram).ok()?;
-    let endpoint = state.endpoints().get(&datagram.destination)?;
+) -> Verdict {
+    let not_ours = Verdict::Pass(PassReason::NotOurs);
+    let Some(endpoint) = state.endpoints().get(&datagram.destination) else { return not_ours };
     if frame.destination != endpoint.mac || frame.source != endpoint.gateway_mac {
-        return None;
+        return not_ours;
     }
     let ifindex = endpoint.ifindex;
-    is_translated(state, host, datagram, new).then_some(ifindex)
+    if is_translated(state, host, datagram, new) {
+        Verdict::Deliver { ifindex, reason: DeliverReason::Inward }
+    } else {
+        not_ours
+    }
 }
 
 /// Whether it is the inverse of what an endpoint sends: it was translated already; and the stack may have cut it since.
@@ -341,6 +327,10 @@ fn is_translated<S: State, H: Host>(
     datagram: &Datagram,
     new: &mut New,
 ) -> bool {
+    // An error speaks of the flow of whom it is addressed to.
+    if datagram.destination != datagram.key.destination {
+        return false;
+    }
     let (inverse, key) = (&mut new.reply, &mut new.piece.packet);
     match conntrack::find_inverse(state, host, datagram, inverse, key) {
         Some(seen) if seen.goes(WayKind::Outward) => {

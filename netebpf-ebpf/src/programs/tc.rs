@@ -15,7 +15,7 @@ use core::hint;
 use netebpf_common::{
     abi::InterfaceOptions,
     datapath::{Packet as _, pipeline},
-    verdict::{DropReason, PassReason, Verdict},
+    verdict::{DropReason, Verdict},
 };
 
 /// What an endpoint sends: ingress of the host's side of its veth, or the transmit path of its netkit device, which shows
@@ -56,12 +56,6 @@ pub fn uplink_ingress(context: TcContext) -> i32 {
     let mut packet = TcPacket::new(skb);
     let of_vlan = packet.tag().is_some_and(|vlan| vlan != 0);
     match Handover::read(skb) {
-        Some(Handover { ifindex: Handover::NOT_OURS, .. }) => {
-            let Some(counters) = finish::slot(ifindex).and_then(finish::counters) else {
-                return TC_ACT_UNSPEC;
-            };
-            return finish::tc(Verdict::Pass(PassReason::NotOurs), skb, counters, true);
-        }
         // The hardware took off the tag before XDP could see it, so it was translated by mistake.
         Some(_) if of_vlan => {
             let Some(counters) = finish::slot(ifindex).and_then(finish::counters) else {
@@ -76,12 +70,6 @@ pub fn uplink_ingress(context: TcContext) -> i32 {
     let Some(slot) = finish::slot(ifindex) else { return TC_ACT_UNSPEC };
     let Some(counters) = finish::counters(slot) else { return TC_ACT_SHOT };
     let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
-    match pipeline::in_a_foreign_frame(&mut packet, &Maps, &host, scratch, ifindex) {
-        None => {}
-        // XDP has counted it.
-        Some(Verdict::Deliver { ifindex, .. }) => return finish::deliver(skb, ifindex),
-        Some(verdict) => return finish::tc(verdict, skb, counters, true),
-    }
     let verdict = pipeline::from_outside(&mut packet, &Maps, &mut host, scratch, ifindex);
     let verdict = pieces::settle(verdict, skb, scratch, true);
     finish::tc(verdict, skb, counters, true)

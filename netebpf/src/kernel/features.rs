@@ -17,7 +17,9 @@ const MOST: usize = 256;
 
 /// What joins segments of a stream that the sender cut, so that they come in as one long packet. XDP sees packets as
 /// they are on the wire, and drivers leave it out then.
-const JOINS: [&[u8]; 2] = [b"rx-gro-hw", b"rx-lro"];
+///
+/// The older `rx-lro` is off wherever packets are forwarded: the kernel sees to it (`dev_disable_lro`).
+const JOINS: &[u8] = b"rx-gro-hw";
 
 /// `struct ethtool_sset_info` with one number.
 #[repr(C)]
@@ -57,10 +59,11 @@ struct Block {
 
 /// Whether the driver of an interface of this thread's namespace joins packets now. What cannot be asked does not.
 pub(super) fn joins(name: &str) -> bool {
-    is_any_active(name, &JOINS).unwrap_or(false)
+    is_active(name, JOINS).ok().flatten().unwrap_or(false)
 }
 
-fn is_any_active(name: &str, wanted: &[&[u8]]) -> io::Result<bool> {
+/// Whether a feature is on; `None` where the kernel knows none of that name.
+fn is_active(name: &str, wanted: &[u8]) -> io::Result<Option<bool>> {
     let mut counts = Counts { command: GET_COUNTS, reserved: 0, sets: 1 << FEATURES, count: 0 };
     // SAFETY: there is room for the one number that is asked for.
     unsafe { ask(name, &mut counts) }?;
@@ -87,9 +90,9 @@ fn is_any_active(name: &str, wanted: &[&[u8]]) -> io::Result<bool> {
     let is_active = |n: usize| features.features[n / 32].active >> (n % 32) & 1 == 1;
     let named = |n: &usize| {
         let name = names.names[*n].split(|byte| *byte == 0).next().unwrap_or_default();
-        wanted.contains(&name)
+        wanted == name
     };
-    Ok((0..count).filter(named).any(is_active))
+    Ok((0..count).find(named).map(is_active))
 }
 
 /// Asks one question.
@@ -112,8 +115,9 @@ mod tests {
     #[test]
     fn features_are_found_by_name() {
         assert!(!joins("lo"));
-        assert!(is_any_active("lo", &[b"tx-scatter-gather"]).unwrap());
-        assert!(!is_any_active("lo", &[b"no-such-feature"]).unwrap());
-        assert!(is_any_active("no-such-card", &JOINS).is_err());
+        let of_loopback = |feature: &[u8]| is_active("lo", feature).unwrap();
+        let found = [&b"tx-scatter-gather"[..], JOINS, b"no-such-feature"].map(of_loopback);
+        assert_eq!(found, [Some(true), Some(false), None]);
+        assert!(is_active("no-such-card", JOINS).is_err());
     }
 }

@@ -178,9 +178,16 @@ impl Target {
             ));
             return Ok(());
         }
+        let refused = observed.xdp_refused.get(&uplink.index).map(String::as_str);
+        let choice = XdpChoice::new(desired.xdp, uplink, refused);
+        let options = match choice.mechanism {
+            Some(_) => InterfaceOptions::XDP,
+            None => InterfaceOptions::default(),
+        };
         let entry = Interface {
             ifindex: uplink.index,
             kind: InterfaceKind::Uplink as u32,
+            options,
             mtu: uplink.mtu,
             v4: uplink.v4.map_or(Address::NONE, Into::into),
             v6: uplink.v6.map_or(Address::NONE, Into::into),
@@ -197,8 +204,6 @@ impl Target {
                 false,
             );
         }
-        let refused = observed.xdp_refused.get(&uplink.index).map(String::as_str);
-        let choice = XdpChoice::new(desired.xdp, uplink, refused);
         if let Some(mechanism) = choice.mechanism {
             self.add_hook(uplink.index, &uplink.name, Hook::UplinkXdp, mechanism, choice.optional);
         }

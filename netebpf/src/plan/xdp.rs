@@ -42,7 +42,7 @@ impl XdpChoice {
                 _ if uplink.joins => choice(
                     None,
                     true,
-                    "its driver joins packets of a stream (rx-gro-hw, rx-lro): XDP would take that",
+                    "its driver joins packets of a stream (rx-gro-hw): XDP would take that",
                 ),
                 (_, Some(answer)) => choice(None, true, &format!("the driver refused: {answer}")),
                 _ => choice(Some(Mechanism::XdpNative), true, "the driver has it"),

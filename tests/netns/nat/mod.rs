@@ -7,6 +7,7 @@
 mod rows;
 
 use netebpf_tests::lab::{Lab, Topology, topology};
+pub(crate) use rows::priority_tags as answers_with_priority_tags;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What becomes of a requirement.

@@ -7,6 +7,7 @@ mod uplink;
 
 pub(super) use abuse::*;
 pub(super) use connections::*;
+pub(crate) use headers::priority_tags;
 pub(super) use headers::*;
 pub(super) use uplink::*;
 

@@ -50,6 +50,7 @@ use frame::{BROADCAST, Seen, ether};
 use std::{
     cell::{Cell, OnceCell},
     fs,
+    panic::{self, AssertUnwindSafe},
     path::PathBuf,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
@@ -375,15 +376,16 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if thread::panicking() {
-            self.tell();
-        } else {
-            self.check();
-        }
+        // Whatever is found, cards go back.
+        let checked = panic::catch_unwind(AssertUnwindSafe(|| match thread::panicking() {
+            true => self.tell(),
+            false => self.check(),
+        }));
         if let Some(cards) = &self.cards {
             cards.give_back([(&self.host, "up0"), (&self.segment, "to-host")]);
         }
         sweep::remove(&self.instance);
+        checked.unwrap_or_else(|found| panic::resume_unwind(found));
     }
 }
 

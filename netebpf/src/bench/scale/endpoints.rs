@@ -1,6 +1,6 @@
 //! With so many other endpoints on the network: how long it takes until one more is there, and until it is gone, by a
-//! command, by a call of the API alone, and by `ip`, which does the least that Linux needs for it; and how fast two of them
-//! talk.
+//! command, by a call of the API alone, and by `ip`, which does the least that Linux needs for it, with a program attached that
+//! does nothing and without; and how fast two of them talk.
 
 use super::{
     super::{
@@ -67,7 +67,7 @@ pub(in crate::bench) fn measure(ground: &Ground<'_>) -> Result<Vec<AtScale>, Ben
 /// What one side does in a round.
 type Round = fn(&Arm, &Plain, &Ground<'_>, &mut Level) -> Result<(), BenchError>;
 
-const SIDES: [Round; 4] = [
+const SIDES: [Round; 5] = [
     |ours, _, _, level| {
         level.push(Quantity::Attach, "netebpf", timed(|| attach(ours))?);
         level.push(Quantity::Detach, "netebpf", timed(|| detach(ours))?);
@@ -79,9 +79,15 @@ const SIDES: [Round; 4] = [
         Ok(())
     },
     |_, plain, _, level| {
-        let [attach, detach] = plain.probe(|_| Ok(()))?;
+        let [attach, detach] = plain.probe(false, |_| Ok(()))?;
         level.push(Quantity::Attach, "ip", attach);
         level.push(Quantity::Detach, "ip", detach);
+        Ok(())
+    },
+    |_, plain, _, level| {
+        let [attach, detach] = plain.probe(true, |_| Ok(()))?;
+        level.push(Quantity::Attach, "ip, a program", attach);
+        level.push(Quantity::Detach, "ip, a program", detach);
         Ok(())
     },
     |ours, plain, ground, level| {
@@ -112,7 +118,10 @@ fn check(ours: &Arm, plain: &Plain) -> Result<(), BenchError> {
     attach_by_api(ours)?;
     load::who(&probe, web)?;
     detach_by_api(ours)?;
-    plain.probe(|probe| load::who(probe, web).map(drop)).map(drop)
+    for with_program in [false, true] {
+        plain.probe(with_program, |probe| load::who(probe, web).map(drop))?;
+    }
+    Ok(())
 }
 
 /// These others, at netebpf.

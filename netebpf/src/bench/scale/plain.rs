@@ -1,7 +1,8 @@
 //! A host without netebpf, whose endpoints are made by `ip`: the least that Linux needs for one.
 //!
 //! **Invariant**: three processes make an endpoint, and two take it away: fewer are not possible, since `ip` works in
-//! one namespace at a time.
+//! one namespace at a time. A program that does nothing may be attached to one, by the same place in the kernel as
+//! netebpf's: what that takes is the kernel's own.
 
 use super::{
     super::{
@@ -9,6 +10,7 @@ use super::{
         arms::{bridge, serve},
         host::{self, Namespace},
         left::Left,
+        load::frames::{Idle, Interface},
         process::Server,
         sweep::PREFIX,
     },
@@ -56,17 +58,25 @@ impl Plain {
         Ok(())
     }
 
-    /// An endpoint that comes and goes: its milliseconds to come, and to go, and what is done between.
+    /// An endpoint that comes and goes, with a program at its interface or without: its milliseconds to come, and to go,
+    /// and what is done between.
     pub(super) fn probe(
         &self,
+        with_program: bool,
         between: impl FnOnce(&str) -> Result<(), BenchError>,
     ) -> Result<[f64; 2], BenchError> {
-        let (mut made, name) = (None, "probe");
-        let attach = timed(|| self.attach(name, FIRST).map(|namespace| made = Some(namespace)))?;
+        let (mut made, mut program, name) = (None, None, "probe");
+        let attach = timed(|| {
+            made = Some(self.attach(name, FIRST)?);
+            if with_program {
+                program = Some(Idle::attach(&Interface::new(&self.host.name, name))?);
+            }
+            Ok(())
+        })?;
         between(&self.endpoint(name))?;
         let detach = timed(|| {
             self.host.ip([&format!("link delete {name}")])?;
-            drop(made);
+            drop((made, program));
             Ok(())
         })?;
         Ok([attach, detach])

@@ -25,7 +25,7 @@ pub(in crate::nat) fn tagged_frames(lab: &Lab) {
     assert_eq!(lab.at_router().private(), []);
 }
 
-pub(in crate::nat) fn priority_tags(lab: &Lab) {
+pub(crate) fn priority_tags(lab: &Lab) {
     let c1 = lab.endpoint("c1");
     let (wire, own) = (Wire::open(&lab.lan, "eth0"), lab.lan.mac("eth0"));
     both(|family| {

@@ -19,6 +19,7 @@ mod tally;
 
 pub use frame::{Frame, Mac};
 pub use place::Interface;
+pub use sink::Idle;
 pub use talk::open;
 
 use super::cpu;

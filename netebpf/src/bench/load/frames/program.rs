@@ -144,6 +144,11 @@ pub(super) fn nothing() -> Vec<Instruction> {
     vec![set(0, XDP_DROP), EXIT]
 }
 
+/// A TC program that leaves everything alone.
+pub(super) fn idle() -> Vec<Instruction> {
+    vec![set(0, TC_ACT_UNSPEC), EXIT]
+}
+
 /// A TC program that counts the frames that come through and takes them: nobody answers them, and what they cost here is
 /// little and the same whoever forwarded them. Each [`STEP`]th time it writes down when that was: the clock is not read
 /// for every one.

@@ -37,3 +37,15 @@ impl Reflector {
         Ok(Self { _program: Attached::new(at, &code)? })
     }
 }
+
+/// What does nothing at an interface but be there.
+pub struct Idle {
+    _program: Attached,
+}
+
+impl Idle {
+    /// Attaches it.
+    pub fn attach(at: &Interface) -> Result<Self, FramesError> {
+        Ok(Self { _program: Attached::new(at, &program::idle())? })
+    }
+}
