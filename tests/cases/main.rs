@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 mod answers;
 mod big_tcp;
+mod captured;
 mod connection;
 mod local;
 mod race;

@@ -28,7 +28,7 @@ pub use case::{
     bring_back, capacity, embryonic_quota, flow_vanishes, into_network, later, leaves_as,
     never_masqueraded, no_default_route, no_uplink_address, only_for, open, peers_apart, place_of,
     publish, quota, remove, restart, snat_ports, socket, to_outside, to_outside_from, veth,
-    way_in_takes, way_out_elsewhere, way_out_takes, world_unreachable,
+    way_in_takes, way_out_elsewhere, way_out_takes, world_unreachable, xdp_at_uplink,
 };
 pub use frame::{
     ErrorKind, Frame, Protocols, arp, arp_reply, arp_request, checksums_are_right, echo_reply,

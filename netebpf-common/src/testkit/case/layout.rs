@@ -50,6 +50,8 @@ pub enum Given {
     Socket(Protocol, u16),
     /// The uplink has no address.
     NoUplinkAddress,
+    /// XDP looks at what comes in by the uplink first.
+    XdpAtUplink,
     /// Where the host sends what is for the world.
     WayOut(WayOut),
     /// The longest packet that the ways out take.
@@ -128,6 +130,10 @@ pub fn socket(protocol: Protocol, port: u16) -> Given {
 /// The uplink has no address.
 pub fn no_uplink_address() -> Given {
     Given::NoUplinkAddress
+}
+/// XDP looks at what comes in by the uplink first.
+pub fn xdp_at_uplink() -> Given {
+    Given::XdpAtUplink
 }
 /// The host has no default route.
 pub fn no_default_route() -> Given {
@@ -299,6 +305,11 @@ impl Layout {
             Given::NoUplinkAddress => {
                 if let Some(uplink) = self.interfaces.get_mut(&UPLINK) {
                     (uplink.v4, uplink.v6) = (Address::NONE, Address::NONE);
+                }
+            }
+            Given::XdpAtUplink => {
+                if let Some(uplink) = self.interfaces.get_mut(&UPLINK) {
+                    uplink.options = InterfaceOptions::XDP;
                 }
             }
             Given::WayOut(way_out) => self.way_out = way_out,
