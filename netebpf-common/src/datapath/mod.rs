@@ -24,6 +24,7 @@ pub mod pipeline;
 pub mod scratch;
 mod shortcut;
 mod table;
+mod translated;
 
 pub use conntrack::{OPENING, TcpPhase, identification_of, lifetime};
 pub use datagram::{Datagram, Kind};

@@ -21,6 +21,7 @@ use super::{
     scratch::Scratch,
     shortcut,
     table::{Lookup as _, State},
+    translated,
 };
 use crate::{
     abi::{Address, Direction, Interface, InterfaceKind, InterfaceOptions, NextHop, WayKind},
@@ -239,7 +240,7 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
     }
     let datagram = &*datagram;
     if !own {
-        return Ok(translated_before(state, host, &frame, datagram, new));
+        return Ok(translated::by_xdp(state, host, &frame, datagram, new));
     }
     // An error that quotes a packet of ours and is not addressed to us says nothing to our endpoints.
     if datagram.destination != datagram.key.destination {
@@ -290,55 +291,6 @@ fn deliver<P: Packet + ?Sized>(
     let ifindex = way.ifindex;
     seen.lives_on()?;
     Ok(Verdict::Deliver { ifindex, reason })
-}
-
-/// What comes in by an uplink with XDP, in a frame for another station.
-///
-/// It may be one that XDP has translated, and said so in metadata that are lost: the kernel forgets them when it copies a
-/// packet for a program that writes to it, which it does while anybody captures at the uplink. It is in a frame of the
-/// gateway's for the endpoint then ([`deliver`]), and the inverse of what the endpoint sends. Who makes up such a frame on
-/// the wire reaches nobody by it: it has to be of a flow, and could as well have the flow's outside addresses.
-#[inline(always)]
-fn translated_before<S: State, H: Host>(
-    state: &S,
-    host: &H,
-    frame: &Ethernet,
-    datagram: &Datagram,
-    new: &mut New,
-) -> Verdict {
-    let not_ours = Verdict::Pass(PassReason::NotOurs);
-    let Some(endpoint) = state.endpoints().get(&datagram.destination) else { return not_ours };
-    if frame.destination != endpoint.mac || frame.source != endpoint.gateway_mac {
-        return not_ours;
-    }
-    let ifindex = endpoint.ifindex;
-    if is_translated(state, host, datagram, new) {
-        Verdict::Deliver { ifindex, reason: DeliverReason::Inward }
-    } else {
-        not_ours
-    }
-}
-
-/// Whether it is the inverse of what an endpoint sends: it was translated already; and the stack may have cut it since.
-#[inline(always)]
-fn is_translated<S: State, H: Host>(
-    state: &S,
-    host: &H,
-    datagram: &Datagram,
-    new: &mut New,
-) -> bool {
-    // An error speaks of the flow of whom it is addressed to.
-    if datagram.destination != datagram.key.destination {
-        return false;
-    }
-    let (inverse, key) = (&mut new.reply, &mut new.piece.packet);
-    match conntrack::find_inverse(state, host, datagram, inverse, key) {
-        Some(seen) if seen.goes(WayKind::Outward) => {
-            conntrack::remember(state, host, datagram, inverse, key);
-            true
-        }
-        _ => false,
-    }
 }
 
 /// Neither of a flow nor for a published port. What is addressed into a network ends here, unless it may be a fragment of
@@ -522,7 +474,7 @@ pub fn to_network<P: Packet + ?Sized, S: State, H: Host>(
     if datagram::understand(packet, &frame, datagram).is_err() {
         return Verdict::Drop(DropReason::Malformed);
     }
-    if is_translated(state, host, datagram, new) {
+    if translated::is(state, host, datagram, new) {
         Verdict::Pass(PassReason::KnownFlow)
     } else {
         Verdict::Drop(DropReason::NotPublished)

@@ -4,7 +4,7 @@
 //! is in it.
 
 use super::{LoadError, cpu};
-use crate::bench::{BenchError, process, statistics::number};
+use crate::bench::{BenchError, statistics::number};
 use rustix::{
     io::Errno,
     net::{MMsgHdr, SendAncillaryBuffer, SendFlags, sendmmsg},
@@ -88,11 +88,8 @@ pub(in crate::bench) fn from(
     to: SocketAddr,
     time: Duration,
 ) -> Result<Flooded, BenchError> {
-    let mut client = process::inside(namespace, process::netebpf()?);
-    client.args(["bench", "load", "flood", &from.to_string(), &to.to_string()]);
-    client.arg(time.as_millis().to_string());
-    let said = process::output(&mut client)?;
-    serde_json::from_str(&said).map_err(|_| BenchError::Talk("client", said))
+    let words = [from.to_string(), to.to_string(), time.as_millis().to_string()];
+    super::told(namespace, "flood", &words)
 }
 
 #[cfg(test)]

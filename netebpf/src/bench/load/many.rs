@@ -4,7 +4,7 @@
 //! that was remembered: of 16,384 ports of the client, to one port of the server after the other.
 
 use super::{LoadError, PATIENCE, READY, cpu, ends::until_input_ends};
-use crate::bench::{BenchError, process};
+use crate::bench::BenchError;
 use serde::{Deserialize, Serialize};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
@@ -100,11 +100,8 @@ pub(in crate::bench) fn ask(
     address: IpAddr,
     flows: Range<u32>,
 ) -> Result<Opened, BenchError> {
-    let mut client = process::inside(namespace, process::netebpf()?);
-    client.args(["bench", "load", "flows", &address.to_string()]);
-    client.args([flows.start.to_string(), flows.end.to_string()]);
-    let said = process::output(&mut client)?;
-    serde_json::from_str(&said).map_err(|_| BenchError::Talk("client", said))
+    let words = [address.to_string(), flows.start.to_string(), flows.end.to_string()];
+    super::told(namespace, "flows", &words)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub use ends::{LoadError, alone, client, server, who_am_i};
 pub(super) use flood::from as flood_from;
 pub use flood::{Flooded, flood};
 pub use many::{answer, open};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -148,11 +148,19 @@ pub(super) fn ask(
     exchange: Exchange,
     time: Duration,
 ) -> Result<Asked, BenchError> {
-    let mut client = process::inside(namespace, process::netebpf()?);
-    client.args(["bench", "load", "client", &server.to_string()]);
     let name = clap::ValueEnum::to_possible_value(&exchange);
-    client.arg(name.map(|name| name.get_name().to_owned()).unwrap_or_default());
-    client.arg(time.as_millis().to_string());
-    let said = process::output(&mut client)?;
+    let name = name.map(|name| name.get_name().to_owned()).unwrap_or_default();
+    let words = [server.to_string(), name, time.as_millis().to_string()];
+    told(namespace, "client", &words)
+}
+
+/// What an end in a namespace tells of itself.
+fn told<T: DeserializeOwned>(
+    namespace: &str,
+    end: &str,
+    words: &[String],
+) -> Result<T, BenchError> {
+    let mut client = process::inside(namespace, process::netebpf()?);
+    let said = process::output(client.args(["bench", "load", end]).args(words))?;
     serde_json::from_str(&said).map_err(|_| BenchError::Talk("client", said))
 }
