@@ -11,6 +11,7 @@ use netebpf_tests::lab::{
     traffic::{ask, bulk, say},
 };
 use serde_json::Value;
+use std::net::Ipv4Addr;
 
 netebpf_tests::tests![by_its_driver];
 
@@ -109,10 +110,10 @@ fn refused(lab: &Lab, place: Place) {
 /// What a published port is asked during this was translated there.
 fn translated(lab: &Lab, place: Place, asking: impl FnOnce()) {
     let at_card = lab.sniff(&lab.host, "up0");
+    let is_to = |seen: &Seen, to: Ipv4Addr| seen.is(proto::TCP, LAN.0.into(), to.into());
     asking();
-    let to = |to: std::net::Ipv4Addr| {
-        at_card.saw(|seen: &Seen| seen.is(proto::TCP, LAN.0.into(), to.into()))
-    };
+    at_card.wait_for("what was asked", |seen| is_to(seen, C1.0) || is_to(seen, HOST.0));
+    let to = |to| at_card.saw(|seen| is_to(seen, to));
     let driver = place == Place::Driver;
     assert_eq!((to(C1.0), to(HOST.0)), (driver, !driver), "{:#?}", at_card.frames());
 }

@@ -3,13 +3,13 @@
 //! **Invariant**: a command that fails is named with all its arguments, and what it printed is shown.
 
 use anyhow::{Context as _, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{
     ffi::OsStr,
     io::{BufRead, BufReader, IsTerminal as _, Read},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::mpsc,
+    sync::{LazyLock, mpsc},
     time::{Duration, Instant},
 };
 
@@ -86,6 +86,9 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
         .is_ok_and(|status| status.success())
 }
 
+/// The terminal, of which each running step has a line.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
 /// A long step: a spinner with the newest line of output on a terminal, two plain lines otherwise.
 pub(crate) struct Step {
     label: String,
@@ -103,6 +106,7 @@ impl Step {
             let bar = ProgressBar::new_spinner()
                 .with_style(style.expect("the template is well-formed"))
                 .with_prefix(label.clone());
+            let bar = BARS.add(bar);
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
@@ -122,7 +126,7 @@ impl Step {
     /// Prints a line that stays.
     pub(crate) fn say(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            Some(_) => BARS.suspend(|| eprintln!("{line}")),
             None => eprintln!("{line}"),
         }
     }
@@ -132,7 +136,7 @@ impl Step {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        eprintln!("{}: {how} ({} s)", self.label, self.started.elapsed().as_secs());
+        self.say(&format!("{}: {how} ({} s)", self.label, self.started.elapsed().as_secs()));
     }
 }
 

@@ -23,7 +23,7 @@ use anyhow::{Result, ensure};
 use initramfs::Contents;
 use kernel::{Kernel, Release};
 use std::{
-    collections::BTreeMap, fs, io::Write as _, path::Path, process::Command, time::Duration,
+    collections::BTreeMap, fs, io::Write as _, path::Path, process::Command, thread, time::Duration,
 };
 
 /// How a machine runs.
@@ -101,13 +101,25 @@ fn test(kernels: &[Release], filters: &[String]) -> Result<Tally> {
         let arguments = if filters.is_empty() { chosen } else { &filters };
         contents.add_test(&test.name, &test.executable, arguments);
     }
-    let mut tally = Tally::default();
-    for &release in kernels {
+    let mut machines = Vec::new();
+    for release in kernels {
         let kernel = release.fetch()?;
         let image = contents.pack(&kernel)?;
-        tally += run_tests(&kernel, &image, &contents)?;
+        machines.push((kernel, image));
     }
-    Ok(tally)
+    // Side by side: tests go one after the other in each, which takes one processor here, whatever the machine has.
+    thread::scope(|scope| {
+        let contents = &contents;
+        let running: Vec<_> = machines
+            .iter()
+            .map(|(kernel, image)| scope.spawn(move || run_tests(kernel, image, contents)))
+            .collect();
+        let mut tally = Tally::default();
+        for machine in running {
+            tally += machine.join().expect("no machine's thread panics")?;
+        }
+        Ok(tally)
+    })
 }
 
 /// Boots, and says what came of it. That it comes up counts as a test.
@@ -126,13 +138,13 @@ fn run_tests(kernel: &Kernel, initramfs: &Path, contents: &Contents) -> Result<T
     for (test, reason) in &report.skipped {
         step.say(&format!("    skipped: {test}: {reason}"));
     }
-    step.end(&tally.to_string());
     if tally.failed > 0 {
-        for line in said.iter().filter(|line| libtest::matters(line)) {
-            eprintln!("    {line}");
-        }
-        eprintln!("    QEMU: {ended}; without success: {}", unfinished.join(", "));
+        let matters = said.iter().filter(|line| libtest::matters(line));
+        let matters: String = matters.map(|line| format!("    {line}\n")).collect();
+        let without = unfinished.join(", ");
+        step.say(&format!("{matters}    QEMU: {ended}; without success: {without}"));
     }
+    step.end(&tally.to_string());
     Ok(tally)
 }
 
