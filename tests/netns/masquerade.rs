@@ -1,7 +1,7 @@
 //! From an endpoint to the outside, its source translated to the uplink's address.
 
 use netebpf_tests::lab::{
-    Family, Lab, address, both,
+    Family, Lab, Ns, address, both,
     family::{FRONT, HOST, HOST_2, LAN, ROUTER, SERVER},
     moment, patience,
     probe::{Answer, port_unreachable, time_exceeded, too_big},
@@ -9,7 +9,8 @@ use netebpf_tests::lab::{
     traffic::{self, ask, say},
 };
 
-use std::time::Duration;
+use rustix::net::sockopt::set_socket_linger;
+use std::{io::ErrorKind, time::Duration};
 
 netebpf_tests::tests![
     reaches_the_outside,
@@ -20,6 +21,7 @@ netebpf_tests::tests![
     one_hop_more,
     path_mtu,
     a_binding_is_nobody_elses,
+    a_port_is_the_hosts_again,
     many_flows,
     tunnels,
 ];
@@ -216,6 +218,40 @@ fn a_binding_is_nobody_elses() {
         let got = socket.recv_from(&mut [0; 64]);
         assert!(got.is_err(), "a stranger's datagram came in: {got:?}");
     });
+}
+
+/// A connection that is over is remembered for minutes, and the host's own next one to the same place may have its port
+/// meanwhile.
+fn a_port_is_the_hosts_again() {
+    let lab = Lab::up(&topology());
+    let c1 = lab.endpoint("c1");
+    let _echo = lab.server.echo(7);
+    let connect = |ns: &Ns, to, port| ns.connect_from(Some(port), to, moment());
+    let ask = |ns: &Ns, to, port| {
+        let mut stream = connect(ns, to, port).expect("a server");
+        // More than the handshake.
+        (0..3).for_each(|_| say(&mut stream, b"whose?").expect("an answer"));
+        stream
+    };
+    for (xdp, first) in [("off", 43_000), ("native", 43_010)] {
+        lab.up_again(&topology(), &["--xdp", xdp]).ok();
+        both(|family| {
+            let to = |port| SERVER.port(family, port);
+            let reset = ask(&c1, to(7), first);
+            set_socket_linger(&reset, Some(Duration::ZERO)).expect("a socket of ours");
+            drop(reset);
+            drop(ask(&lab.host, to(7), first));
+
+            let finished = ask(&c1, to(7), first + 1);
+            drop(finished);
+            drop(ask(&lab.host, to(7), first + 1));
+
+            for ns in [&c1, &lab.host] {
+                let refused = connect(ns, to(9), first + 2).expect_err("nobody is there");
+                assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{xdp}, {family}");
+            }
+        });
+    }
 }
 
 /// Five hundred at once from each of two endpoints, no two alike outside.

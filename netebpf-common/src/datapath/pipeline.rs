@@ -247,7 +247,12 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
         return Ok(unrelated(state, host, datagram, uplink));
     }
     let seen = match conntrack::find(state, host, datagram, None, &mut new.reply) {
-        Some(seen) if seen.goes(WayKind::Inward) => seen,
+        Some(seen) if seen.goes(WayKind::Inward) => {
+            if conntrack::is_hosts_again(state, host, &seen, datagram, new) {
+                return Ok(not_ours);
+            }
+            seen
+        }
         // A source of ours, from outside.
         Some(_) => return Ok(Verdict::Drop(DropReason::SpoofedAddress)),
         None => {

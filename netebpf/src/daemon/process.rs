@@ -390,7 +390,8 @@ pub(crate) fn evict(path: &Path, endpoint: Option<&Id>) -> Vec<OwnedFd> {
 /// Waits until killed processes are gone, and with them the ports that they hold; one in the middle of a system call
 /// that does not end is given up.
 pub(crate) async fn are_gone(killed: Vec<OwnedFd>) {
-    let gone = killed.into_iter().map(async |pidfd| {
+    // Not `async |pidfd|`: that has the incremental compiler of rustc 1.95 end in an internal error now and then.
+    let gone = killed.into_iter().map(|pidfd| async move {
         // SAFETY: an owned descriptor is the same one as long as it lives.
         if let Ok(pidfd) = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) } {
             // An error says that the runtime is going down.

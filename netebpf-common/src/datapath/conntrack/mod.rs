@@ -238,6 +238,21 @@ fn is_stale<S: State>(state: &S, key: &FlowKey) -> bool {
         || (generation == holder.generation && !endpoints_are_there(state, flow, None))
 }
 
+/// Whether a packet from outside answers the host's own SYN: the host has a port again that an endpoint's connection had,
+/// which is over and only remembered. That flow is ended, or what follows would be taken for late segments of it.
+#[inline(always)]
+pub(super) fn is_hosts_again<S: State, H: Host>(
+    state: &S,
+    host: &mut H,
+    seen: &Seen,
+    datagram: &Datagram,
+    new: &mut New,
+) -> bool {
+    matches!(datagram.kind, Kind::Transport(Protocol::Tcp))
+        && tcp::answers_another(seen, datagram.detail)
+        && places::give_to_host(state, host, &datagram.key, &mut new.entry, &mut new.mark)
+}
+
 /// Counts a packet, and notes what it says of the connection.
 #[inline(always)]
 pub(super) fn observe<S: State, H: Host>(

@@ -163,6 +163,24 @@ fn end_what_is_over<S: State, H: Host>(
     }
 }
 
+/// Ends the flow whose answers have this tuple if a socket of the host's waits for it. A function of its own in the
+/// programs, see [`super::open`].
+#[inline(never)]
+pub(super) fn give_to_host<S: State, H: Host>(
+    state: &S,
+    host: &mut H,
+    reply: &FlowKey,
+    entry: &mut FlowRef,
+    mark: &mut FlowKey,
+) -> bool {
+    let Some(found) = state.index().get(reply) else { return false };
+    *entry = *found;
+    let Some(flow) = state.flows().get(&entry.slot) else { return false };
+    entry.direction == Direction::Reply as u32
+        && host.socket_receives(reply)
+        && end(state, host, flow, entry, mark)
+}
+
 /// Ends a flow and gives its place back, unless somebody else is about to. Of two that want to, on two CPUs or on the
 /// user side, one does, and nobody clears one of its tuples for another flow meanwhile: it first inserts a mark of
 /// each, see [`super::claim_tuple`], and looks again under them.

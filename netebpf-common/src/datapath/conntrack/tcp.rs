@@ -55,6 +55,13 @@ pub(super) fn confirms(seen: &Seen, segment: &Segment, flags: u8) -> bool {
     flags & (ACK | RST) == ACK && (heard || !seen.goes(WayKind::Inward))
 }
 
+/// Whether a segment answers a SYN that was none of the connection's, which is closed.
+#[inline(always)]
+pub(super) fn answers_another(seen: &Seen, flags: u8) -> bool {
+    let [way, other] = [seen.way(), seen.back().way()].map(|way| TcpSeen(way.tcp_seen.load()));
+    flags & ACK != 0 && flags & (SYN | RST) != 0 && closed(way, other)
+}
+
 /// The numbers of an endpoint's side: where it goes on, and what it has acknowledged; 0 is what is not known.
 struct Numbers {
     next: u32,

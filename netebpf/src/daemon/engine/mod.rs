@@ -19,7 +19,7 @@ use crate::{
     apply::{self, Journal, Report},
     config::settings::Settings,
     dns::{Serving, Upstreams},
-    kernel::{FlowSnapshot, Kernel, Look, NetnsError, Outside, Watch, netns},
+    kernel::{FlowSnapshot, Kernel, KernelError, Look, NetnsError, Outside, Watch, netns},
     model::{Desired, Endpoint, Namespace, Network, Origin, requests::DEFAULT_NETWORK},
     plan::{Action, Plan},
     state::{self, Files, Instance, Intent, State, StateError},
@@ -140,12 +140,13 @@ impl Engine {
             Ok(lost) => warnings.extend(lost.iter().map(ToString::to_string)),
             Err(error) => warnings.push(error.to_string()),
         }
+        let outside = engine.outside(&desired).await;
         match engine.reconcile(None).await {
             Ok(lines) => lines.iter().for_each(|line| tracing::info!("{line}")),
             Err(error) => warnings.push(error.to_string()),
         }
         warnings.extend(engine.serve_names().await);
-        match engine.end_stranded_flows().await {
+        match engine.end_stranded_flows(outside).await {
             Ok(line) => warnings.extend(line),
             Err(error) => warnings.push(error.to_string()),
         }
@@ -189,8 +190,9 @@ impl Engine {
         if self.ended || self.is_empty() {
             return Ok(Vec::new());
         }
+        let outside = self.outside(&self.state.desired).await;
         let reconciled = self.reconcile(None).await;
-        let ended = self.end_stranded_flows().await?;
+        let ended = self.end_stranded_flows(outside).await?;
         self.write_uplinks()?;
         let mut changes = reconciled?;
         changes.extend(ended);
@@ -202,10 +204,20 @@ impl Engine {
         Ok(changes)
     }
 
+    /// What flows stand on. Read before the tables are written, and [`Engine::end_stranded_flows`] after it: an address that
+    /// goes meanwhile goes from the tables first. The other way round its flows are ended, and the next packets open
+    /// them with it again, for good.
+    async fn outside(&self, desired: &Desired) -> Result<Outside, KernelError> {
+        self.kernel.outside(&desired.uplinks).await
+    }
+
     /// Ends the flows whose outside address, uplink, or route by it is no longer there: what an endpoint sends next
     /// opens a new one, instead of leaving with a source that no answer finds.
-    async fn end_stranded_flows(&mut self) -> Result<Option<String>, Error> {
-        let now = self.kernel.outside(&self.state.desired.uplinks).await?;
+    async fn end_stranded_flows(
+        &mut self,
+        outside: Result<Outside, KernelError>,
+    ) -> Result<Option<String>, Error> {
+        let now = outside?;
         let mut ended = 0;
         if self.outside.is_none() {
             // The process before may have died between a change of ports and this.
@@ -222,6 +234,10 @@ impl Engine {
 
     /// Makes `next` what is desired, and so. Answers with what changed.
     async fn change(&mut self, next: Desired) -> Result<Vec<String>, Error> {
+        let outside = match next.uplinks == self.state.desired.uplinks {
+            true => None,
+            false => Some(self.outside(&next).await),
+        };
         let (mut lost, plan) = match self.check(&next).await {
             Ok(checked) => checked,
             Err(error) => {
@@ -233,8 +249,8 @@ impl Engine {
         let error = match self.perform(&previous, Some(plan)).await {
             Ok(changes) => {
                 lost.extend(changes);
-                if self.state.desired.uplinks != previous.uplinks {
-                    match self.end_stranded_flows().await {
+                if let Some(outside) = outside {
+                    match self.end_stranded_flows(outside).await {
                         Ok(line) => lost.extend(line),
                         Err(error) => tracing::error!("{error}"),
                     }
