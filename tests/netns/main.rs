@@ -39,6 +39,8 @@ mod xdp;
 
 fn main() -> std::process::ExitCode {
     let modules = [
+        // The longest test: others are beside it.
+        bench::TESTS,
         laboratory::TESTS,
         peers::TESTS,
         shortcut::TESTS,
@@ -74,7 +76,6 @@ fn main() -> std::process::ExitCode {
         bad_input::TESTS,
         xdp::TESTS,
         card::TESTS,
-        bench::TESTS,
     ];
     runner::main(&modules.concat())
 }

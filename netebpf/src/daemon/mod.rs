@@ -47,7 +47,8 @@ use futures_util::StreamExt as _;
 use runner::Codes;
 use server::Turn;
 use std::{
-    fs, io,
+    collections::BTreeSet,
+    fs, io, mem,
     os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::{Arc, RwLock},
@@ -288,26 +289,32 @@ async fn follow_host(daemon: Arc<Daemon>) {
                 return;
             }
         };
-        while events.next().await.is_some() {
-            let quiet = async { while let Ok(Some(_)) = timeout(QUIET, events.next()).await {} };
+        let mut down = BTreeSet::new();
+        while let Some(change) = events.next().await {
+            down.extend(change.down());
+            let quiet = async {
+                while let Ok(Some(change)) = timeout(QUIET, events.next()).await {
+                    down.extend(change.down());
+                }
+            };
             // A host that is never quiet is looked at nevertheless.
             let _ = timeout(QUIET * 10, quiet).await;
-            if follow_once(&daemon).await.is_err() {
+            if follow_once(&daemon, mem::take(&mut down)).await.is_err() {
                 return;
             }
         }
         // There were more than the kernel could queue: whatever was missed is found by looking.
-        if follow_once(&daemon).await.is_err() {
+        if follow_once(&daemon, down).await.is_err() {
             return;
         }
         sleep(QUIET).await;
     }
 }
 
-/// An error when the daemon ends.
-async fn follow_once(daemon: &Arc<Daemon>) -> Result<(), Error> {
+/// After these links were down. An error when the daemon ends.
+async fn follow_once(daemon: &Arc<Daemon>, down: BTreeSet<u32>) -> Result<(), Error> {
     let mut turn = Turn::take(daemon).await?;
-    match turn.engine.follow().await {
+    match turn.engine.follow(down).await {
         Ok(changes) => changes.iter().for_each(|change| tracing::info!("{change}")),
         Err(error) => tracing::error!("{error}"),
     }

@@ -68,8 +68,8 @@ pub(crate) fn pick(
 /// What flows to the outside stand on.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Outside {
-    /// The host's addresses, but for those that are nobody else's business.
-    addresses: BTreeSet<IpAddr>,
+    /// The host's addresses and the interfaces that have them, but for those that are nobody else's business.
+    addresses: BTreeSet<(IpAddr, u32)>,
     /// The indices of the uplinks.
     uplinks: BTreeSet<u32>,
     /// Those of the interfaces that are down. One may come up again, and its flows go on then: with it the kernel
@@ -88,6 +88,14 @@ impl Outside {
             && self.routes.is_subset(&other.routes)
     }
 
+    /// As it was while these interfaces were down, when nobody may have looked: the routes by an uplink go then, and come
+    /// back later than the uplink does.
+    pub(crate) fn go_down(&mut self, mut interfaces: BTreeSet<u32>) {
+        interfaces.retain(|interface| self.uplinks.contains(interface));
+        self.routes.retain(|(by, _)| by.is_none_or(|by| !interfaces.contains(&by)));
+        self.down.extend(interfaces);
+    }
+
     /// Whether a flow can go on with this address of the host, or none where it keeps the endpoint's own, by this uplink,
     /// to somebody outside. A route counts as
     /// lost only if it was there `before`: answers leave by the way of the questions, also where no route says so.
@@ -98,7 +106,8 @@ impl Outside {
         uplink: Option<u32>,
         other: IpAddr,
     ) -> bool {
-        let is_there = own.is_none_or(|own| self.addresses.contains(&own));
+        let has = |own: IpAddr| self.addresses.iter().any(|(address, _)| *address == own);
+        let is_there = own.is_none_or(has);
         let Some(uplink) = uplink else { return is_there };
         if self.down.contains(&uplink) {
             return !self.leads_elsewhere(uplink, other);
@@ -106,7 +115,8 @@ impl Outside {
         let led = before.is_some_and(|before| before.leads(uplink, other));
         // IPv6 addresses come back some time after the uplink does.
         let came_up = before.is_some_and(|before| before.down.contains(&uplink));
-        let of_its_family = |address: &IpAddr| address.is_ipv6() == other.is_ipv6();
+        let of_its_family =
+            |(address, by): &(IpAddr, u32)| *by == uplink && address.is_ipv6() == other.is_ipv6();
         let awaited = came_up && !self.addresses.iter().any(of_its_family);
         (awaited || is_there)
             && self.uplinks.contains(&uplink)
@@ -179,8 +189,8 @@ impl Kernel {
         let mut outside = Outside::default();
         for _ in 0..2 {
             let facts = self.host().await?;
-            let addresses = facts.addresses.iter().map(|fact| fact.net.addr());
-            outside.addresses.extend(addresses.filter(|address| !is_local(address)));
+            let addresses = facts.addresses.iter().map(|fact| (fact.net.addr(), fact.index));
+            outside.addresses.extend(addresses.filter(|(address, _)| !is_local(address)));
             let uplinks = pick(&facts, choice, &self.uplinks, |link| self.is_ours(link));
             outside.uplinks.extend(uplinks.iter().map(|uplink| uplink.index));
             let down = facts.links.values().filter(|link| !link.up);
@@ -273,7 +283,7 @@ mod tests {
 
     fn outside(routes: &[(Option<u32>, &str)]) -> Outside {
         Outside {
-            addresses: BTreeSet::from([ip("192.0.2.1")]),
+            addresses: BTreeSet::from([(ip("192.0.2.1"), 2)]),
             uplinks: BTreeSet::from([2, 3]),
             down: BTreeSet::new(),
             routes: routes.iter().map(|(by, net)| (*by, net.parse().unwrap())).collect(),
@@ -345,14 +355,27 @@ mod tests {
             now.carries(Some(before), Some(ip("2001:db8::1")), Some(2), ip("2001:db8:2::9"))
         };
         assert!(carries(&now, &before));
-        let again = Outside { addresses: BTreeSet::from([ip("2001:db8::1")]), ..outside(&[]) };
+        let with = |address, by| {
+            let addresses = BTreeSet::from([(ip(address), by)]);
+            Outside { addresses, ..outside(&[]) }
+        };
+        let again = with("2001:db8::1", 2);
         assert!(!now.is_within(&again), "who came up is looked at again");
         assert!(carries(&again, &now), "its routes are still to come");
-        let another = Outside { addresses: BTreeSet::from([ip("2001:db8::2")]), ..outside(&[]) };
-        assert!(!carries(&another, &now), "it came up with another address");
-        let bare = Outside { addresses: BTreeSet::from([ip("192.0.2.1")]), ..outside(&[]) };
+        assert!(!carries(&with("2001:db8::2", 2), &now), "it came up with another address");
+        assert!(carries(&with("2001:db8::2", 3), &now), "that is another uplink's");
+        let bare = with("192.0.2.1", 2);
         assert!(carries(&bare, &now), "its addresses are still to come");
         let elsewhere = Outside { routes: outside(&[(Some(3), "::/0")]).routes, ..now.clone() };
         assert!(!carries(&elsewhere, &before), "another uplink leads there");
+
+        let no_routes = outside(&[]);
+        assert!(!carries(&bare, &before) && !carries(&no_routes, &before), "nobody was down");
+        let mut missed = before.clone();
+        missed.go_down(BTreeSet::from([2, 7]));
+        assert!(!missed.is_within(&bare) && carries(&bare, &missed), "nobody looked");
+        let mut others = before.clone();
+        others.go_down(BTreeSet::from([3, 7]));
+        assert!(others.leads(2, ip("2001:db8:2::9")) && others.down == BTreeSet::from([3]));
     }
 }

@@ -3,8 +3,9 @@
 use super::{Kernel, KernelError};
 use futures_util::{Stream, StreamExt};
 use rtnetlink::{
-    MulticastGroup, new_multicast_connection, packet_core::NetlinkPayload,
-    packet_route::RouteNetlinkMessage as Message,
+    MulticastGroup, new_multicast_connection,
+    packet_core::NetlinkPayload,
+    packet_route::{RouteNetlinkMessage as Message, link::LinkFlags},
 };
 use std::pin::Pin;
 
@@ -13,10 +14,22 @@ use std::pin::Pin;
 pub enum Change {
     /// A link came, went or changed.
     Link,
+    /// The link with this index is down, or was: it may be up again when one looks.
+    LinkDown(u32),
     /// An address came or went.
     Address,
     /// A route came or went.
     Route,
+}
+
+impl Change {
+    /// The link that went down.
+    pub fn down(self) -> Option<u32> {
+        match self {
+            Self::LinkDown(index) => Some(index),
+            Self::Link | Self::Address | Self::Route => None,
+        }
+    }
 }
 
 /// Changes, as they come. One may be told of several times; none is forgotten but when the kernel
@@ -40,6 +53,11 @@ impl Kernel {
             // The connection ends with its last handle, so this one stays as long as the stream.
             let _held = &handle;
             let change = match message.payload {
+                NetlinkPayload::InnerMessage(Message::NewLink(link))
+                    if !link.header.flags.contains(LinkFlags::Up) =>
+                {
+                    Some(Change::LinkDown(link.header.index))
+                }
                 NetlinkPayload::InnerMessage(Message::NewLink(_) | Message::DelLink(_)) => {
                     Some(Change::Link)
                 }

@@ -11,7 +11,6 @@ use super::{
     Kind, Site,
 };
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -36,18 +35,19 @@ impl Instance {
 
     /// `up`, with these options.
     pub(super) fn make(&self, options: &[&str]) -> Result<(), BenchError> {
-        let topology = tempfile::Builder::new().suffix(".yaml").tempfile();
-        let topology = topology.map_err(BenchError::io("the topology file"))?;
         let of_driver = match self.site.kind {
             Kind::NetebpfShortcut => "driver_opts: {netebpf.socket_shortcut: \"true\"}",
             Kind::NetebpfNetkit => "driver_opts: {netebpf.device: netkit}",
             _ => "",
         };
-        fs::write(topology.path(), topology_text(&self.site.published(), of_driver))
-            .map_err(BenchError::io("the topology file"))?;
+        self.bring_up(&topology_text(&self.site.published(), of_driver), options)
+    }
+
+    /// `up`, with this topology. Not by a file: one that is killed would leave it. Away from a directory that has an `.env`.
+    pub(super) fn bring_up(&self, topology: &str, options: &[&str]) -> Result<(), BenchError> {
         let mut up = self.command()?;
-        up.args(["up", "--file"]).arg(topology.path()).args(options);
-        process::output(&mut up).map(drop)
+        up.args(["up", "--file", "-"]).args(options).current_dir("/");
+        process::told(&mut up, topology).map(drop)
     }
 
     /// A command of netebpf about it.

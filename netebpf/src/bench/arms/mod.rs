@@ -165,10 +165,20 @@ impl Arm {
         choice.ok_or(BenchError::Talk("status", said))
     }
 
+    /// What forwards on this host, where that is netebpf.
+    fn ours(&self) -> Result<&Instance, BenchError> {
+        let none = || BenchError::Talk("host", format!("no netebpf on {}", self.site));
+        self.instance.as_ref().ok_or_else(none)
+    }
+
     /// A command of netebpf on this host, where that is who forwards.
     pub(super) fn netebpf(&self, words: &[&str]) -> Result<String, BenchError> {
-        let none = || BenchError::Talk("host", format!("no netebpf on {}", self.site));
-        process::output(self.instance.as_ref().ok_or_else(none)?.command()?.args(words))
+        process::output(self.ours()?.command()?.args(words))
+    }
+
+    /// One more topology, where netebpf forwards.
+    pub(super) fn bring_up(&self, topology: &str) -> Result<(), BenchError> {
+        self.ours()?.bring_up(topology, &[])
     }
 
     /// `up` once more, with these options, where that is who forwards.

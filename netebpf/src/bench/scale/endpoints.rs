@@ -17,7 +17,7 @@ use super::{
 };
 use crate::daemon::api::path;
 use serde_json::json;
-use std::{fmt::Write as _, io::Write as _, net::SocketAddr};
+use std::{fmt::Write as _, net::SocketAddr};
 
 /// So many are made at once: a signal waits for them.
 const AT_ONCE: u32 = 50;
@@ -133,10 +133,7 @@ fn others(ours: &Arm, numbers: std::ops::Range<u32>) -> Result<(), BenchError> {
     for number in numbers {
         let _ = writeln!(text, "  other-{number}: {{networks: [front]}}");
     }
-    let failed = || BenchError::io("the file of other endpoints");
-    let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().map_err(failed())?;
-    file.write_all(text.as_bytes()).map_err(failed())?;
-    ours.netebpf(&["up", "--file", &file.path().to_string_lossy()]).map(drop)
+    ours.bring_up(&text)
 }
 
 fn attach(ours: &Arm) -> Result<(), BenchError> {

@@ -26,7 +26,12 @@ use crate::{
 };
 use netebpf_common::abi;
 use processes::Watches;
-use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
+    sync::Arc,
+};
 use tokio::{
     sync::mpsc,
     task::{JoinError, spawn_blocking},
@@ -185,10 +190,14 @@ impl Engine {
         self.ended
     }
 
-    /// Makes the kernel match the state again: after links, addresses or routes of the host changed.
-    pub(super) async fn follow(&mut self) -> Result<Vec<String>, Error> {
+    /// Makes the kernel match the state again: after links, addresses or routes of the host changed. These links were down
+    /// meanwhile, if only for a moment.
+    pub(super) async fn follow(&mut self, down: BTreeSet<u32>) -> Result<Vec<String>, Error> {
         if self.ended || self.is_empty() {
             return Ok(Vec::new());
+        }
+        if let Some(before) = &mut self.outside {
+            before.go_down(down);
         }
         let outside = self.outside(&self.state.desired).await;
         let reconciled = self.reconcile(None).await;

@@ -28,11 +28,21 @@ fn own_port(family: Family) -> u16 {
 }
 
 impl Talk {
+    /// With a client on the LAN.
     fn begin(lab: &Lab, family: Family) -> Self {
+        Self::with(&lab.lan, lab, family)
+    }
+
+    /// With a client that is reached by the default route.
+    fn with_one_far_away(lab: &Lab, family: Family) -> Self {
+        Self::with(&lab.server, lab, family)
+    }
+
+    fn with(client: &Ns, lab: &Lab, family: Family) -> Self {
         let c1 = lab.endpoint("c1");
         let out = c1.connect(SERVER.port(family, 7)).expect("connected");
         let listener = c1.run(|| TcpListener::bind(SocketAddr::new(family.any(), 80)));
-        let there = lab.lan.connect(HOST.port(family, 8080)).expect("connected");
+        let there = client.connect(HOST.port(family, 8080)).expect("connected");
         let (here, _) = listener.expect("a free port").accept().expect("it comes");
         here.set_read_timeout(Some(patience())).expect("a time limit");
         let (inward, socket) = ([here, there], c1.udp(family, own_port(family)));
@@ -117,7 +127,7 @@ pub(in crate::nat) fn another_address(lab: &Lab) {
 
 pub(in crate::nat) fn a_flap(lab: &Lab) {
     let (c1, _echo) = (lab.endpoint("c1"), lab.server.echo(7));
-    let mut talks = FAMILIES.map(|family| Talk::begin(lab, family));
+    let mut talks = FAMILIES.map(|family| Talk::with_one_far_away(lab, family));
     let _published = c1.echo(80);
     let all_goes_on = |talks: &mut [Talk]| {
         talks.iter_mut().for_each(Talk::goes_on);
@@ -146,11 +156,23 @@ pub(in crate::nat) fn a_flap(lab: &Lab) {
     lab.uplink_comes_up("up0");
     all_goes_on(&mut talks);
     lab.host.ip("link delete up1");
+    serves(lab, &["up0"]);
+    println!("— the interface, for a moment —");
+    lab.host.sysctl("net/ipv6/conf/up0/keep_addr_on_down", "1");
+    lab.host.ip("link set up0 down");
+    lab.host.ip("link set up0 up");
+    // By then who serves it has looked, and it was up, without its routes.
+    lab.second_uplink();
+    serves(lab, &["up0", "up1"]);
+    lab.uplink_comes_up("up0");
+    all_goes_on(&mut talks);
+    lab.host.ip("link delete up1");
+    lab.host.sysctl("net/ipv6/conf/up0/keep_addr_on_down", "0");
 }
 
 pub(in crate::nat) fn another_name(lab: &Lab) {
     let (c1, _echo) = (lab.endpoint("c1"), lab.server.echo(7));
-    let mut talks = FAMILIES.map(|family| Talk::begin(lab, family));
+    let mut talks = FAMILIES.map(|family| Talk::with_one_far_away(lab, family));
     let _published = c1.echo(80);
     for (from, to) in [("up0", "wan0"), ("wan0", "up0")] {
         lab.host.ip(&format!("link set {from} down"));
