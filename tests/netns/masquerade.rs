@@ -10,7 +10,11 @@ use netebpf_tests::lab::{
 };
 
 use rustix::net::sockopt::set_socket_linger;
-use std::{io::ErrorKind, time::Duration};
+use std::{
+    io::{ErrorKind, Read as _},
+    net::Shutdown,
+    time::Duration,
+};
 
 netebpf_tests::tests![
     reaches_the_outside,
@@ -226,7 +230,7 @@ fn a_port_is_the_hosts_again() {
     let lab = Lab::up(&topology());
     let c1 = lab.endpoint("c1");
     let _echo = lab.server.echo(7);
-    let connect = |ns: &Ns, to, port| ns.connect_from(Some(port), to, moment());
+    let connect = |ns: &Ns, to, port| ns.connect_from(Some(port), to, patience());
     let ask = |ns: &Ns, to, port| {
         let mut stream = connect(ns, to, port).expect("a server");
         // More than the handshake.
@@ -242,7 +246,9 @@ fn a_port_is_the_hosts_again() {
             drop(reset);
             drop(ask(&lab.host, to(7), first));
 
-            let finished = ask(&c1, to(7), first + 1);
+            let mut finished = ask(&c1, to(7), first + 1);
+            finished.shutdown(Shutdown::Write).expect("a connection");
+            finished.read_to_end(&mut Vec::new()).expect("the server ends, too");
             drop(finished);
             drop(ask(&lab.host, to(7), first + 1));
 

@@ -5,12 +5,19 @@
 
 use netebpf_common::{
     abi::Protocol,
-    testkit::{DB, ENDPOINTS, HOST, Layout, MTU, ROUTER, SITES, Station, UPLINK, WayOut, place_of},
+    testkit::{
+        DB, ENDPOINTS, HOST, Layout, MTU, ROUTER, SITES, Station, UPLINK, WORLD, WayOut, place_of,
+    },
 };
-use rustix::thread::{UnshareFlags, unshare_unsafe};
+use rustix::{
+    io::Errno,
+    net::{self, AddressFamily, SocketFlags, SocketType, bind, socket_with},
+    thread::{UnshareFlags, unshare_unsafe},
+};
 use std::{
     fs,
-    net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
+    os::fd::OwnedFd,
     process::Command,
     sync::Mutex,
 };
@@ -21,6 +28,8 @@ pub(crate) struct World {
     way: WayOut,
     tcp: Vec<(u16, TcpListener)>,
     udp: Vec<(u16, UdpSocket)>,
+    /// Sockets that wait for an answer, and the ports that they have and ask.
+    connecting: Vec<((u16, u16), OwnedFd)>,
 }
 
 /// The name of the uplink.
@@ -40,6 +49,10 @@ impl World {
         ip("link set lo up")?;
         pair(UPLINK_NAME, UPLINK, Some(&HOST))?;
         addresses(UPLINK_NAME, &HOST)?;
+        // Who asks for it in vain is told so, and waits for no answer any more.
+        for router in [IpAddr::from(ROUTER.v4), IpAddr::from(ROUTER.v6)] {
+            ip(&format!("neighbour add {router} lladdr {} dev {UPLINK_NAME}", ROUTER.mac))?;
+        }
         for site in SITES {
             let (name, index, mac) = (site.name, site.bridge, site.gateway.mac);
             ip(&format!("link add {name} index {index} address {mac} type bridge"))?;
@@ -51,7 +64,13 @@ impl World {
             pair(&format!("veth{slot}"), index, None)?;
             ip(&format!("link set veth{slot} master {}", site.name))?;
         }
-        let mut world = Self { mtu: 0, way: WayOut::Unknown, tcp: Vec::new(), udp: Vec::new() };
+        let mut world = Self {
+            mtu: 0,
+            way: WayOut::Unknown,
+            tcp: Vec::new(),
+            udp: Vec::new(),
+            connecting: Vec::new(),
+        };
         world.routes(MTU, WayOut::Router)?;
         Ok(world)
     }
@@ -65,6 +84,13 @@ impl World {
             let _nobody_runs = RUNNING.lock();
             self.tcp.retain(|(port, _)| wanted(Protocol::Tcp, *port));
             self.udp.retain(|(port, _)| wanted(Protocol::Udp, *port));
+            self.connecting.retain(|(ports, _)| layout.connecting.contains(ports));
+        }
+        for ports in &layout.connecting {
+            if !self.connecting.iter().any(|(held, _)| held == ports) {
+                let sockets = connect(*ports).map_err(said)?;
+                self.connecting.extend(sockets.map(|socket| (*ports, socket)));
+            }
         }
         for (protocol, port) in &layout.sockets {
             let everywhere = (Ipv6Addr::UNSPECIFIED, *port);
@@ -100,6 +126,21 @@ impl World {
         (self.mtu, self.way) = (mtu, way);
         Ok(())
     }
+}
+
+/// Asks `WORLD` from and to these ports, in both families. Nobody answers.
+fn connect((from, to): (u16, u16)) -> rustix::io::Result<[OwnedFd; 2]> {
+    let ask = |own: IpAddr, world: IpAddr| {
+        let family = if own.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+        bind(&socket, &SocketAddr::new(own, from))?;
+        match net::connect(&socket, &SocketAddr::new(world, to)) {
+            Err(Errno::INPROGRESS) => Ok(socket),
+            other => other.map(|()| socket),
+        }
+    };
+    Ok([ask(HOST.v4.into(), WORLD.v4.into())?, ask(HOST.v6.into(), WORLD.v6.into())?])
 }
 
 /// A veth whose near end has an index of its own.

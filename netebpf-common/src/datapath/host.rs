@@ -34,4 +34,6 @@ pub trait Host {
     fn next_hop(&mut self, destination: &Address, egress: u32, hop: &NextHop) -> bool;
     /// Whether a socket of the host would receive a packet with this tuple.
     fn socket_receives(&mut self, tuple: &FlowKey) -> bool;
+    /// Whether a socket of the host has sent a SYN, and waits for what answers it with this tuple of TCP.
+    fn socket_connects(&mut self, tuple: &FlowKey) -> bool;
 }

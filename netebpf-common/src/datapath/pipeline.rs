@@ -248,7 +248,7 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
     }
     let seen = match conntrack::find(state, host, datagram, None, &mut new.reply) {
         Some(seen) if seen.goes(WayKind::Inward) => {
-            if conntrack::is_hosts_again(state, host, &seen, datagram, new) {
+            if conntrack::gives_way(state, host, &seen, datagram, new) {
                 return Ok(not_ours);
             }
             seen

@@ -25,7 +25,7 @@ pub use case::{
     translated, tx,
 };
 pub use case::{
-    bring_back, capacity, embryonic_quota, flow_vanishes, into_network, later, leaves_as,
+    bring_back, capacity, connects, embryonic_quota, flow_vanishes, into_network, later, leaves_as,
     never_masqueraded, no_default_route, no_uplink_address, only_for, open, peers_apart, place_of,
     publish, quota, remove, restart, snat_ports, socket, to_outside, to_outside_from, veth,
     way_in_takes, way_out_elsewhere, way_out_takes, world_unreachable, xdp_at_uplink,

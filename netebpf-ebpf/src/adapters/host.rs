@@ -23,6 +23,8 @@ use netebpf_common::{
     datapath::{Datagram, Host, Route},
 };
 
+/// `TCP_SYN_SENT` of Linux.
+const SYN_SENT: u32 = 2;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
@@ -151,10 +153,23 @@ impl Host for KernelHost {
 
     #[inline(always)]
     fn socket_receives(&mut self, tuple: &FlowKey) -> bool {
+        self.socket(tuple).is_some()
+    }
+
+    #[inline(always)]
+    fn socket_connects(&mut self, tuple: &FlowKey) -> bool {
+        tuple.protocol == Protocol::Tcp as u32 && self.socket(tuple) == Some(SYN_SENT)
+    }
+}
+
+impl KernelHost {
+    /// The state of the socket that receives what has this tuple; 0 for one of UDP.
+    #[inline(always)]
+    fn socket(&mut self, tuple: &FlowKey) -> Option<u32> {
         if tuple.protocol == Protocol::Icmp as u32 {
-            return false;
+            return None;
         }
-        let Some(Query { socket: key, .. }) = Room::query() else { return false };
+        let Query { socket: key, .. } = Room::query()?;
         let size = if tuple.source.is_mapped() {
             let ipv4 = &mut key.__bindgen_anon_1;
             // SAFETY: the union's members are plain integers.
@@ -177,16 +192,22 @@ impl Host for KernelHost {
         // SAFETY: the tuple is valid and its size is that of its family; a socket that is found is
         // released at once.
         unsafe {
-            let socket = if tuple.protocol == Protocol::Tcp as u32 {
-                bpf_skc_lookup_tcp(self.context, key, size, netns, 0)
+            // The two have types of their own for the verifier, so nothing but the release is common to them.
+            let (socket, state) = if tuple.protocol == Protocol::Tcp as u32 {
+                let socket = bpf_skc_lookup_tcp(self.context, key, size, netns, 0);
+                if socket.is_null() {
+                    return None;
+                }
+                (socket, (&raw const (*socket).state).read_volatile())
             } else {
-                bpf_sk_lookup_udp(self.context, key, size, netns, 0)
+                let socket = bpf_sk_lookup_udp(self.context, key, size, netns, 0);
+                if socket.is_null() {
+                    return None;
+                }
+                (socket, 0)
             };
-            if socket.is_null() {
-                return false;
-            }
             bpf_sk_release(socket.cast());
+            Some(state)
         }
-        true
     }
 }

@@ -38,7 +38,7 @@ pub(crate) use process::{Launch, is_alive, now};
 use crate::{
     config::settings,
     dns::{RESOLV_CONF, Upstreams},
-    kernel,
+    kernel::{self, WentDown},
     state::{Instance, Lock, LockError, State},
 };
 use engine::{Engine, Exited, Snapshot};
@@ -48,7 +48,7 @@ use runner::Codes;
 use server::Turn;
 use std::{
     collections::BTreeSet,
-    fs, io, mem,
+    fs, io,
     os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::{Arc, RwLock},
@@ -280,6 +280,7 @@ async fn follow_processes(daemon: Arc<Daemon>, mut exited: mpsc::UnboundedReceiv
 /// Interfaces, addresses and routes come and go in bursts, and some are of our own making: what was
 /// quiet for a moment is looked at once.
 async fn follow_host(daemon: Arc<Daemon>) {
+    let mut missed = WentDown::These(BTreeSet::new());
     loop {
         let events = daemon.engine.lock().await.watch();
         let mut events = match events {
@@ -289,9 +290,12 @@ async fn follow_host(daemon: Arc<Daemon>) {
                 return;
             }
         };
-        let mut down = BTreeSet::new();
+        // What was missed is found by looking.
+        if follow_once(&daemon, missed).await.is_err() {
+            return;
+        }
         while let Some(change) = events.next().await {
-            down.extend(change.down());
+            let mut down = BTreeSet::from_iter(change.down());
             let quiet = async {
                 while let Ok(Some(change)) = timeout(QUIET, events.next()).await {
                     down.extend(change.down());
@@ -299,22 +303,20 @@ async fn follow_host(daemon: Arc<Daemon>) {
             };
             // A host that is never quiet is looked at nevertheless.
             let _ = timeout(QUIET * 10, quiet).await;
-            if follow_once(&daemon, mem::take(&mut down)).await.is_err() {
+            if follow_once(&daemon, WentDown::These(down)).await.is_err() {
                 return;
             }
         }
-        // There were more than the kernel could queue: whatever was missed is found by looking.
-        if follow_once(&daemon, down).await.is_err() {
-            return;
-        }
+        // There were more than the kernel could queue.
+        missed = WentDown::Unknown;
         sleep(QUIET).await;
     }
 }
 
 /// After these links were down. An error when the daemon ends.
-async fn follow_once(daemon: &Arc<Daemon>, down: BTreeSet<u32>) -> Result<(), Error> {
+async fn follow_once(daemon: &Arc<Daemon>, down: WentDown) -> Result<(), Error> {
     let mut turn = Turn::take(daemon).await?;
-    match turn.engine.follow(down).await {
+    match turn.engine.follow(&down).await {
         Ok(changes) => changes.iter().for_each(|change| tracing::info!("{change}")),
         Err(error) => tracing::error!("{error}"),
     }

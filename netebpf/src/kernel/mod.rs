@@ -41,7 +41,7 @@ pub use netlink::{BridgeSpec, LinkChange, NetlinkError, PairSpec};
 pub use netns::NetnsError;
 pub use status::{HookStatus, InterfaceCounters};
 pub use sysctl::SysctlError;
-pub use uplinks::{Outside, host_routes};
+pub use uplinks::{Outside, WentDown, host_routes};
 pub use watch::{Change, Watch};
 
 use crate::{

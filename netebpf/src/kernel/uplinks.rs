@@ -65,6 +65,15 @@ pub(crate) fn pick(
     candidates.filter(chosen).filter_map(uplink).collect()
 }
 
+/// Links that were down since the host was looked at last.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum WentDown {
+    /// Those with these indices.
+    These(BTreeSet<u32>),
+    /// The kernel could not tell everything.
+    Unknown,
+}
+
 /// What flows to the outside stand on.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Outside {
@@ -88,12 +97,15 @@ impl Outside {
             && self.routes.is_subset(&other.routes)
     }
 
-    /// As it was while these interfaces were down, when nobody may have looked: the routes by an uplink go then, and come
-    /// back later than the uplink does.
-    pub(crate) fn go_down(&mut self, mut interfaces: BTreeSet<u32>) {
-        interfaces.retain(|interface| self.uplinks.contains(interface));
-        self.routes.retain(|(by, _)| by.is_none_or(|by| !interfaces.contains(&by)));
-        self.down.extend(interfaces);
+    /// As it was while these uplinks were down, when nobody may have looked: the routes by them go then, and come back later
+    /// than they do.
+    pub(crate) fn go_down(&mut self, links: &WentDown) {
+        let went = |uplink: &u32| match links {
+            WentDown::These(links) => links.contains(uplink),
+            WentDown::Unknown => true,
+        };
+        self.routes.retain(|(by, _)| !by.as_ref().is_some_and(went));
+        self.down.extend(self.uplinks.iter().copied().filter(went));
     }
 
     /// Whether a flow can go on with this address of the host, or none where it keeps the endpoint's own, by this uplink,
@@ -120,7 +132,8 @@ impl Outside {
         let awaited = came_up && !self.addresses.iter().any(of_its_family);
         (awaited || is_there)
             && self.uplinks.contains(&uplink)
-            && (!led || self.leads(uplink, other))
+            && (self.leads(uplink, other)
+                || !(led || came_up && self.leads_elsewhere(uplink, other)))
     }
 
     /// Whether a route leads there by another uplink than this one.
@@ -183,23 +196,24 @@ impl Kernel {
         self.uplinks = uplinks;
     }
 
-    /// What flows to the outside stand on. Read twice, for what is changed while it is read may be missing
+    /// Adds what flows to the outside stand on now. To be read twice, for what is changed while it is read may be missing
     /// from a list.
-    pub async fn outside(&self, choice: &UplinkChoice) -> Result<Outside, KernelError> {
-        let mut outside = Outside::default();
-        for _ in 0..2 {
-            let facts = self.host().await?;
-            let addresses = facts.addresses.iter().map(|fact| (fact.net.addr(), fact.index));
-            outside.addresses.extend(addresses.filter(|(address, _)| !is_local(address)));
-            let uplinks = pick(&facts, choice, &self.uplinks, |link| self.is_ours(link));
-            outside.uplinks.extend(uplinks.iter().map(|uplink| uplink.index));
-            let down = facts.links.values().filter(|link| !link.up);
-            outside.down.extend(down.map(|link| link.index));
-            let by_uplink = |by: Option<u32>| by.is_none_or(|by| outside.uplinks.contains(&by));
-            let routes = facts.routes.iter().filter(|route| by_uplink(route.index));
-            outside.routes.extend(routes.map(|route| (route.index, route.destination)));
-        }
-        Ok(outside)
+    pub async fn add_outside(
+        &self,
+        choice: &UplinkChoice,
+        outside: &mut Outside,
+    ) -> Result<(), KernelError> {
+        let facts = self.host().await?;
+        let addresses = facts.addresses.iter().map(|fact| (fact.net.addr(), fact.index));
+        outside.addresses.extend(addresses.filter(|(address, _)| !is_local(address)));
+        let uplinks = pick(&facts, choice, &self.uplinks, |link| self.is_ours(link));
+        outside.uplinks.extend(uplinks.iter().map(|uplink| uplink.index));
+        let down = facts.links.values().filter(|link| !link.up);
+        outside.down.extend(down.map(|link| link.index));
+        let by_uplink = |by: Option<u32>| by.is_none_or(|by| outside.uplinks.contains(&by));
+        let routes = facts.routes.iter().filter(|route| by_uplink(route.index));
+        outside.routes.extend(routes.map(|route| (route.index, route.destination)));
+        Ok(())
     }
 
     /// The host's interfaces of these indices or names, as far as they are there, by their indices.
@@ -372,10 +386,16 @@ mod tests {
         let no_routes = outside(&[]);
         assert!(!carries(&bare, &before) && !carries(&no_routes, &before), "nobody was down");
         let mut missed = before.clone();
-        missed.go_down(BTreeSet::from([2, 7]));
+        missed.go_down(&WentDown::These(BTreeSet::from([2, 7])));
         assert!(!missed.is_within(&bare) && carries(&bare, &missed), "nobody looked");
+        let led_elsewhere =
+            Outside { routes: outside(&[(Some(3), "::/0")]).routes, ..again.clone() };
+        assert!(carries(&again, &missed) && !carries(&led_elsewhere, &missed), "by another");
         let mut others = before.clone();
-        others.go_down(BTreeSet::from([3, 7]));
+        others.go_down(&WentDown::These(BTreeSet::from([3, 7])));
         assert!(others.leads(2, ip("2001:db8:2::9")) && others.down == BTreeSet::from([3]));
+        let mut all = before.clone();
+        all.go_down(&WentDown::Unknown);
+        assert_eq!((all.routes.len(), all.down), (0, BTreeSet::from([2, 3])));
     }
 }

@@ -15,6 +15,14 @@ fn established(name: &'static str) -> Case {
         .expect(tx(tcp(HOST, 40_000, WORLD, 443).numbers(2, 101).ack()))
 }
 
+/// The same, and reset by WEB_1.
+fn over(name: &'static str) -> Case {
+    established(name)
+        .send(tcp(WEB_1, 40_000, WORLD, 443).numbers(2, 101).rst())
+        .expect(tx(tcp(HOST, 40_000, WORLD, 443).numbers(2, 101).rst()))
+        .phase(TcpPhase::Closed)
+}
+
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         established("a reset is translated and does not free the binding")
@@ -184,5 +192,32 @@ pub(crate) fn cases() -> Vec<Case> {
             .expect(pass(PassReason::NotOurs))
             .send_at(to_outside(), tcp(HOST, 22, WORLD, 40_000).syn().ack())
             .expect(pass(PassReason::NotOurs)),
+        over("what answers the host's own SYN is the host's, where an endpoint's connection with that tuple is over")
+            .given(connects(40_000, 443))
+            .send(tcp(WORLD, 443, HOST, 40_000).numbers(500, 1).syn().ack())
+            .expect(pass(PassReason::NotOurs))
+            .send(tcp(WORLD, 443, HOST, 40_000).numbers(501, 1).ack().payload(b"to the host"))
+            .expect(pass(PassReason::NotOurs))
+            .flows(0),
+        over("a refusal of the host's own SYN is the host's as well")
+            .given(connects(40_000, 443))
+            .send(tcp(WORLD, 443, HOST, 40_000).numbers(0, 1).rst().ack())
+            .expect(pass(PassReason::NotOurs))
+            .flows(0),
+        over("what is late for a connection that is over is its endpoint's")
+            .given(connects(40_000, 443))
+            .send(tcp(WORLD, 443, HOST, 40_000).numbers(101, 2).ack())
+            .expect(rx(tcp(WORLD, 443, WEB_1, 40_000).numbers(101, 2).ack()))
+            .flows(1),
+        over("who only listens waits for no answer")
+            .given(socket(Tcp, 40_000))
+            .send(tcp(WORLD, 443, HOST, 40_000).numbers(500, 1).syn().ack())
+            .expect(rx(tcp(WORLD, 443, WEB_1, 40_000).numbers(500, 1).syn().ack()))
+            .flows(1),
+        established("a connection that goes on is its endpoint's, whoever connects with its tuple")
+            .given(connects(40_000, 443))
+            .send(tcp(WORLD, 443, HOST, 40_000).numbers(500, 1).syn().ack())
+            .expect(rx(tcp(WORLD, 443, WEB_1, 40_000).numbers(500, 1).syn().ack()))
+            .flows(1),
     ]
 }

@@ -238,19 +238,24 @@ fn is_stale<S: State>(state: &S, key: &FlowKey) -> bool {
         || (generation == holder.generation && !endpoints_are_there(state, flow, None))
 }
 
-/// Whether a packet from outside answers the host's own SYN: the host has a port again that an endpoint's connection had,
-/// which is over and only remembered. That flow is ended, or what follows would be taken for late segments of it.
+/// Ends a flow for the host, and answers whether it did: the packet from outside answers a SYN of the host's own, which has
+/// a port again that an endpoint's connection had. That one is over and only remembered, and what follows would be taken
+/// for late segments of it.
 #[inline(always)]
-pub(super) fn is_hosts_again<S: State, H: Host>(
+pub(super) fn gives_way<S: State, H: Host>(
     state: &S,
     host: &mut H,
     seen: &Seen,
     datagram: &Datagram,
     new: &mut New,
 ) -> bool {
-    matches!(datagram.kind, Kind::Transport(Protocol::Tcp))
-        && tcp::answers_another(seen, datagram.detail)
-        && places::give_to_host(state, host, &datagram.key, &mut new.entry, &mut new.mark)
+    if !matches!(datagram.kind, Kind::Transport(Protocol::Tcp))
+        || !tcp::answers_another(seen, datagram.detail)
+    {
+        return false;
+    }
+    new.entry.generation = seen.generation;
+    places::give_to_host(state, host, &datagram.key, &mut new.entry, &mut new.mark)
 }
 
 /// Counts a packet, and notes what it says of the connection.

@@ -4,7 +4,7 @@
 //! a flow makes room for it where there is none, of what is over or was never confirmed.
 //!
 //! **Invariant**: nobody loses a confirmed flow that is not over (for one that is closed anyway: ten seconds, see
-//! [`super::lifetime`]), and nobody loses any flow to another owner that has
+//! [`super::lifetime`], or until the host itself connects with its tuple, see [`give_to_host`]), and nobody loses any flow to another owner that has
 //! fewer unconfirmed ones than it may have.
 //!
 //! A place may get its next flow at once, while a packet on another CPU is still being translated by the one before:
@@ -163,8 +163,8 @@ fn end_what_is_over<S: State, H: Host>(
     }
 }
 
-/// Ends the flow whose answers have this tuple if a socket of the host's waits for it. A function of its own in the
-/// programs, see [`super::open`].
+/// Ends the flow of this generation whose answers have this tuple, if the host waits for such an answer itself. A function
+/// of its own in the programs, see [`super::open`].
 #[inline(never)]
 pub(super) fn give_to_host<S: State, H: Host>(
     state: &S,
@@ -174,11 +174,12 @@ pub(super) fn give_to_host<S: State, H: Host>(
     mark: &mut FlowKey,
 ) -> bool {
     let Some(found) = state.index().get(reply) else { return false };
-    *entry = *found;
+    if found.generation != entry.generation || found.direction != Direction::Reply as u32 {
+        return false;
+    }
+    entry.slot = found.slot;
     let Some(flow) = state.flows().get(&entry.slot) else { return false };
-    entry.direction == Direction::Reply as u32
-        && host.socket_receives(reply)
-        && end(state, host, flow, entry, mark)
+    host.socket_connects(reply) && end(state, host, flow, entry, mark)
 }
 
 /// Ends a flow and gives its place back, unless somebody else is about to. Of two that want to, on two CPUs or on the

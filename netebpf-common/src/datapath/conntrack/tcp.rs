@@ -58,8 +58,11 @@ pub(super) fn confirms(seen: &Seen, segment: &Segment, flags: u8) -> bool {
 /// Whether a segment answers a SYN that was none of the connection's, which is closed.
 #[inline(always)]
 pub(super) fn answers_another(seen: &Seen, flags: u8) -> bool {
+    if flags & ACK == 0 || flags & (SYN | RST) == 0 {
+        return false;
+    }
     let [way, other] = [seen.way(), seen.back().way()].map(|way| TcpSeen(way.tcp_seen.load()));
-    flags & ACK != 0 && flags & (SYN | RST) != 0 && closed(way, other)
+    closed(way, other)
 }
 
 /// The numbers of an endpoint's side: where it goes on, and what it has acknowledged; 0 is what is not known.

@@ -48,6 +48,8 @@ pub enum Given {
     SnatPorts(u16, u16),
     /// The host has a socket at a port, on every address.
     Socket(Protocol, u16),
+    /// The host connects from a port to one of `WORLD`'s.
+    Connects(u16, u16),
     /// The uplink has no address.
     NoUplinkAddress,
     /// XDP looks at what comes in by the uplink first.
@@ -127,6 +129,10 @@ pub fn snat_ports(first: u16, last: u16) -> Given {
 pub fn socket(protocol: Protocol, port: u16) -> Given {
     Given::Socket(protocol, port)
 }
+/// The host connects from a port to one of `WORLD`'s, and waits for an answer.
+pub fn connects(port: u16, to: u16) -> Given {
+    Given::Connects(port, to)
+}
 /// The uplink has no address.
 pub fn no_uplink_address() -> Given {
     Given::NoUplinkAddress
@@ -197,6 +203,8 @@ pub struct Layout {
     pub places: usize,
     /// Protocol and port of the host's own sockets.
     pub sockets: BTreeSet<(u32, u16)>,
+    /// The host's own ports, and those of `WORLD`, that it connects from and to.
+    pub connecting: BTreeSet<(u16, u16)>,
     /// Where the host sends what is for nobody near.
     pub way_out: WayOut,
     /// What the ways out take.
@@ -218,6 +226,7 @@ impl Default for Layout {
             settings: Settings { flow_capacity: PLACES as u32, ..Settings::default() },
             places: PLACES,
             sockets: BTreeSet::new(),
+            connecting: BTreeSet::new(),
             way_out: WayOut::Router,
             mtu: MTU,
         };
@@ -302,6 +311,7 @@ impl Layout {
                 }
             }
             Given::Socket(protocol, port) => drop(self.sockets.insert((protocol as u32, port))),
+            Given::Connects(port, to) => drop(self.connecting.insert((port, to))),
             Given::NoUplinkAddress => {
                 if let Some(uplink) = self.interfaces.get_mut(&UPLINK) {
                     (uplink.v4, uplink.v6) = (Address::NONE, Address::NONE);

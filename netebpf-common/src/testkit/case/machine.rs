@@ -328,6 +328,7 @@ impl Machine for Memory {
         self.host.way_out = layout.way_out;
         self.host.mtu = layout.mtu;
         self.host.sockets = layout.sockets.iter().copied().collect();
+        self.host.connecting = layout.connecting.iter().copied().collect();
         Ok(())
     }
 

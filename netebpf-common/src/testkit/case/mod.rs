@@ -9,9 +9,9 @@ pub use expect::{
     translated, tx,
 };
 pub use layout::{
-    Given, Layout, WayOut, bring_back, capacity, embryonic_quota, flow_vanishes, later, leaves_as,
-    never_masqueraded, no_default_route, no_uplink_address, only_for, open, peers_apart, place_of,
-    publish, quota, remove, restart, snat_ports, socket, way_in_takes, way_out_elsewhere,
+    Given, Layout, WayOut, bring_back, capacity, connects, embryonic_quota, flow_vanishes, later,
+    leaves_as, never_masqueraded, no_default_route, no_uplink_address, only_for, open, peers_apart,
+    place_of, publish, quota, remove, restart, snat_ports, socket, way_in_takes, way_out_elsewhere,
     way_out_takes, world_unreachable, xdp_at_uplink,
 };
 pub use machine::{

@@ -1,7 +1,7 @@
 //! The host around the packet, as the topology has it.
 
 use crate::{
-    abi::{Address, FlowKey, NextHop, SharedWord},
+    abi::{Address, FlowKey, NextHop, Protocol, SharedWord},
     datapath::{Datagram, FamilyId, Host, Route},
     testkit::{
         case::WayOut,
@@ -23,13 +23,15 @@ pub struct MemoryHost {
     pub way_out: WayOut,
     /// Protocol and port of the host's own sockets, on every address.
     pub sockets: HashSet<(u32, u16)>,
+    /// Its own ports, and those of servers, that it connects from and to.
+    pub connecting: HashSet<(u16, u16)>,
 }
 
 impl Default for MemoryHost {
     fn default() -> Self {
         let now = 1_000_000_000_000;
-        let (way_out, sockets) = (WayOut::Router, HashSet::new());
-        Self { now, seed: 1, mtu: MTU, way_out, sockets }
+        let (sockets, connecting) = (HashSet::new(), HashSet::new());
+        Self { now, seed: 1, mtu: MTU, way_out: WayOut::Router, sockets, connecting }
     }
 }
 
@@ -98,6 +100,11 @@ impl Host for MemoryHost {
 
     fn socket_receives(&mut self, tuple: &FlowKey) -> bool {
         let port = u16::from_be_bytes(tuple.destination_port);
-        self.sockets.contains(&(tuple.protocol, port))
+        self.sockets.contains(&(tuple.protocol, port)) || self.socket_connects(tuple)
+    }
+
+    fn socket_connects(&mut self, tuple: &FlowKey) -> bool {
+        let [own, server] = [tuple.destination_port, tuple.source_port].map(u16::from_be_bytes);
+        tuple.protocol == Protocol::Tcp as u32 && self.connecting.contains(&(own, server))
     }
 }

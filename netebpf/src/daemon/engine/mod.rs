@@ -19,19 +19,16 @@ use crate::{
     apply::{self, Journal, Report},
     config::settings::Settings,
     dns::{Serving, Upstreams},
-    kernel::{FlowSnapshot, Kernel, KernelError, Look, NetnsError, Outside, Watch, netns},
+    kernel::{
+        FlowSnapshot, Kernel, KernelError, Look, NetnsError, Outside, Watch, WentDown, netns,
+    },
     model::{Desired, Endpoint, Namespace, Network, Origin, requests::DEFAULT_NETWORK},
     plan::{Action, Plan},
     state::{self, Files, Instance, Intent, State, StateError},
 };
 use netebpf_common::abi;
 use processes::Watches;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs, io,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc};
 use tokio::{
     sync::mpsc,
     task::{JoinError, spawn_blocking},
@@ -192,7 +189,7 @@ impl Engine {
 
     /// Makes the kernel match the state again: after links, addresses or routes of the host changed. These links were down
     /// meanwhile, if only for a moment.
-    pub(super) async fn follow(&mut self, down: BTreeSet<u32>) -> Result<Vec<String>, Error> {
+    pub(super) async fn follow(&mut self, down: &WentDown) -> Result<Vec<String>, Error> {
         if self.ended || self.is_empty() {
             return Ok(Vec::new());
         }
@@ -213,11 +210,13 @@ impl Engine {
         Ok(changes)
     }
 
-    /// What flows stand on. Read before the tables are written, and [`Engine::end_stranded_flows`] after it: an address that
-    /// goes meanwhile goes from the tables first. The other way round its flows are ended, and the next packets open
-    /// them with it again, for good.
+    /// What flows stand on, for [`Engine::end_stranded_flows`]. Read before the tables are written, and again after it: an
+    /// address that goes meanwhile goes from the tables first, or its flows would be ended, and the next packets
+    /// open them with it again, for good; and one that comes meanwhile is not missed.
     async fn outside(&self, desired: &Desired) -> Result<Outside, KernelError> {
-        self.kernel.outside(&desired.uplinks).await
+        let mut outside = Outside::default();
+        self.kernel.add_outside(&desired.uplinks, &mut outside).await?;
+        Ok(outside)
     }
 
     /// Ends the flows whose outside address, uplink, or route by it is no longer there: what an endpoint sends next
@@ -226,7 +225,8 @@ impl Engine {
         &mut self,
         outside: Result<Outside, KernelError>,
     ) -> Result<Option<String>, Error> {
-        let now = outside?;
+        let mut now = outside?;
+        self.kernel.add_outside(&self.state.desired.uplinks, &mut now).await?;
         let mut ended = 0;
         if self.outside.is_none() {
             // The process before may have died between a change of ports and this.
@@ -360,7 +360,9 @@ impl Engine {
     async fn make(&mut self, previous: &Desired, plan: Option<Plan>) -> Result<Vec<String>, Error> {
         if self.outside.is_none() {
             // Before the first flow, so that whatever one stands on is missed when it goes.
-            self.outside = Some(self.kernel.outside(&self.state.desired.uplinks).await?);
+            let mut outside = self.outside(&self.state.desired).await?;
+            self.kernel.add_outside(&self.state.desired.uplinks, &mut outside).await?;
+            self.outside = Some(outside);
         }
         let mut changes = self.stop_what_goes(previous).await;
         changes.extend(self.reconcile(plan).await?);
