@@ -82,7 +82,7 @@ pub struct Outside {
     /// The indices of the uplinks.
     uplinks: BTreeSet<u32>,
     /// Those of the interfaces that are down. One may come up again, and its flows go on then: with it the kernel
-    /// took away its routes and its IPv6 addresses.
+    /// took away its routes and its IPv6 addresses. Of what was: also those that came up and still lack some.
     down: BTreeSet<u32>,
     /// The routes by the uplinks. One that leads by several interfaces at once names none.
     routes: BTreeSet<(Option<u32>, IpNet)>,
@@ -97,15 +97,37 @@ impl Outside {
             && self.routes.is_subset(&other.routes)
     }
 
-    /// As it was while these uplinks were down, when nobody may have looked: the routes by them go then, and come back later
-    /// than they do.
+    /// These links were down, when nobody may have looked.
     pub(crate) fn go_down(&mut self, links: &WentDown) {
         let went = |uplink: &u32| match links {
             WentDown::These(links) => links.contains(uplink),
             WentDown::Unknown => true,
         };
-        self.routes.retain(|(by, _)| !by.as_ref().is_some_and(went));
         self.down.extend(self.uplinks.iter().copied().filter(went));
+    }
+
+    /// What is to be compared with next: this, and of the uplinks that are down, or came up, what they had and lack
+    /// since, until they have another address of the family, or the route is there again, whoever has it.
+    pub(crate) fn awaiting(mut self, before: &Self) -> Self {
+        let returns = |by: u32| {
+            self.uplinks.contains(&by) && (before.down.contains(&by) || self.down.contains(&by))
+        };
+        let has_another = |(address, by): &(IpAddr, u32)| {
+            let mut addresses = self.addresses.iter();
+            addresses.any(|(own, at)| at == by && own.is_ipv6() == address.is_ipv6())
+        };
+        let addresses =
+            before.addresses.iter().filter(|lost| returns(lost.1) && !has_another(lost));
+        let is_led = |net: &IpNet| self.routes.iter().any(|(_, led)| led == net);
+        let routes = before.routes.iter();
+        let routes = routes.filter(|(by, net)| by.is_some_and(returns) && !is_led(net));
+        let (addresses, routes): (Vec<_>, Vec<_>) =
+            (addresses.copied().collect(), routes.copied().collect());
+        self.down.extend(addresses.iter().map(|(_, by)| by));
+        self.down.extend(routes.iter().filter_map(|(by, _)| *by));
+        self.addresses.extend(addresses);
+        self.routes.extend(routes);
+        self
     }
 
     /// Whether a flow can go on with this address of the host, or none where it keeps the endpoint's own, by this uplink,
@@ -130,10 +152,10 @@ impl Outside {
         let of_its_family =
             |(address, by): &(IpAddr, u32)| *by == uplink && address.is_ipv6() == other.is_ipv6();
         let awaited = came_up && !self.addresses.iter().any(of_its_family);
+        let route_awaited = came_up && !self.leads_elsewhere(uplink, other);
         (awaited || is_there)
             && self.uplinks.contains(&uplink)
-            && (self.leads(uplink, other)
-                || !(led || came_up && self.leads_elsewhere(uplink, other)))
+            && (!led || self.leads(uplink, other) || route_awaited)
     }
 
     /// Whether a route leads there by another uplink than this one.
@@ -396,6 +418,46 @@ mod tests {
         assert!(others.leads(2, ip("2001:db8:2::9")) && others.down == BTreeSet::from([3]));
         let mut all = before.clone();
         all.go_down(&WentDown::Unknown);
-        assert_eq!((all.routes.len(), all.down), (0, BTreeSet::from([2, 3])));
+        assert_eq!(all.down, BTreeSet::from([2, 3]));
+        assert!(
+            led_elsewhere.carries(
+                Some(&Outside { routes: BTreeSet::new(), ..missed }),
+                Some(ip("2001:db8::1")),
+                Some(2),
+                ip("2001:db8:2::9")
+            ),
+            "it never had a route"
+        );
+    }
+
+    #[test]
+    fn what_an_uplink_lacks_is_awaited_until_there_is_another() {
+        let with = |addresses: &[&str], routes: &[(Option<u32>, &str)]| Outside {
+            addresses: addresses.iter().map(|address| (ip(address), 2)).collect(),
+            ..outside(routes)
+        };
+        let (v4, v6, other) = ("192.0.2.1", "2001:db8::1", "2001:db8::2");
+        let whole = with(&[v4, v6], &[(Some(2), "::/0")]);
+        let mut was_down = whole.clone();
+        was_down.go_down(&WentDown::These(BTreeSet::from([2])));
+        let carries = |now: &Outside, before: &Outside| {
+            now.carries(Some(before), Some(ip(v6)), Some(2), ip("2001:db8:2::9"))
+        };
+
+        let bare = with(&[v4], &[]);
+        let seen = bare.clone().awaiting(&was_down);
+        assert!(!seen.is_within(&bare) && carries(&bare, &seen), "looked at for the second time");
+        let seen = bare.clone().awaiting(&seen);
+        assert!(!carries(&with(&[v4, other], &[]), &seen), "it has another address");
+        assert!(!carries(&with(&[v4, v6], &[(Some(3), "::/0")]), &seen), "it is led elsewhere");
+        assert!(carries(&with(&[v4, v6], &[]), &seen), "its route is still to come");
+        assert_eq!(whole.clone().awaiting(&seen), whole, "all is there again");
+        let moved = with(&[v4, other], &[(Some(3), "::/0")]);
+        assert_eq!(moved.clone().awaiting(&seen), moved, "others are there");
+
+        let down = Outside { down: BTreeSet::from([2]), ..bare.clone() };
+        assert!(carries(&down, &whole));
+        assert!(carries(&bare, &down.awaiting(&whole)), "it was seen when it was down");
+        assert_eq!(bare.clone().awaiting(&whole), bare, "it never was down");
     }
 }

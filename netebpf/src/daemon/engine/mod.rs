@@ -236,7 +236,10 @@ impl Engine {
             ended += self.kernel.end_stranded_flows(self.outside.as_ref(), &now).await?;
         }
         // Not before: what fails is tried again with the next change.
-        self.outside = Some(now);
+        self.outside = Some(match &self.outside {
+            Some(before) => now.awaiting(before),
+            None => now,
+        });
         Ok((ended > 0)
             .then(|| format!("{ended} flows ended: their address, uplink, route or port is gone")))
     }
