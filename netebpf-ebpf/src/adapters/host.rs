@@ -192,7 +192,8 @@ impl KernelHost {
         // SAFETY: the tuple is valid and its size is that of its family; a socket that is found is
         // released at once.
         unsafe {
-            // The two have types of their own for the verifier, so nothing but the release is common to them.
+            // The two have types of their own for the verifier, so nothing but the release is common to them. The
+            // state is read volatile: the compiler may not read it after the release.
             let (socket, state) = if tuple.protocol == Protocol::Tcp as u32 {
                 let socket = bpf_skc_lookup_tcp(self.context, key, size, netns, 0);
                 if socket.is_null() {

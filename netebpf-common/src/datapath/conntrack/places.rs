@@ -4,8 +4,8 @@
 //! a flow makes room for it where there is none, of what is over or was never confirmed.
 //!
 //! **Invariant**: nobody loses a confirmed flow that is not over (for one that is closed anyway: ten seconds, see
-//! [`super::lifetime`], or until the host itself connects with its tuple, see [`give_to_host`]), and nobody loses any flow to another owner that has
-//! fewer unconfirmed ones than it may have.
+//! [`super::lifetime`], or until the host itself connects with its tuple, see [`give_to_host`]), and nobody loses any
+//! flow to another owner that has fewer unconfirmed ones than it may have.
 //!
 //! A place may get its next flow at once, while a packet on another CPU is still being translated by the one before:
 //! that packet looks at the generation again when it is done, see [`super::Seen::lives_on`].

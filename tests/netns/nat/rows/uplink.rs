@@ -144,29 +144,28 @@ pub(in crate::nat) fn a_flap(lab: &Lab) {
         };
         eventually("the uplink to see it", || pulled() == (state == "down"));
     };
+    // Another uplink comes: who serves that has followed what became of the first.
+    let is_followed = |talks: &mut [Talk]| {
+        lab.second_uplink();
+        serves(lab, &["up0", "up1"]);
+        lab.uplink_comes_up("up0");
+        all_goes_on(talks);
+        lab.host.ip("link delete up1");
+        serves(lab, &["up0"]);
+    };
     println!("— the cable —");
     cable("down");
     cable("up");
     all_goes_on(&mut talks);
     println!("— the interface —");
     lab.host.ip("link set up0 down");
-    // Another one meanwhile: who serves it has followed what became of the first.
-    lab.second_uplink();
-    serves(lab, &["up0", "up1"]);
-    lab.uplink_comes_up("up0");
-    all_goes_on(&mut talks);
-    lab.host.ip("link delete up1");
-    serves(lab, &["up0"]);
+    is_followed(&mut talks);
     println!("— the interface, for a moment —");
     lab.host.sysctl("net/ipv6/conf/up0/keep_addr_on_down", "1");
     lab.host.ip("link set up0 down");
     lab.host.ip("link set up0 up");
-    // By then who serves it has looked, and it was up, without its routes.
-    lab.second_uplink();
-    serves(lab, &["up0", "up1"]);
-    lab.uplink_comes_up("up0");
-    all_goes_on(&mut talks);
-    lab.host.ip("link delete up1");
+    // When somebody looks it is up, without its routes.
+    is_followed(&mut talks);
     lab.host.sysctl("net/ipv6/conf/up0/keep_addr_on_down", "0");
 }
 
