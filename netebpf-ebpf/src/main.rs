@@ -12,6 +12,7 @@ mod adapters;
 mod answers;
 mod finish;
 mod maps;
+mod opening;
 mod pieces;
 mod programs;
 

@@ -46,7 +46,7 @@ fn keep(skb: *mut __sk_buff, scratch: &mut Scratch) -> bool {
     if length as usize > Piece::LONGEST {
         return false;
     }
-    let host = KernelHost::new(skb.cast());
+    let host = KernelHost::new(skb);
     let Some(key) = scratch::keep(&Maps, &host, scratch) else { return false };
     // SAFETY: this CPU's own, and nobody else takes it.
     let Some(piece) = maps::PIECE.get_ptr_mut(0).map(|piece| unsafe { &mut *piece }) else {
@@ -70,7 +70,7 @@ fn keep(skb: *mut __sk_buff, scratch: &mut Scratch) -> bool {
 /// piece came by another router the kernel finds the sum wrong, says so once in its log, and sums up by itself.
 #[inline(never)]
 fn release(skb: *mut __sk_buff, scratch: &mut Scratch) {
-    let host = KernelHost::new(skb.cast());
+    let host = KernelHost::new(skb);
     let (key, kept) = scratch::release(&Maps, &host, scratch);
     // SAFETY: the context is valid as long as the program runs.
     let ifindex = unsafe { (*skb).ifindex };

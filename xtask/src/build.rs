@@ -1,4 +1,4 @@
-//! `cargo xtask build`: netebpf with its kernel programs inside, and the static twin for virtual machines.
+//! `cargo xtask build`: netebpf with its kernel programs inside, and its static twin, which virtual machines run.
 
 use crate::run;
 use anyhow::{Context as _, Result};
@@ -21,11 +21,10 @@ pub(crate) struct Build {
 impl Build {
     /// Builds, and returns where the binary is. `NETEBPF_BIN` names one that is there already.
     pub(crate) fn run(self) -> Result<PathBuf> {
-        if let Some(binary) = named().filter(|_| !self.is_static) {
-            eprintln!("netebpf: {}, as NETEBPF_BIN says", binary.display());
-            return binary
-                .canonicalize()
-                .with_context(|| format!("{} is not there", binary.display()));
+        if !self.is_static
+            && let Some(binary) = named()?
+        {
+            return Ok(binary);
         }
         let mut cargo = run::cargo();
         cargo.args(["build", "--locked", "--package", "netebpf"]);
@@ -47,14 +46,17 @@ impl Build {
     }
 }
 
-/// What `NETEBPF_BIN` names.
-fn named() -> Option<PathBuf> {
-    std::env::var_os("NETEBPF_BIN").map(PathBuf::from)
+/// What `NETEBPF_BIN` names, instead of what would be built; said, since it may be older.
+pub(crate) fn named() -> Result<Option<PathBuf>> {
+    let Some(binary) = std::env::var_os("NETEBPF_BIN").map(PathBuf::from) else { return Ok(None) };
+    eprintln!("netebpf: {}, as NETEBPF_BIN says", binary.display());
+    let there = binary.canonicalize().with_context(|| format!("{} is not there", binary.display()));
+    there.map(Some)
 }
 
 /// The binary that an earlier [`Build`] made, not built again.
 pub(crate) fn existing() -> Result<PathBuf> {
-    named()
+    named()?
         .or_else(|| Some(run::target_dir().join("release/netebpf")))
         .filter(|path| path.exists())
         .context("netebpf is not built: `cargo xtask build` first")

@@ -1,6 +1,10 @@
 //! The host around the packet: clock, chance, routes and sockets.
 
-use super::datagram::Datagram;
+use super::{
+    conntrack::{self, New},
+    datagram::Datagram,
+    table::State,
+};
 use crate::abi::{Address, FlowKey, NextHop, SharedWord};
 
 /// Where a packet goes on, as the host's routes have it.
@@ -36,4 +40,19 @@ pub trait Host {
     fn socket_receives(&mut self, tuple: &FlowKey) -> bool;
     /// Whether a socket of the host has sent a SYN, and waits for what answers it with this tuple of TCP.
     fn socket_connects(&mut self, tuple: &FlowKey) -> bool;
+    /// Takes a place for a flow that is to be opened. This and [`Self::open`] the kernel side has verified by themselves: they
+    /// are the largest parts of programs, and several ways lead to them. What they work on is in a program's room.
+    fn claim<S: State>(&mut self, state: &S, new: &mut New)
+    where
+        Self: Sized,
+    {
+        conntrack::claim(state, self, new);
+    }
+    /// Opens the flow of a packet in it.
+    fn open<S: State>(&mut self, state: &S, datagram: &Datagram, new: &mut New)
+    where
+        Self: Sized,
+    {
+        conntrack::open(state, self, datagram, new);
+    }
 }

@@ -26,7 +26,7 @@ mod shortcut;
 mod table;
 mod translated;
 
-pub use conntrack::{OPENING, TcpPhase, identification_of, lifetime};
+pub use conntrack::{New, OPENING, TcpPhase, identification_of, lifetime};
 pub use datagram::{Datagram, Kind};
 pub use family::{Family, FamilyId, V4, V6};
 pub use host::{Host, Route};

@@ -55,6 +55,19 @@ pub fn release<'a, S: State, H: Host>(
     (&mut new.piece, kept)
 }
 
+/// Takes a place for the flow that is described there, for [`Host::claim`].
+#[inline(always)]
+pub fn claim<S: State, H: Host>(state: &S, host: &mut H, scratch: &mut Scratch) {
+    conntrack::claim(state, host, &mut scratch.new);
+}
+
+/// Opens it, for [`Host::open`].
+#[inline(always)]
+pub fn open<S: State, H: Host>(state: &S, host: &mut H, scratch: &mut Scratch) {
+    let Scratch { datagram, new } = scratch;
+    conntrack::open(state, host, datagram, new);
+}
+
 /// How many bytes of a packet, from its network header on, are quoted in the answer that [`crate::verdict::Verdict::Answer`] was said of.
 /// `None` when there can be none.
 #[inline(always)]

@@ -14,13 +14,13 @@ use aya_ebpf::{
     maps::lpm_trie::Key,
 };
 use core::{
-    ffi::c_void,
+    arch::asm,
     intrinsics::{AtomicOrdering, atomic_xadd},
     mem,
 };
 use netebpf_common::{
     abi::{Address, FlowKey, NextHop, Protocol, SharedWord},
-    datapath::{Datagram, Host, Route},
+    datapath::{Datagram, Host, New, Route, State},
 };
 
 /// `TCP_SYN_SENT` of Linux.
@@ -40,14 +40,30 @@ pub struct Query {
     pub source: Key<[u32; 5]>,
 }
 
-/// The kernel, asked through the program's context.
-pub struct KernelHost {
-    context: *mut c_void,
+/// What a program knows its packet by.
+pub trait Context {
+    /// Takes a place for the flow that stands in this CPU's [`Room`], see [`Host::claim`].
+    fn claim(context: *mut Self);
+    /// Opens it, see [`Host::open`].
+    fn open(context: *mut Self);
 }
 
-impl KernelHost {
+/// Makes the compiler believe that this was written and read by somebody: a function, for example, that takes it out of [`Room`].
+#[inline(always)]
+pub fn lend<T>(part: *const T) {
+    // SAFETY: a pointer is copied onto itself, no less: an `asm!` without instructions gets line information that the kernel
+    // refuses.
+    unsafe { asm!("{0} = {0}", in(reg) part) };
+}
+
+/// The kernel, asked through the program's context.
+pub struct KernelHost<C> {
+    context: *mut C,
+}
+
+impl<C> KernelHost<C> {
     #[inline(always)]
-    pub fn new(context: *mut c_void) -> Self {
+    pub fn new(context: *mut C) -> Self {
         Self { context }
     }
 
@@ -57,7 +73,8 @@ impl KernelHost {
         query.__bindgen_anon_1.tot_len = 1;
         // SAFETY: the context and the query are valid, and the query's size is passed.
         unsafe {
-            fib_lookup(self.context, query, mem::size_of::<bpf_fib_lookup>() as i32, flags) as u32
+            fib_lookup(self.context.cast(), query, mem::size_of::<bpf_fib_lookup>() as i32, flags)
+                as u32
         }
     }
 }
@@ -82,7 +99,7 @@ fn ask(query: &mut bpf_fib_lookup, source: &Address, destination: &Address, ifin
     }
 }
 
-impl Host for KernelHost {
+impl<C: Context> Host for KernelHost<C> {
     #[inline(always)]
     fn now(&self) -> u64 {
         // SAFETY: no arguments.
@@ -160,9 +177,22 @@ impl Host for KernelHost {
     fn socket_connects(&mut self, tuple: &FlowKey) -> bool {
         tuple.protocol == Protocol::Tcp as u32 && self.socket(tuple) == Some(SYN_SENT)
     }
+
+    #[inline(always)]
+    fn claim<S: State>(&mut self, _: &S, new: &mut New) {
+        lend(new);
+        C::claim(self.context);
+    }
+
+    #[inline(always)]
+    fn open<S: State>(&mut self, _: &S, datagram: &Datagram, new: &mut New) {
+        lend(new);
+        lend(datagram);
+        C::open(self.context);
+    }
 }
 
-impl KernelHost {
+impl<C> KernelHost<C> {
     /// The state of the socket that receives what has this tuple; 0 for one of UDP.
     #[inline(always)]
     fn socket(&mut self, tuple: &FlowKey) -> Option<u32> {
@@ -195,13 +225,13 @@ impl KernelHost {
             // The two have types of their own for the verifier, so nothing but the release is common to them. The
             // state is read volatile: the compiler may not read it after the release.
             let (socket, state) = if tuple.protocol == Protocol::Tcp as u32 {
-                let socket = bpf_skc_lookup_tcp(self.context, key, size, netns, 0);
+                let socket = bpf_skc_lookup_tcp(self.context.cast(), key, size, netns, 0);
                 if socket.is_null() {
                     return None;
                 }
                 (socket, (&raw const (*socket).state).read_volatile())
             } else {
-                let socket = bpf_sk_lookup_udp(self.context, key, size, netns, 0);
+                let socket = bpf_sk_lookup_udp(self.context.cast(), key, size, netns, 0);
                 if socket.is_null() {
                     return None;
                 }

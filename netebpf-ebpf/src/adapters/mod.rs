@@ -11,7 +11,7 @@ mod socket;
 mod state;
 
 pub use connection::{Message, Opened};
-pub use host::{KernelHost, Query};
+pub use host::{Context, KernelHost, Query, lend};
 pub use packet::{TcPacket, XdpPacket, bounded};
 pub use room::Room;
 pub use socket::SocketCall;

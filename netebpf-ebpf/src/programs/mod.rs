@@ -6,11 +6,10 @@ mod tc;
 mod xdp;
 
 use crate::adapters::{KernelHost, Room};
-use core::ffi::c_void;
 use netebpf_common::datapath::scratch::Scratch;
 
 /// This CPU's room to work in, and the host to ask. Never `None`: the verifier does not know that.
 #[inline(always)]
-fn room<'a>(context: *mut c_void) -> Option<(&'a mut Scratch, KernelHost)> {
+fn room<'a, C>(context: *mut C) -> Option<(&'a mut Scratch, KernelHost<C>)> {
     Some((Room::scratch()?, KernelHost::new(context)))
 }

@@ -35,7 +35,7 @@ pub fn endpoint_ingress(context: TcContext) -> i32 {
     if options.contains(InterfaceOptions::NETKIT) && !packet.is_what_it_says() {
         return finish::tc(Verdict::Drop(DropReason::Malformed), skb, counters, false);
     }
-    let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
+    let Some((scratch, mut host)) = super::room(skb) else { return TC_ACT_SHOT };
     let verdict = pipeline::from_endpoint(&mut packet, &Maps, &mut host, scratch, ifindex);
     let comes_in = !interface.options.contains(InterfaceOptions::NETKIT);
     let verdict = pieces::settle(verdict, skb, scratch, comes_in);
@@ -69,7 +69,7 @@ pub fn uplink_ingress(context: TcContext) -> i32 {
     }
     let Some(slot) = finish::slot(ifindex) else { return TC_ACT_UNSPEC };
     let Some(counters) = finish::counters(slot) else { return TC_ACT_SHOT };
-    let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
+    let Some((scratch, mut host)) = super::room(skb) else { return TC_ACT_SHOT };
     let verdict = pipeline::from_outside(&mut packet, &Maps, &mut host, scratch, ifindex);
     let verdict = pieces::settle(verdict, skb, scratch, true);
     finish::tc(verdict, skb, counters, true)
@@ -88,7 +88,7 @@ pub fn uplink_egress(context: TcContext) -> i32 {
     let Some(slot) = finish::slot(ifindex) else { return TC_ACT_UNSPEC };
     let Some(counters) = finish::counters(slot) else { return TC_ACT_SHOT };
     let mut packet = TcPacket::new(skb);
-    let Some((scratch, mut host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
+    let Some((scratch, mut host)) = super::room(skb) else { return TC_ACT_SHOT };
     let verdict = pipeline::to_outside(&mut packet, &Maps, &mut host, scratch, ifindex, ingress);
     finish::tc(verdict, skb, counters, false)
 }
@@ -103,7 +103,7 @@ pub fn gateway_egress(context: TcContext) -> i32 {
     let Some(slot) = finish::slot(ifindex) else { return TC_ACT_UNSPEC };
     let Some(counters) = finish::counters(slot) else { return TC_ACT_SHOT };
     let mut packet = TcPacket::new(skb);
-    let Some((scratch, host)) = super::room(skb.cast()) else { return TC_ACT_SHOT };
+    let Some((scratch, host)) = super::room(skb) else { return TC_ACT_SHOT };
     let verdict = pipeline::to_network(&mut packet, &Maps, &host, scratch, ifindex, ingress);
     finish::tc(verdict, skb, counters, false)
 }

@@ -20,7 +20,7 @@ pub fn uplink_xdp(context: XdpContext) -> u32 {
     let Some(slot) = finish::slot(ifindex) else { return xdp_action::XDP_PASS };
     let Some(counters) = finish::counters(slot) else { return xdp_action::XDP_ABORTED };
     let mut packet = XdpPacket::new(context);
-    let Some((scratch, mut host)) = super::room(context.cast()) else {
+    let Some((scratch, mut host)) = super::room(context) else {
         return xdp_action::XDP_ABORTED;
     };
     let verdict = pipeline::from_outside(&mut packet, &Maps, &mut host, scratch, ifindex);

@@ -4,7 +4,10 @@
 //! `netns…` need root and a kernel, all others nothing.
 
 use super::Layer;
-use crate::run::{self, Ended, Step};
+use crate::{
+    build,
+    run::{self, Ended, Step},
+};
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -22,24 +25,24 @@ pub(crate) struct TestBinary {
     pub(crate) directory: PathBuf,
 }
 
-/// Builds the tests of the whole workspace; for another target, those of the `tests` crate only.
-pub(crate) fn build(target: Option<&str>) -> Result<Vec<TestBinary>> {
+/// What the workspace's tests are made of.
+pub(crate) struct Built {
+    /// netebpf, unoptimised, or what `NETEBPF_BIN` names.
+    pub(crate) netebpf: PathBuf,
+    pub(crate) tests: Vec<TestBinary>,
+}
+
+/// Builds the tests of the whole workspace, and netebpf with them: by itself it would want other features of what both
+/// depend on, which is then built twice.
+pub(crate) fn build() -> Result<Built> {
     let mut cargo = run::cargo();
     cargo.args(["test", "--locked", "--no-run", "--message-format=json-render-diagnostics"]);
-    match target {
-        None => {
-            cargo.args(["--workspace", "--exclude", "netebpf-ebpf", "--lib", "--bins", "--tests"])
-        }
-        Some(target) => cargo.args(["--package", "netebpf-tests", "--tests", "--target", target]),
-    };
-    let step = Step::begin(match target {
-        None => "Building tests",
-        Some(_) => "Building tests (static)",
-    });
-    let (mut binaries, mut said) = (Vec::new(), Vec::new());
+    cargo.args(["--workspace", "--exclude", "netebpf-ebpf", "--lib", "--bins", "--tests"]);
+    let step = Step::begin("Building netebpf and its tests");
+    let (mut messages, mut said) = (Vec::new(), Vec::new());
     let ended = run::lines(&mut cargo, None, |line| {
         if line.starts_with('{') {
-            binaries.extend(read(line));
+            messages.push(serde_json::from_str::<Message>(line));
         } else {
             step.now(line);
             said.push(line.to_owned());
@@ -53,9 +56,17 @@ pub(crate) fn build(target: Option<&str>) -> Result<Vec<TestBinary>> {
         bail!("the tests do not build");
     }
     step.end("done");
-    let mut binaries = binaries.into_iter().collect::<Result<Vec<_>>>()?;
-    binaries.sort_by(|a, b| (&a.package, &a.name).cmp(&(&b.package, &b.name)));
-    Ok(binaries)
+    let (mut netebpf, mut tests) = (build::named()?, Vec::new());
+    for message in messages {
+        let message = message.context("cargo said what is no message of its own")?;
+        if message.is_netebpf() {
+            netebpf = netebpf.or(message.executable);
+        } else {
+            tests.extend(test(message));
+        }
+    }
+    tests.sort_by(|a, b| (&a.package, &a.name).cmp(&(&b.package, &b.name)));
+    Ok(Built { netebpf: netebpf.context("cargo built no netebpf")?, tests })
 }
 
 /// The part of cargo's message that matters here.
@@ -78,12 +89,17 @@ struct Profile {
     test: bool,
 }
 
+impl Message {
+    /// Whether it is about the binary that users get.
+    fn is_netebpf(&self) -> bool {
+        self.executable.is_some()
+            && self.profile.as_ref().is_some_and(|profile| !profile.test)
+            && self.target.as_ref().is_some_and(|target| target.name == "netebpf")
+    }
+}
+
 /// A test program, when the message is about one.
-fn read(line: &str) -> Option<Result<TestBinary>> {
-    let message: Message = match serde_json::from_str(line) {
-        Ok(message) => message,
-        Err(error) => return Some(Err(error).context("cargo said what is no message of its own")),
-    };
+fn test(message: Message) -> Option<TestBinary> {
     let (executable, target) = (message.executable?, message.target?);
     if !message.profile?.test {
         return None;
@@ -95,7 +111,7 @@ fn read(line: &str) -> Option<Result<TestBinary>> {
         is_test_target && directory == Path::new(&run::workspace().join("tests")),
         &target.name,
     );
-    Some(Ok(TestBinary { package, name: target.name, layer, executable, directory }))
+    Some(TestBinary { package, name: target.name, layer, executable, directory })
 }
 
 fn layer(is_of_tests_crate: bool, name: &str) -> Layer {

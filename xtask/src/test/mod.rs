@@ -10,13 +10,12 @@ pub(crate) mod libtest;
 
 use crate::{
     bench,
-    build::Build,
     run::{self, Ended, Step},
     setup::Setup,
     tidy, vm,
 };
 use anyhow::{Result, ensure};
-use binaries::TestBinary;
+use binaries::{Built, TestBinary};
 use libtest::Tally;
 use std::{path::Path, process::Command, time::Duration};
 
@@ -61,11 +60,10 @@ impl Test {
             tally += check("formatting and lints", tidy::run());
         }
         if [Layer::Host, Layer::ProgRun, Layer::Netns].into_iter().any(wanted) {
-            let netebpf = Build { dev: true, is_static: false }.run()?;
-            let binaries = binaries::build(None)?;
+            let Built { netebpf, tests } = binaries::build()?;
             for layer in [Layer::Host, Layer::ProgRun, Layer::Netns] {
                 if wanted(layer) {
-                    tally += run_layer(layer, &binaries, &netebpf)?;
+                    tally += run_layer(layer, &tests, &netebpf)?;
                 }
             }
             if wanted(Layer::Netns) {

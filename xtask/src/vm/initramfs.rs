@@ -128,6 +128,7 @@ impl Contents {
         copy_modules(kernel, all(|needs| needs.modules), &root.join("modules"))?;
         for (place, executable) in &self.executables {
             copy_stripped(executable, &root.join(place))?;
+            copy_libraries(executable, root)?;
         }
         fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n")?;
         fs::write(root.join("etc/group"), "root:x:0:\n")?;
@@ -201,7 +202,7 @@ fn copy_stripped(from: &Path, to: &Path) -> Result<()> {
     run::output(run::command("strip").arg("-o").arg(to).arg(from)).map(drop)
 }
 
-/// A program and the libraries that `ldd` lists, each where the loader looks for it.
+/// A program of this machine, and what it needs.
 fn copy_tool(tool: &str, root: &Path) -> Result<()> {
     let places = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
     let Some(program) =
@@ -210,7 +211,12 @@ fn copy_tool(tool: &str, root: &Path) -> Result<()> {
         return Ok(());
     };
     copy(&program, &root.join("usr/bin").join(tool))?;
-    for word in run::output(run::command("ldd").arg(&program))?.split_whitespace() {
+    copy_libraries(&program, root)
+}
+
+/// The libraries that `ldd` lists, each where the loader looks for it.
+fn copy_libraries(program: &Path, root: &Path) -> Result<()> {
+    for word in run::output(run::command("ldd").arg(program))?.split_whitespace() {
         let library = root.join(word.trim_start_matches('/'));
         if word.starts_with('/') && !library.exists() {
             fs::create_dir_all(library.parent().context("a library in no directory")?)?;

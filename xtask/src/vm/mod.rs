@@ -11,7 +11,7 @@ mod initramfs;
 mod kernel;
 
 use crate::{
-    build::{Build, STATIC_TARGET},
+    build::Build,
     run::{self, Ended, Step},
     setup::Setup,
     test::{
@@ -37,6 +37,9 @@ struct Manner {
 /// As fast as it goes.
 const TESTING: Manner =
     Manner { processors: "-accel tcg,thread=multi", limit: Duration::from_secs(1500) };
+
+/// The same for tests that somebody named: they may be long ones.
+const NAMED: Manner = Manner { limit: Duration::from_secs(7200), ..TESTING };
 
 /// What is run of the namespace tests when nothing is named: each way of a packet, each hook, and what
 /// differs from kernel to kernel. The whole takes hours in emulation, where the verifier needs a minute for each start.
@@ -86,7 +89,7 @@ pub(crate) fn test_all() -> Result<Tally> {
 
 fn test(kernels: &[Release], filters: &[String]) -> Result<Tally> {
     let netebpf = Build { dev: true, is_static: true }.run()?;
-    let tests = binaries::build(Some(STATIC_TARGET))?;
+    let tests = binaries::build()?.tests;
     let mut contents = Contents::new(&netebpf);
     let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
     for test in &tests {
@@ -98,6 +101,7 @@ fn test(kernels: &[Release], filters: &[String]) -> Result<Tally> {
         let arguments = if filters.is_empty() { chosen } else { &filters };
         contents.add_test(&test.name, &test.executable, arguments);
     }
+    let manner = if filters.is_empty() { &TESTING } else { &NAMED };
     let mut machines = Vec::new();
     for release in kernels {
         let kernel = release.fetch()?;
@@ -109,7 +113,7 @@ fn test(kernels: &[Release], filters: &[String]) -> Result<Tally> {
         let contents = &contents;
         let running: Vec<_> = machines
             .iter()
-            .map(|(kernel, image)| scope.spawn(move || run_tests(kernel, image, contents)))
+            .map(|(kernel, image)| scope.spawn(move || run_tests(manner, kernel, image, contents)))
             .collect();
         let mut tally = Tally::default();
         for machine in running {
@@ -120,10 +124,15 @@ fn test(kernels: &[Release], filters: &[String]) -> Result<Tally> {
 }
 
 /// Boots, and says what came of it. That it comes up counts as a test.
-fn run_tests(kernel: &Kernel, initramfs: &Path, contents: &Contents) -> Result<Tally> {
+fn run_tests(
+    manner: &Manner,
+    kernel: &Kernel,
+    initramfs: &Path,
+    contents: &Contents,
+) -> Result<Tally> {
     let step = Step::begin(format!("Linux {} in QEMU", kernel.name));
     let mut report = Report::default();
-    let machine = Machine::boot(&TESTING, kernel, initramfs, contents, &step, |line| {
+    let machine = Machine::boot(manner, kernel, initramfs, contents, &step, |line| {
         if let Some(test) = report.line(line) {
             step.now(test);
         }

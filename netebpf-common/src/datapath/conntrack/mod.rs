@@ -304,23 +304,25 @@ fn confirms(seen: &Seen, datagram: &Datagram) -> bool {
 
 /// A flow that is about to be opened, in a program's room to work in.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct New {
+pub struct New {
     /// The tuple of the reply, whose destination port may still change.
-    pub reply: FlowKey,
-    pub opening: Opening,
+    pub(super) reply: FlowKey,
+    pub(super) opening: Opening,
     /// The port of the host that its packet is addressed to.
-    pub port: PublishedKey,
+    pub(super) port: PublishedKey,
     /// What leads to the flow.
     entry: FlowRef,
     /// A flow that may have to make room.
     other: FlowRef,
     /// Where a fragment is kept.
-    pub piece: PieceKey,
+    pub(super) piece: PieceKey,
     /// See [`claim_tuple`].
     mark: FlowKey,
     search: Search,
     /// Whose flow it is.
     socket: SocketKey,
+    /// Why it was not opened.
+    refused: Option<DropReason>,
 }
 
 impl New {
@@ -335,9 +337,10 @@ impl New {
         mark: FlowKey::NONE,
         search: Search::NONE,
         socket: SocketKey::NONE,
+        refused: None,
     };
 
-    /// Opens the flow of a packet, see [`open`], and answers with it.
+    /// Opens the flow of a packet, and answers with it.
     #[inline(always)]
     pub(super) fn open<'a, S: State, H: Host>(
         &mut self,
@@ -345,16 +348,30 @@ impl New {
         host: &mut H,
         datagram: &Datagram,
     ) -> Step<Seen<'a>> {
-        let Self { opening, entry, other, mark, .. } = self;
-        if let Some(reason) = places::claim(state, host, opening.owner.slot, (entry, other), mark) {
+        host.claim(state, self);
+        if let Some(reason) = self.refused {
             return Err(Verdict::Drop(reason));
         }
-        match open(state, host, &datagram.key, self) {
+        host.open(state, datagram, self);
+        match self.refused {
             Some(reason) => Err(Verdict::Drop(reason)),
             // Ours, or that of another CPU which was first; one that ended at once is no flow.
             None => find_tuple(state, &datagram.key, None).ok_or(Verdict::Drop(DropReason::NoFlow)),
         }
     }
+}
+
+/// Takes a place for a flow, or leaves in it why there is none: what [`Host::claim`] is for.
+#[inline(always)]
+pub(super) fn claim<S: State, H: Host>(state: &S, host: &mut H, new: &mut New) {
+    let New { opening, entry, other, mark, .. } = new;
+    new.refused = places::claim(state, host, opening.owner.slot, (entry, other), mark);
+}
+
+/// Opens a flow in the place that was taken for it, or leaves in it why not: what [`Host::open`] is for.
+#[inline(always)]
+pub(super) fn open<S: State, H: Host>(state: &S, host: &mut H, datagram: &Datagram, new: &mut New) {
+    new.refused = open_at(state, host, &datagram.key, new);
 }
 
 /// What a new flow is for.
@@ -429,16 +446,15 @@ impl WayTo {
 
 /// Opens a flow in the place that was claimed for it, whose first packet comes as `original` and whose reply comes as
 /// [`New::reply`], with another port where that one is taken. Answers with a reason when there is none then; else there
-/// is one, this or, of two CPUs at once, the other's. A function of its own in the programs, with a frame of its own:
-/// the room on the stack that it takes is not its caller's.
+/// is one, this or, of two CPUs at once, the other's.
 ///
 /// The order is the point. The reply tuple goes into the index first: that reserves the outside tuple, atomically, and
 /// nothing can find the flow by it yet, because the entry's generation is not the object's. Then the object is written,
 /// then its generation makes it live, then the original tuple makes it known; that insertion takes a lock, which orders
 /// all that was stored before it. Two CPUs with the same first packet race at the last step only, and the loser takes
 /// everything back and uses the winner's.
-#[inline(never)]
-fn open<S: State, H: Host>(
+#[inline(always)]
+fn open_at<S: State, H: Host>(
     state: &S,
     host: &mut H,
     original: &FlowKey,

@@ -34,9 +34,8 @@ const BUSY: u64 = 2 * SECOND;
 /// it may still be about to take everything back itself.
 pub const OPENING: u64 = SECOND / 10;
 
-/// Takes a place for a flow of an owner; its number comes into `entry`. A function of its own in the programs, see
-/// [`super::open`].
-#[inline(never)]
+/// Takes a place for a flow of an owner; its number comes into `entry`.
+#[inline(always)]
 pub(super) fn claim<S: State, H: Host>(
     state: &S,
     host: &mut H,
@@ -164,7 +163,7 @@ fn end_what_is_over<S: State, H: Host>(
 }
 
 /// Ends the flow of this generation whose answers have this tuple, if the host waits for such an answer itself. A function
-/// of its own in the programs, see [`super::open`].
+/// of its own in the programs, with a frame of its own: the room on the stack that it takes is not its caller's.
 #[inline(never)]
 pub(super) fn give_to_host<S: State, H: Host>(
     state: &S,
