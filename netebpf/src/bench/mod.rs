@@ -77,7 +77,7 @@ impl Options {
     pub fn usual() -> Self {
         Self {
             rounds: 7,
-            time: Duration::from_millis(130),
+            time: Duration::from_millis(120),
             workloads: vec![Workload::RoundTrips, Workload::Connections, Workload::Packets],
             ports: vec![MANY_PORTS],
             endpoints: Vec::new(),
