@@ -10,7 +10,7 @@ use crate::adapters::{Context, KernelHost, Maps, Room, lend};
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use netebpf_common::datapath::scratch::{self, Scratch};
 
-/// The functions for a context, which the kernel knows by the name of its type.
+/// The functions for a context, which the kernel knows by the name of its type, from its own BTF: without that it takes it for memory.
 macro_rules! functions {
     ($context:ident, $claim:ident, $open:ident) => {
         impl Context for $context {
@@ -42,7 +42,8 @@ macro_rules! functions {
 functions!(__sk_buff, claim_by_skb, open_by_skb);
 functions!(xdp_md, claim_by_xdp, open_by_xdp);
 
-/// What comes of it stands in the room; the kernel wants a number of each global function.
+/// What comes of it stands in the room, which is always there, see [`Room::scratch`]; the kernel wants a number of each
+/// global function.
 #[inline(always)]
 fn in_room<C>(context: *mut C, work: impl FnOnce(&mut Scratch, &mut KernelHost<C>)) -> u32 {
     // Or LLVM finds that one of them has no use for it, and its callers pass whatever is there.

@@ -1,7 +1,7 @@
 //! `cargo xtask build`: netebpf with its kernel programs inside, and its static twin, which virtual machines run.
 
 use crate::run;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use std::path::PathBuf;
 
 /// A binary for this target runs on every kernel, whatever the distribution.
@@ -56,8 +56,10 @@ pub(crate) fn named() -> Result<Option<PathBuf>> {
 
 /// The binary that an earlier [`Build`] made, not built again.
 pub(crate) fn existing() -> Result<PathBuf> {
-    named()?
-        .or_else(|| Some(run::target_dir().join("release/netebpf")))
-        .filter(|path| path.exists())
-        .context("netebpf is not built: `cargo xtask build` first")
+    if let Some(binary) = named()? {
+        return Ok(binary);
+    }
+    let binary = run::target_dir().join("release/netebpf");
+    ensure!(binary.exists(), "netebpf is not built: `cargo xtask build` first");
+    Ok(binary)
 }

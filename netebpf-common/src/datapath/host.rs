@@ -1,4 +1,4 @@
-//! The host around the packet: clock, chance, routes and sockets.
+//! The host around the packet: clock, chance, routes and sockets, and what the kernel side runs as functions of its own.
 
 use super::{
     conntrack::{self, New},
@@ -40,8 +40,9 @@ pub trait Host {
     fn socket_receives(&mut self, tuple: &FlowKey) -> bool;
     /// Whether a socket of the host has sent a SYN, and waits for what answers it with this tuple of TCP.
     fn socket_connects(&mut self, tuple: &FlowKey) -> bool;
-    /// Takes a place for a flow that is to be opened. This and [`Self::open`] the kernel side has verified by themselves: they
-    /// are the largest parts of programs, and several ways lead to them. What they work on is in a program's room.
+    /// Takes a place for a flow that is to be opened. The kernel side overrides this and [`Self::open`] by functions that are
+    /// verified once, since they are the largest parts of its programs and several ways lead to them; these find what they work
+    /// on in the program's room.
     fn claim<S: State>(&mut self, state: &S, new: &mut New)
     where
         Self: Sized,

@@ -42,13 +42,14 @@ pub struct Query {
 
 /// What a program knows its packet by.
 pub trait Context {
-    /// Takes a place for the flow that stands in this CPU's [`Room`], see [`Host::claim`].
+    /// Takes a place for the flow that stands in this CPU's [`Room`], see [`Host::claim`]: what it works on has to be [lent](lend).
     fn claim(context: *mut Self);
-    /// Opens it, see [`Host::open`].
+    /// Opens it, see [`Host::open`]; likewise.
     fn open(context: *mut Self);
 }
 
-/// Makes the compiler believe that this was written and read by somebody: a function, for example, that takes it out of [`Room`].
+/// Gives a part of [`Room`] away, to a function that takes it out of there: the compiler has to believe that it was read, and
+/// written where it may be.
 #[inline(always)]
 pub fn lend<T>(part: *const T) {
     // SAFETY: a pointer is copied onto itself, no less: an `asm!` without instructions gets line information that the kernel

@@ -16,8 +16,8 @@ impl Room {
     /// This CPU's, for the packet logic. Like [`Self::query`] it is never `None`: the verifier does not know that.
     #[inline(always)]
     pub fn scratch<'a>() -> Option<&'a mut Scratch> {
-        // SAFETY: this CPU's own, see `maps::ROOM`; each program takes it once, and lends it to `crate::opening`. Any bytes are
-        // a valid value of what is written before it is read.
+        // SAFETY: this CPU's own, see `maps::ROOM`; each program takes it once, and `crate::opening` what was given away with
+        // `lend` for as long as it runs. Any bytes are a valid value of what is written before it is read.
         maps::ROOM.get_ptr_mut(0).map(|room| unsafe { &mut (*room).scratch })
     }
 

@@ -120,9 +120,9 @@ fn programs_and_maps() -> Vec<Feature> {
         ),
         feature(
             "BTF of the kernel",
-            Need::Optional,
+            Need::Required,
             Path::new("/sys/kernel/btf/vmlinux").exists(),
-            "verifier messages have no names, and no checksum is changed directly",
+            "no program that opens flows is accepted: without it the kernel does not know a global function's context",
             "a kernel with CONFIG_DEBUG_INFO_BTF",
         ),
         feature(
@@ -130,7 +130,7 @@ fn programs_and_maps() -> Vec<Feature> {
             Need::Optional,
             bpf::summed() != bpf::Summed::default(),
             "each translation asks the kernel to change the checksum: some 100 ns a packet",
-            "BTF of the kernel, and no lockdown",
+            "a kernel whose BTF has sk_buff, and no lockdown",
         ),
         feature(
             "TCX",

@@ -4,10 +4,7 @@
 //! `netns…` need root and a kernel, all others nothing.
 
 use super::Layer;
-use crate::{
-    build,
-    run::{self, Ended, Step},
-};
+use crate::run::{self, Ended, Step};
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -27,13 +24,13 @@ pub(crate) struct TestBinary {
 
 /// What the workspace's tests are made of.
 pub(crate) struct Built {
-    /// netebpf, unoptimised, or what `NETEBPF_BIN` names.
+    /// netebpf, unoptimised.
     pub(crate) netebpf: PathBuf,
     pub(crate) tests: Vec<TestBinary>,
 }
 
 /// Builds the tests of the whole workspace, and netebpf with them: by itself it would want other features of what both
-/// depend on, which is then built twice.
+/// depend on, which is then built twice. Cargo builds it because the package has integration tests.
 pub(crate) fn build() -> Result<Built> {
     let mut cargo = run::cargo();
     cargo.args(["test", "--locked", "--no-run", "--message-format=json-render-diagnostics"]);
@@ -56,11 +53,11 @@ pub(crate) fn build() -> Result<Built> {
         bail!("the tests do not build");
     }
     step.end("done");
-    let (mut netebpf, mut tests) = (build::named()?, Vec::new());
+    let (mut netebpf, mut tests) = (None, Vec::new());
     for message in messages {
         let message = message.context("cargo said what is no message of its own")?;
         if message.is_netebpf() {
-            netebpf = netebpf.or(message.executable);
+            netebpf = message.executable;
         } else {
             tests.extend(test(message));
         }

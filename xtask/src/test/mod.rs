@@ -9,7 +9,7 @@ mod leftovers;
 pub(crate) mod libtest;
 
 use crate::{
-    bench,
+    bench, build,
     run::{self, Ended, Step},
     setup::Setup,
     tidy, vm,
@@ -61,6 +61,7 @@ impl Test {
         }
         if [Layer::Host, Layer::ProgRun, Layer::Netns].into_iter().any(wanted) {
             let Built { netebpf, tests } = binaries::build()?;
+            let netebpf = build::named()?.unwrap_or(netebpf);
             for layer in [Layer::Host, Layer::ProgRun, Layer::Netns] {
                 if wanted(layer) {
                     tally += run_layer(layer, &tests, &netebpf)?;

@@ -88,6 +88,7 @@ pub(crate) fn test_all() -> Result<Tally> {
 }
 
 fn test(kernels: &[Release], filters: &[String]) -> Result<Tally> {
+    // As whoever has no such libraries gets it.
     let netebpf = Build { dev: true, is_static: true }.run()?;
     let tests = binaries::build()?.tests;
     let mut contents = Contents::new(&netebpf);
