@@ -26,6 +26,7 @@ const MODULES: &[&str] = &[
     "bridge",
     "dummy",
     "tun",
+    "vxlan",
     "sch_ingress",
     "cls_bpf",
     "sch_netem",
