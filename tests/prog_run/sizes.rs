@@ -4,7 +4,7 @@
 //! the frames of its deepest chain of calls take, each a multiple of 32, as Linux 6.1 counts them: 512 is
 //! the limit, and a kernel that counts in smaller units does not show that it was passed. `verified` is how many instructions a kernel's
 //! verifier went through, of the million it allows. Compilers and kernels have tastes, so the first two
-//! may differ by a tenth from what is written and the last by a factor of two; beyond that somebody must
+//! may differ by a twentieth from what is written and the last by a quarter; beyond that somebody must
 //! look, and run this again with `NETEBPF_UPDATE=1`.
 
 use crate::machine::Kernel;
@@ -38,9 +38,9 @@ fn programs_are_as_large_as_is_written_down() {
     let near = |new: u32, old: u32, part: u32| new.abs_diff(old) <= old / part;
     let as_written = sizes.iter().all(|(name, new)| {
         written.get(name).is_some_and(|old| {
-            near(new.instructions, old.instructions, 10)
+            near(new.instructions, old.instructions, 20)
                 && new.stack.abs_diff(old.stack) <= 64
-                && (new.verified == 0 || near(new.verified, old.verified, 1))
+                && (new.verified == 0 || near(new.verified, old.verified, 4))
         })
     });
     assert!(as_written && sizes.len() == written.len(), "now it is\n\n{}", write(&sizes));

@@ -1,8 +1,8 @@
 //! `cargo xtask bench --check`: what is asked of netebpf, and what it did the last time that somebody wrote it down.
 //!
 //! **Invariant**: what is compared is the median of the rounds' ratios, never a time. A mark is missed by a median below
-//! it, and by what was not measured; the last recorded run only where the ranges of both do not even touch, for a machine
-//! has its moods.
+//! it, and by what was not measured; the last recorded run by a median below every round of that one, for a machine has its
+//! moods.
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -85,7 +85,7 @@ struct Beside {
     ratio: Ratio,
 }
 
-/// A run that is worth remembering: each ratio by way, family, workload, ports and the other arm.
+/// A run that is worth remembering: each ratio by its name.
 type Recorded = BTreeMap<String, Ratio>;
 
 impl Record {
@@ -96,7 +96,7 @@ impl Record {
     /// Writes it down as what later ones are compared with. What was not measured now stays as it was written.
     pub(super) fn remember(&self) -> Result<()> {
         let mut recorded = recorded()?;
-        recorded.extend(self.ratios().map(|(of, beside)| (name(of, beside), beside.ratio)));
+        recorded.extend(self.all());
         let path = path();
         fs::write(&path, serde_json::to_string_pretty(&recorded)? + "\n")
             .with_context(|| format!("cannot write {}", path.display()))
@@ -113,18 +113,17 @@ impl Record {
             if let Some((.., mark)) = mark.filter(|(.., mark)| now.median < *mark) {
                 misses.push(format!("{name}: {:.2}, and {mark:.2} is asked for", now.median));
             }
-            if let Some(before) = before.get(&name).filter(|before| now.highest < before.lowest) {
-                misses.push(format!("{name}: {}, and was {}", shown(now), shown(*before)));
-            }
         }
-        for (of, ratio) in self.shortcuts().filter(|(_, ratio)| ratio.median < SHORTCUT) {
-            let (family, ratio) = (&of.family, shown(ratio));
-            misses.push(format!(
-                "socket shortcut, {family}, beside a bare veth: {ratio}, and {SHORTCUT:.2} is asked for"
-            ));
+        for (name, ratio) in self.shortcuts().filter(|(_, ratio)| ratio.median < SHORTCUT) {
+            misses.push(format!("{name}: {}, and {SHORTCUT:.2} is asked for", shown(ratio)));
         }
         if let Some(ratio) = self.with_many_ports().filter(|ratio| *ratio < MANY_PORTS) {
             misses.push(format!("connections with many ports: {ratio:.2} of those with one"));
+        }
+        for (name, now) in self.all() {
+            if let Some(before) = before.get(&name).filter(|before| now.median < before.lowest) {
+                misses.push(format!("{name}: {}, and was {}", shown(now), shown(*before)));
+            }
         }
         Ok(misses)
     }
@@ -153,8 +152,16 @@ impl Record {
         missing
     }
 
-    fn shortcuts(&self) -> impl Iterator<Item = (&Measured, Ratio)> {
-        self.results.iter().filter_map(|of| Some((of, of.shortcut?)))
+    /// Every ratio, by a name of its own.
+    fn all(&self) -> impl Iterator<Item = (String, Ratio)> {
+        let beside = self.ratios().map(|(of, beside)| (name(of, beside), beside.ratio));
+        beside.chain(self.shortcuts())
+    }
+
+    fn shortcuts(&self) -> impl Iterator<Item = (String, Ratio)> {
+        self.results.iter().filter_map(|of| {
+            Some((format!("socket shortcut, {}, beside {BARE}", of.family), of.shortcut?))
+        })
     }
 
     /// How many times as many connections netebpf takes with the most ports as with one.

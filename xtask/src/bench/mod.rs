@@ -28,10 +28,10 @@ pub(crate) struct Bench {
     #[arg(long)]
     milliseconds: Option<u64>,
     /// Fail where a mark is missed, or where it was better when it was recorded
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quick")]
     check: bool,
     /// Record what comes out, for later checks
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quick")]
     record: bool,
     /// Instead, ask for a local name: how fast netebpf, aardvark-dns and Docker answer, as far as they are installed
     #[arg(long, conflicts_with_all = ["quick", "check", "record"])]
