@@ -383,7 +383,6 @@ fn xdp_runs_where_it_is_told_to() {
             (XdpMode::Generic, Some("XDP generic")),
             (XdpMode::Native, Some("XDP native")),
             (XdpMode::Off, None),
-            (XdpMode::Auto, None),
         ];
         for (mode, expected) in modes {
             wanted.xdp = mode;

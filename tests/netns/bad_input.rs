@@ -96,7 +96,7 @@ const COMMANDS: &[(&str, i32, &[&str])] = &[
     ("network rm nowhere", 1, &["nowhere"]),
     ("network inspect nowhere", 1, &["nowhere"]),
     ("up -f netebpf.yaml --uplink much-too-long-a-name", 2, &["much-too-long-a-name", "15"]),
-    ("up -f netebpf.yaml --xdp sometimes", 2, &["auto", "generic"]),
+    ("up -f netebpf.yaml --xdp sometimes", 2, &["native", "generic"]),
     ("up -f netebpf.yaml --big-tcp sometimes", 2, &["auto, on or off"]),
     ("ps --format {{.Nonsense", 2, &["{{"]),
     ("ps --filter colour=red", 2, &["colour=red", "id=, label=, name=, network=, publish= and status="]),

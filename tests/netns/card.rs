@@ -1,4 +1,4 @@
-//! An uplink that is a network card: XDP in its driver, chosen by netebpf itself.
+//! An uplink that is a network card: XDP in its driver, where it is asked for.
 //!
 //! `cargo xtask vm` has two virtio cards for it; whoever has two others cabled with each other names them in
 //! `NETEBPF_CARDS`.
@@ -24,8 +24,8 @@ const LONG: usize = 8000;
 fn by_its_driver() {
     let lab = Lab::on_cards(Cards::of_this_machine());
     let published = topology().ports("c1", &["8080:80", "8080:80/udp", "8001:5001"]);
-    lab.up_again(&published, &[]).ok();
-    assert_eq!(xdp(&lab), ("XDP native".into(), "the driver has it".into()));
+    lab.up_again(&published, &["--xdp", "native"]).ok();
+    assert_eq!(xdp(&lab), ("XDP native".into(), "asked for".into()));
     let _echo = [lab.server.echo(7), lab.endpoint("c1").echo(80), lab.host.echo(7)];
     every_way(&lab);
     refused(&lab, Place::Driver);
@@ -33,7 +33,8 @@ fn by_its_driver() {
     translated(&lab, Place::Driver, || say(&mut lasting, b"by the driver").expect("an answer"));
     // The same flows by TC alone.
     lab.up_again(&published, &["--xdp", "off"]).ok();
-    assert_eq!(xdp(&lab), (Value::Null, "switched off".into()));
+    let (mechanism, reason) = xdp(&lab);
+    assert!(mechanism.is_null() && reason.as_str().is_some_and(|why| why.contains("--xdp native")));
     translated(&lab, Place::Tc, || say(&mut lasting, b"by TC").expect("an answer"));
     refused(&lab, Place::Tc);
 }

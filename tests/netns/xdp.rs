@@ -6,7 +6,7 @@ use netebpf_tests::lab::{
     topology, traffic,
 };
 
-netebpf_tests::tests![generic, off_by_default_on_a_veth, native_on_request];
+netebpf_tests::tests![generic, off_unless_asked_for, native_on_request];
 
 /// Replies and published ports by XDP; `status` says so, and why.
 fn generic() {
@@ -53,7 +53,7 @@ fn generic() {
     both(|family| lab.lan.ask_both(HOST.port(family, 8080)));
 }
 
-fn off_by_default_on_a_veth() {
+fn off_unless_asked_for() {
     let lab = Lab::up(&topology());
     let text = lab.run("status").ok().to_lowercase();
     assert!(text.contains("veth"), "status does not say why there is no XDP:\n{text}");

@@ -26,7 +26,8 @@ pub(super) struct HostArguments {
     /// An interface to the outside; every one with an address when none is named
     #[arg(long = "uplink", value_name = "IF", value_parser = interface)]
     uplinks: Vec<InterfaceName>,
-    /// Where the uplinks' program runs: auto, native, generic or off
+    /// Whether a program looks at what comes in by the uplinks before there is a socket buffer: off; native, in the driver, which
+    /// drops floods sooner and costs what is not dropped a second look; or generic, for tests
     #[arg(long, value_name = "MODE", value_parser = xdp_mode)]
     xdp: Option<XdpMode>,
     /// Packets of more than 64 KiB from endpoints' TCP, to be cut where they leave: auto (as long as every uplink takes
@@ -150,11 +151,10 @@ fn interface(text: &str) -> Result<InterfaceName, InterfaceNameError> {
 
 fn xdp_mode(text: &str) -> Result<XdpMode, &'static str> {
     Ok(match text {
-        "auto" => XdpMode::Auto,
         "native" => XdpMode::Native,
         "generic" => XdpMode::Generic,
         "off" => XdpMode::Off,
-        _ => return Err("auto, native, generic or off would be right"),
+        _ => return Err("off, native or generic would be right"),
     })
 }
 

@@ -73,8 +73,7 @@ pub struct Kernel {
     uplinks: Vec<Uplink>,
     /// What the last plan was made for, until it is performed.
     planned: Option<Settled>,
-    /// Why native XDP was refused, by the index of the interface; programs that see sockets, by
-    /// [`Hook::NO_INTERFACE`].
+    /// Why programs that can be done without were refused, those that see sockets: by [`Hook::NO_INTERFACE`].
     refused: BTreeMap<(u32, Hook), String>,
     /// Ended flows whose places rest.
     retired: flows::Retired,

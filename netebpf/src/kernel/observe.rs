@@ -150,7 +150,6 @@ impl Kernel {
             dead_pins,
             sysctls: sysctl_values,
             saved_sysctls,
-            xdp_refused: self.xdp_refused(),
             no_masquerade: self.no_masquerade.clone(),
             no_socket_hooks: self.no_socket_hooks(),
             no_shortcut: self.no_shortcut(),

@@ -233,12 +233,6 @@ impl Kernel {
         !told
     }
 
-    /// Why native XDP was refused, by the index of the interface.
-    pub(super) fn xdp_refused(&self) -> BTreeMap<u32, String> {
-        let of_xdp = self.refused.iter().filter(|((_, hook), _)| *hook == Hook::UplinkXdp);
-        of_xdp.map(|((index, _), why)| (*index, why.clone())).collect()
-    }
-
     /// Programs that were refused may be tried again: what was in their way may be gone.
     pub(crate) fn forget_refusals(&mut self) {
         self.refused.clear();

@@ -54,8 +54,7 @@ impl Kernel {
         };
         let choice = |index: u32| {
             let uplink = observed.uplinks.iter().find(|uplink| uplink.index == index)?;
-            let refused = observed.xdp_refused.get(&index).map(String::as_str);
-            Some(XdpChoice::new(desired.xdp, uplink, refused).reason)
+            Some(XdpChoice::new(desired.xdp, uplink).reason)
         };
         let mut hooks: Vec<_> = observed
             .hooks

@@ -63,15 +63,14 @@ pub enum UplinkChoice {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum XdpMode {
-    /// Native where the driver has it and the device is no veth, off otherwise.
+    /// TC carries everything. States of before this was the default have it as `auto`.
     #[default]
-    Auto,
+    #[serde(alias = "auto")]
+    Off,
     /// In the driver; an error where it cannot.
     Native,
     /// In the stack, for tests.
     Generic,
-    /// TC carries everything.
-    Off,
 }
 
 /// `--big-tcp`: whether endpoints' TCP hands down packets of more than 64 KiB, to be cut where they leave.

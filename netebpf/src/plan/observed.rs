@@ -204,8 +204,6 @@ pub struct Observed {
     pub sysctls: BTreeMap<String, String>,
     /// Values from before our change.
     pub saved_sysctls: BTreeMap<String, String>,
-    /// Why native XDP was refused, by the index of the interface.
-    pub xdp_refused: BTreeMap<u32, String>,
     /// Where packets keep their source, by the settings.
     pub no_masquerade: Vec<IpNet>,
     /// Why the programs that see sockets cannot be had, where they cannot.

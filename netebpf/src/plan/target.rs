@@ -178,8 +178,7 @@ impl Target {
             ));
             return Ok(());
         }
-        let refused = observed.xdp_refused.get(&uplink.index).map(String::as_str);
-        let choice = XdpChoice::new(desired.xdp, uplink, refused);
+        let choice = XdpChoice::new(desired.xdp, uplink);
         let options = match choice.mechanism {
             Some(_) => InterfaceOptions::XDP,
             None => InterfaceOptions::default(),
@@ -205,7 +204,7 @@ impl Target {
             );
         }
         if let Some(mechanism) = choice.mechanism {
-            self.add_hook(uplink.index, &uplink.name, Hook::UplinkXdp, mechanism, choice.optional);
+            self.add_hook(uplink.index, &uplink.name, Hook::UplinkXdp, mechanism, false);
         }
         Ok(())
     }

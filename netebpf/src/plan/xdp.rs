@@ -8,45 +8,37 @@ use crate::model::XdpMode;
 pub struct XdpChoice {
     /// The mode; `None` leaves everything to TC.
     pub mechanism: Option<Mechanism>,
-    /// Whether the driver may refuse, and TC then carries everything.
-    pub optional: bool,
-    /// Why, in words.
+    /// Why, in words, and what it costs there.
     pub reason: String,
 }
 
 impl XdpChoice {
-    /// Chooses; `refused` is what the driver answered when it was asked before.
-    pub fn new(mode: XdpMode, uplink: &Uplink, refused: Option<&str>) -> Self {
-        let choice = |mechanism, optional, reason: &str| Self {
-            mechanism,
-            optional,
-            reason: reason.to_owned(),
+    /// Chooses.
+    pub fn new(mode: XdpMode, uplink: &Uplink) -> Self {
+        let cost = cost(uplink);
+        let asked_for =
+            || cost.as_ref().map_or("asked for".to_owned(), |cost| format!("asked for; {cost}"));
+        let (mechanism, reason) = match mode {
+            XdpMode::Off => (None, cost.unwrap_or_else(|| NOT_ASKED_FOR.to_owned())),
+            XdpMode::Generic => (Some(Mechanism::XdpGeneric), "asked for".to_owned()),
+            XdpMode::Native => (Some(Mechanism::XdpNative), asked_for()),
         };
-        match mode {
-            XdpMode::Off => choice(None, false, "switched off"),
-            XdpMode::Generic => choice(Some(Mechanism::XdpGeneric), false, "asked for"),
-            XdpMode::Native => choice(Some(Mechanism::XdpNative), false, "asked for"),
-            XdpMode::Auto => match (uplink.kind.as_deref(), refused) {
-                (Some("veth"), _) => choice(
-                    None,
-                    true,
-                    "a veth: XDP there takes segmentation offload from the sender",
-                ),
-                // A driver that takes the tag off before XDP makes a VLAN's frame look like the uplink's.
-                _ if let Some(vlan) = &uplink.vlan => choice(
-                    None,
-                    true,
-                    &format!("VLAN {vlan} stands on it: XDP does not see the tag"),
-                ),
-                // Bulk that comes in costs more than what XDP saves: docs/performance.md.
-                _ if uplink.joins => choice(
-                    None,
-                    true,
-                    "its driver joins packets of a stream (rx-gro-hw): XDP would take that",
-                ),
-                (_, Some(answer)) => choice(None, true, &format!("the driver refused: {answer}")),
-                _ => choice(Some(Mechanism::XdpNative), true, "the driver has it"),
-            },
-        }
+        Self { mechanism, reason }
     }
+}
+
+/// A flood is dropped sooner by it, and what is not dropped is looked at twice: docs/performance.md.
+const NOT_ASKED_FOR: &str = "not asked for: --xdp native drops floods sooner";
+
+/// What XDP in the driver would cost at an uplink, where that is more than a second look.
+fn cost(uplink: &Uplink) -> Option<String> {
+    if uplink.kind.as_deref() == Some("veth") {
+        return Some("a veth: XDP there takes segmentation offload from the sender".to_owned());
+    }
+    if let Some(vlan) = &uplink.vlan {
+        // A driver that takes the tag off before XDP makes a VLAN's frame look like the uplink's.
+        return Some(format!("VLAN {vlan} stands on it: XDP does not see the tag"));
+    }
+    let joins = "its driver joins packets of a stream (rx-gro-hw): XDP would take that";
+    uplink.joins.then(|| joins.to_owned())
 }
