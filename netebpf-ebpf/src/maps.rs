@@ -12,10 +12,11 @@ use aya_ebpf::{
 use core::ptr::{self, from_mut, from_ref};
 use netebpf_common::{
     abi::{
-        Address, Endpoint, FLOW_CAPACITY, FirstFragment, Flow, FlowKey, FlowRef,
-        INTERFACE_TABLE_SIZE, Interface, MAX_SLOTS, Mapping, NetworkRange, NextHop, Peer, PeerKey,
-        Piece, PieceKey, Published, PublishedKey, PublishedPorts, RecentFlow, ResolverPorts,
-        Sender, Settings, SocketKey, SocketPair, Usage, index_entries,
+        Address, Endpoint, FLOW_CAPACITY, FRAGMENT_CAPACITY, FirstFragment, Flow, FlowKey, FlowRef,
+        INTERFACE_TABLE_SIZE, Interface, MAPPING_CAPACITY, MAX_SLOTS, Mapping, NetworkRange,
+        NextHop, PEER_CAPACITY, Peer, PeerKey, Piece, PieceKey, Published, PublishedKey,
+        PublishedPorts, RecentFlow, ResolverPorts, Sender, Settings, SocketKey, SocketPair, Usage,
+        index_entries,
     },
     verdict::Counters,
 };
@@ -54,9 +55,8 @@ pub static SOCKETS: SockHash<SocketPair> = SockHash::with_max_entries(32_768, 0)
 /// What is kept with each of them: it goes with the socket.
 #[btf_map]
 static SENDERS: SkStorage<Sender> = SkStorage::new();
-/// As many sockets as can be led to endpoints at once and know what their programs called those.
 #[map]
-pub static PEERS: LruHashMap<PeerKey, Peer> = LruHashMap::with_max_entries(65_536, 0);
+pub static PEERS: LruHashMap<PeerKey, Peer> = LruHashMap::with_max_entries(PEER_CAPACITY, 0);
 #[map]
 pub static FLOW_INDEX: HashMap<FlowKey, FlowRef> =
     HashMap::with_max_entries(index_entries(FLOW_CAPACITY), 0);
@@ -66,18 +66,18 @@ pub static FLOWS: Array<Flow> = Array::with_max_entries(FLOW_CAPACITY, BPF_F_MMA
 pub static FREE_FLOWS: Queue<u32> = Queue::with_max_entries(FLOW_CAPACITY, 0);
 #[map]
 pub static EMBRYONIC: Queue<FlowRef> = Queue::with_max_entries(FLOW_CAPACITY, 0);
-/// As many packets as can be on their way in fragments at once.
 #[map]
-pub static FRAGMENTS: LruHashMap<FlowKey, FirstFragment> = LruHashMap::with_max_entries(16_384, 0);
+pub static FRAGMENTS: LruHashMap<FlowKey, FirstFragment> =
+    LruHashMap::with_max_entries(FRAGMENT_CAPACITY, 0);
 /// Later fragments that came before their first, of all packets.
 #[map]
 pub static PIECES: LruHashMap<PieceKey, Piece> = LruHashMap::with_max_entries(1024, 0);
 /// Room for one of them.
 #[map]
 pub static PIECE: PerCpuArray<Piece> = PerCpuArray::with_max_entries(1, 0);
-/// As many sockets as can be without a port of their own at once.
 #[map]
-pub static MAPPINGS: LruHashMap<SocketKey, Mapping> = LruHashMap::with_max_entries(16_384, 0);
+pub static MAPPINGS: LruHashMap<SocketKey, Mapping> =
+    LruHashMap::with_max_entries(MAPPING_CAPACITY, 0);
 /// Where each CPU found flows: an entry of the index is two cache lines and a call away. One value, and not one a place:
 /// each value of such a map is a pointer away.
 #[map]

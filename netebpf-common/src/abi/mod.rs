@@ -28,7 +28,10 @@ pub use interface::{Interface, InterfaceKind, InterfaceOptions, Usage};
 pub use next_hop::NextHop;
 pub use peer::{Peer, PeerKey, ResolverPorts};
 pub use published::{Published, PublishedKey, PublishedPorts};
-pub use settings::{FLOW_CAPACITY, NetworkRange, Settings, Source};
+pub use settings::{
+    FLOW_CAPACITY, FRAGMENT_CAPACITY, MAPPING_CAPACITY, NetworkRange, PEER_CAPACITY, Settings,
+    Source, in_proportion,
+};
 pub use word::SharedWord;
 
 /// The version of all layouts in this module; part of the pin path (`…/vABI/`).

@@ -27,6 +27,26 @@ assert_layout!(Settings, size 24, align 8);
 /// entries. For one more the kernel makes twice the buckets.
 pub const FLOW_CAPACITY: u32 = 129_024;
 
+/// As many sockets as can be led to endpoints at once and know what their programs called those.
+pub const PEER_CAPACITY: u32 = 65_536;
+
+/// As many packets as can be on their way in fragments at once.
+pub const FRAGMENT_CAPACITY: u32 = 16_384;
+
+/// As many sockets as can be without a port of their own at once.
+pub const MAPPING_CAPACITY: u32 = 16_384;
+
+/// How many entries a table has that has `usual` ones beside [`FLOW_CAPACITY`] flows: fewer with fewer, for a small host
+/// must not pay for a large one.
+pub const fn in_proportion(usual: u32, flows: u32) -> u32 {
+    const LEAST: u32 = 1024;
+    if flows >= FLOW_CAPACITY {
+        return usual;
+    }
+    let part = (usual as u64 * flows as u64 / FLOW_CAPACITY as u64) as u32;
+    if part < LEAST { LEAST } else { part }
+}
+
 impl Default for Settings {
     /// Linux's own ephemeral ports, half of the table for any one endpoint, an eighth for what nobody has confirmed:
     /// fewer than there are ports to one destination.

@@ -311,6 +311,13 @@ impl Bpf {
             .map_max_entries(map::FREE_FLOWS, settings.flow_capacity)
             .map_max_entries(map::EMBRYONIC, settings.flow_capacity)
             .map_max_entries(map::FLOW_INDEX, abi::index_entries(settings.flow_capacity));
+        for (name, usual) in [
+            (map::PEERS, abi::PEER_CAPACITY),
+            (map::FRAGMENTS, abi::FRAGMENT_CAPACITY),
+            (map::MAPPINGS, abi::MAPPING_CAPACITY),
+        ] {
+            loader.map_max_entries(name, abi::in_proportion(usual, settings.flow_capacity));
+        }
         let Summed { ip_summed, encapsulation } = summed();
         loader.override_global(constant::IP_SUMMED, &ip_summed, true);
         loader.override_global(constant::ENCAPSULATION, &encapsulation, true);
