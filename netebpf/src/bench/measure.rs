@@ -87,7 +87,7 @@ pub(super) fn rounds(
         progress.say(format!("warming up: {}: {cell}", arm.site.kind));
         one(arm, *cell, WARM_UP).or_else(|error| stop().and(Err(error)))?;
     }
-    progress.begin(u64::from(options.rounds) * measurements);
+    let bar = progress.begin(u64::from(options.rounds) * measurements);
     let empty = |cell: &Cell| Measured::new(*cell, of_cell(cell).iter().map(|arm| arm.site.kind));
     let mut results: Vec<Measured> = cells.iter().map(empty).collect();
     for round in 0..options.rounds as usize {
@@ -100,7 +100,7 @@ pub(super) fn rounds(
                 // What a signal cuts short fails in many ways.
                 let (sample, times) = sample.or_else(|error| stop().and(Err(error)))?;
                 result.arms[index].push(sample, times.as_ref());
-                progress.done();
+                bar.done();
             }
         }
     }
@@ -110,7 +110,7 @@ pub(super) fn rounds(
 
 /// In which order a round goes through so many arms: who comes first changes, and so does who comes after whom, for what one
 /// leaves for later falls on the next.
-fn order(round: usize, arms: usize) -> impl Iterator<Item = usize> {
+pub(super) fn order(round: usize, arms: usize) -> impl Iterator<Item = usize> {
     let places = (0..arms).map(move |turn| (round / 2 + turn) % arms);
     places.map(move |place| if round.is_multiple_of(2) { place } else { arms - 1 - place })
 }
