@@ -25,9 +25,9 @@ pub enum BenchError {
         "{0} CPU is too few: the two ends have one, and what else the machine does needs another"
     )]
     Cpus(usize),
-    /// A wire that cannot be made as it should be.
+    /// The kernel refused.
     #[error(transparent)]
-    Wire(#[from] crate::kernel::KernelError),
+    Kernel(#[from] crate::kernel::KernelError),
     /// A program failed.
     #[error("`{command}` failed ({status}): {said}")]
     Command {

@@ -9,6 +9,7 @@
 //! **Invariant**: a namespace goes with its [`Namespace`], and takes what is in it along.
 
 use super::{BenchError, left::Left, process};
+use crate::kernel::{KernelError, netns};
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
@@ -93,19 +94,18 @@ pub(super) struct Namespace {
 impl Namespace {
     /// Where it is.
     pub(super) fn path(&self) -> PathBuf {
-        Path::new("/run/netns").join(&self.name)
+        path(&self.name)
     }
 
-    /// Makes one, and nothing in it.
+    /// Makes one, with loopback up, and nothing else in it.
     pub(super) fn bare(name: &str, left: &Left) -> Result<Self, BenchError> {
-        process::output(Command::new("ip").args(["netns", "add", name]))?;
+        create(name)?;
         Ok(Self { name: name.to_owned(), left: left.clone() })
     }
 
-    /// Makes one, with loopback up.
+    /// The same, as all hosts and endpoints have it.
     pub(super) fn new(name: &str, left: &Left) -> Result<Self, BenchError> {
         let made = Self::bare(name, left)?;
-        made.ip(["link set lo up"])?;
         made.set("net.ipv4.tcp_congestion_control=reno")?;
         Ok(made)
     }
@@ -135,9 +135,19 @@ pub(super) fn use_reno(namespace: &str) -> Result<(), BenchError> {
     set(namespace, "net.ipv4.tcp_congestion_control=reno")
 }
 
+/// Where a namespace is.
+fn path(name: &str) -> PathBuf {
+    Path::new("/run/netns").join(name)
+}
+
+/// Makes a namespace, with loopback up.
+pub(super) fn create(name: &str) -> Result<(), BenchError> {
+    Ok(netns::create(&path(name)).map_err(KernelError::from)?)
+}
+
 /// Removes a namespace.
 pub(super) fn remove(name: &str) -> Result<(), BenchError> {
-    process::output(Command::new("ip").args(["netns", "delete", name])).map(drop)
+    Ok(netns::remove(&path(name)).map_err(KernelError::from)?)
 }
 
 impl Drop for Namespace {

@@ -3,7 +3,7 @@
 //! **Invariant**: what has a name of ours is ours, for one benchmark runs at a time. Nothing else is touched.
 
 use super::{BenchError, host, process};
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, path::Path};
 
 /// The beginning of every name: of namespaces, and of instances of netebpf.
 pub(super) const PREFIX: &str = "netebpf-bench";
@@ -20,7 +20,7 @@ pub(super) fn sweep() -> Result<(), BenchError> {
     for instance in &instances {
         // Its daemon lives there; if it does not, a new one has to, and not on this host.
         if !Path::new("/run/netns").join(instance).exists() {
-            process::output(Command::new("ip").args(["netns", "add", instance]))?;
+            host::create(instance)?;
         }
         let mut down = process::inside(instance, process::netebpf()?);
         process::output(down.args([
