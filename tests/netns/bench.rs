@@ -150,7 +150,7 @@ fn measures_with_many_there(lab: &Lab) {
     };
     for there in [1, 3] {
         for quantity in ["attach", "detach"] {
-            let all = ["netebpf", "netebpf's API", "ip", "ip, a program"];
+            let all = ["netebpf", "netebpf's API", "netlink", "netlink, a program"];
             assert_eq!(sides("endpoints", there, quantity), all);
         }
         assert_eq!(sides("endpoints", there, "connections").len(), 2);

@@ -43,8 +43,8 @@ pub(super) struct Bench {
     /// With how many published ports connections are measured, beside one: 10000, and none with --quick
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(2..=40_000))]
     ports: Option<Vec<u16>>,
-    /// Instead, attach an endpoint and detach it with so many others there, beside the least that `ip` needs for it; with
-    /// --workloads or --ports as well
+    /// Instead, attach an endpoint and detach it with so many others there, beside the least calls to the kernel
+    /// that it takes; with --workloads or --ports as well
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=i64::from(bench::MOST_ENDPOINTS)))]
     endpoints: Vec<u32>,
     /// Instead, open so many flows of one endpoint, and others beside them; with --workloads or --ports as well

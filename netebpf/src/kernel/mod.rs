@@ -36,7 +36,7 @@ pub use hook::Hook;
 pub use inside::InterfaceSpec;
 pub(crate) use inside::change_link_in;
 pub(crate) use moved::{Moved, Purpose};
-pub(crate) use netlink::NETKIT_LOST;
+pub(crate) use netlink::{Batch, Conversation, MAKE, NETKIT_LOST};
 pub use netlink::{BridgeSpec, LinkChange, NetlinkError, PairSpec};
 pub use netns::NetnsError;
 pub use status::{HookStatus, InterfaceCounters};

@@ -215,8 +215,8 @@ pub(super) fn section(page: &mut String, record: &Record) {
         return;
     }
     *page += "<h2>With many there</h2>\n<p>Medians, and how many times as much that is as with the fewest. Beside \
-              netebpf's commands stands what its API takes without a process, and what <code>ip</code> needs for the \
-              least of the same, with a program attached that does nothing and without.</p>\n";
+              netebpf's commands stands what its API takes without a process, and the calls to the \
+              kernel that the least of the same needs (netlink), with a program attached that does nothing and without.</p>\n";
     for Group { scale, quantity, there, sides } in groups {
         let rows = sides.into_iter().flat_map(|(side, at)| {
             let there = there.clone();

@@ -1,6 +1,6 @@
 //! With so many other endpoints on the network: how long it takes until one more is there, and until it is gone, by a
-//! command, by a call of the API alone, and by `ip`, which does the least that Linux needs for it, with a program attached that
-//! does nothing and without; and how fast two of them talk.
+//! command, by a call of the API alone, and by the calls to the kernel that it takes at least, with a program attached that does
+//! nothing and without; and how fast two of them talk.
 
 use super::{
     super::{
@@ -42,7 +42,7 @@ pub(in crate::bench) fn measure(ground: &Ground<'_>) -> Result<Vec<AtScale>, Ben
             let made = others(&ours, there..there + more);
             made.or_else(|error| stop().and(Err(error)))?;
             there += more;
-            while plain.others() < there as usize {
+            while plain.others() < there {
                 stop()?;
                 plain.add().or_else(|error| stop().and(Err(error)))?;
             }
@@ -80,14 +80,14 @@ const SIDES: [Round; 5] = [
     },
     |_, plain, _, level| {
         let [attach, detach] = plain.probe(false, |_| Ok(()))?;
-        level.push(Quantity::Attach, "ip", attach);
-        level.push(Quantity::Detach, "ip", detach);
+        level.push(Quantity::Attach, "netlink", attach);
+        level.push(Quantity::Detach, "netlink", detach);
         Ok(())
     },
     |_, plain, _, level| {
         let [attach, detach] = plain.probe(true, |_| Ok(()))?;
-        level.push(Quantity::Attach, "ip, a program", attach);
-        level.push(Quantity::Detach, "ip, a program", detach);
+        level.push(Quantity::Attach, "netlink, a program", attach);
+        level.push(Quantity::Detach, "netlink, a program", detach);
         Ok(())
     },
     |ours, plain, ground, level| {

@@ -4,6 +4,7 @@
 //! grows and nothing is taken away between. What was there is looked at again before it counts.
 
 mod api;
+mod calls;
 mod endpoints;
 mod flows;
 mod plain;

@@ -1,7 +1,7 @@
-//! A host without netebpf, whose endpoints are made by `ip`: the least that Linux needs for one.
+//! A host without netebpf, whose endpoints are made by the calls that Linux needs for one, and no more.
 //!
-//! **Invariant**: three processes make an endpoint, and two take it away: fewer are not possible, since `ip` works in
-//! one namespace at a time. A program that does nothing may be attached to one, by the same place in the kernel as
+//! **Invariant**: from the first call to the last one this process alone makes them, as netebpf's daemon does, and waits for
+//! none but the kernel. A program that does nothing may be attached to an endpoint, by the same place in the kernel as
 //! netebpf's: what that takes is the kernel's own.
 
 use super::{
@@ -14,8 +14,11 @@ use super::{
         process::Server,
         sweep::PREFIX,
     },
+    calls::Calls,
     timed,
 };
+use ipnet::IpNet;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A bridge with `web`, which serves, `app`, and others. Fields go in this order.
 pub(super) struct Plain {
@@ -24,20 +27,22 @@ pub(super) struct Plain {
     others: Vec<Namespace>,
     #[expect(dead_code, reason = "held until the host goes")]
     endpoints: Vec<Namespace>,
+    calls: Calls,
     host: Namespace,
     #[expect(dead_code, reason = "held until the host goes")]
     neighbour: Namespace,
 }
 
 /// The numbers of `web` and `app` are below it.
-const FIRST: usize = 10;
+const FIRST: u16 = 10;
 
 impl Plain {
     pub(super) fn new(left: &Left) -> Result<Self, BenchError> {
         let [host, neighbour] = host::pair(&format!("{PREFIX}-plain"), left)?;
         let endpoints = bridge(&host)?;
         let server = serve(&format!("{}-web", host.name))?;
-        Ok(Self { server, others: Vec::new(), endpoints, host, neighbour })
+        let calls = Calls::new(&host, "br-front")?;
+        Ok(Self { server, others: Vec::new(), endpoints, calls, host, neighbour })
     }
 
     /// An endpoint's namespace.
@@ -46,13 +51,13 @@ impl Plain {
     }
 
     /// How many others there are.
-    pub(super) fn others(&self) -> usize {
-        self.others.len()
+    pub(super) fn others(&self) -> u32 {
+        self.others.len() as u32
     }
 
     /// Another endpoint that stays.
     pub(super) fn add(&mut self) -> Result<(), BenchError> {
-        let number = self.others.len();
+        let number = self.others.len() as u16;
         let other = self.attach(&format!("o{number}"), FIRST + 1 + number)?;
         self.others.push(other);
         Ok(())
@@ -75,29 +80,24 @@ impl Plain {
         })?;
         between(&self.endpoint(name))?;
         let detach = timed(|| {
-            self.host.ip([&format!("link delete {name}")])?;
+            self.calls.detach(name)?;
             drop((made, program));
             Ok(())
         })?;
         Ok([attach, detach])
     }
 
-    fn attach(&self, name: &str, number: usize) -> Result<Namespace, BenchError> {
-        let [.., high, low] = number.to_be_bytes();
+    fn attach(&self, name: &str, number: u16) -> Result<Namespace, BenchError> {
         let inside = Namespace::bare(&self.endpoint(name), &self.host.left)?;
-        self.host.ip([
-            &format!("link add {name} type veth peer name eth0 netns {}", inside.name),
-            &format!("link set {name} master br-front up"),
-        ])?;
-        inside.ip([
-            "link set lo up",
-            &format!("address add 172.18.{high}.{low}/16 dev eth0"),
-            &format!("address add fd18::{number:x}/64 dev eth0 nodad"),
-            "link set eth0 up",
-            "route add default via 172.18.0.1",
-            // Without `onlink` it is refused while the kernel has not taken note of the carrier.
-            "route add default via fd18::1 dev eth0 onlink",
-        ])?;
+        self.calls.attach(&inside, name, addresses(number))?;
         Ok(inside)
     }
+}
+
+/// Of an endpoint on the bridge, each with the length of its subnet.
+fn addresses(number: u16) -> [IpNet; 2] {
+    let [high, low] = number.to_be_bytes();
+    let v4 = Ipv4Addr::new(172, 18, high, low);
+    let v6 = Ipv6Addr::new(0xfd18, 0, 0, 0, 0, 0, 0, number);
+    [IpNet::new_assert(v4.into(), 16), IpNet::new_assert(v6.into(), 64)]
 }

@@ -28,7 +28,8 @@ use std::{io, net::IpAddr};
 
 /// No answer is longer, in bytes: what the kernel makes room for (`NLMSG_GOODSIZE`).
 const LONGEST: usize = 1 << 16;
-const MAKE: u16 = NLM_F_EXCL | NLM_F_CREATE;
+/// What is asked for is made, and must not be there.
+pub(crate) const MAKE: u16 = NLM_F_EXCL | NLM_F_CREATE;
 
 /// Whoever speaks to the kernel in the namespace of the thread that opened it.
 pub(crate) struct Conversation(Socket);
@@ -78,7 +79,8 @@ impl Batch {
         self.add(message, 0, "remove default route via", via, Some(Errno::SRCH));
     }
 
-    fn add(
+    /// Any request, by its flags; `harmless` is the answer that says that it was so already.
+    pub(crate) fn add(
         &mut self,
         message: RouteNetlinkMessage,
         flags: u16,

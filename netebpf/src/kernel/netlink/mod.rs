@@ -10,7 +10,7 @@ mod mirror;
 mod read;
 mod write;
 
-pub(crate) use batch::{Batch, Conversation};
+pub(crate) use batch::{Batch, Conversation, MAKE};
 pub(crate) use links::NETKIT_LOST;
 pub use links::{BridgeSpec, LinkChange, PairSpec};
 pub(crate) use mirror::Mirror;
