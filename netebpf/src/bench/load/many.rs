@@ -1,7 +1,8 @@
 //! Many UDP flows of one endpoint, each answered.
 //!
 //! **Invariant**: a flow is known by its number, so that who opens more of them, or the same ones again, needs nothing
-//! that was remembered: of 16,384 ports of the client, to one port of the server after the other.
+//! that was remembered: of 16,384 ports of the client, to one port of the server after the other. Each is asked and answered
+//! before the next one begins, by a socket of its own, so that one takes as long however many are opened at a time.
 
 use super::{LoadError, PATIENCE, READY, cpu, ends::until_input_ends};
 use crate::bench::BenchError;
@@ -24,8 +25,6 @@ const SERVERS: u16 = 64;
 /// How many there can be.
 pub(in crate::bench) const LAST: u32 = 1_000_000;
 const _: () = assert!(LAST <= CLIENTS * SERVERS as u32);
-/// So many questions stand in a queue without one being lost.
-const AT_ONCE: usize = 32;
 
 /// What a client says.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -62,35 +61,23 @@ pub fn answer(address: IpAddr) -> Result<(), LoadError> {
 /// Asks in each of these flows, and waits for every answer.
 pub fn open(address: IpAddr, flows: Range<u32>) -> Result<Opened, LoadError> {
     cpu::take_the_last().map_err(LoadError::Cpu)?;
-    let (started, mut seen) = (Instant::now(), String::new());
-    for client in 0..CLIENTS {
-        let first = flows.start.saturating_sub(client).div_ceil(CLIENTS);
-        let end = flows.end.saturating_sub(client).div_ceil(CLIENTS);
-        let servers: Vec<_> = (first..end)
-            .map(|server| SocketAddr::new(address, FIRST_SERVER + server as u16))
-            .collect();
-        if servers.is_empty() {
-            continue;
-        }
-        let port = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), FIRST_CLIENT + client as u16);
-        let socket = UdpSocket::bind(port).map_err(|error| LoadError::Listen(port, error))?;
-        socket.set_read_timeout(Some(PATIENCE)).map_err(LoadError::Answer)?;
-        for servers in servers.chunks(AT_ONCE) {
-            seen = exchange(&socket, servers)?;
-        }
-    }
     let count = f64::from(flows.end - flows.start);
+    let (started, mut seen) = (Instant::now(), String::new());
+    for flow in flows {
+        let client = FIRST_CLIENT + (flow % CLIENTS) as u16;
+        let server = FIRST_SERVER + (flow / CLIENTS) as u16;
+        let client = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), client);
+        seen = exchange(client, SocketAddr::new(address, server))?;
+    }
     Ok(Opened { per_second: count / started.elapsed().as_secs_f64(), seen })
 }
 
-fn exchange(socket: &UdpSocket, servers: &[SocketAddr]) -> Result<String, LoadError> {
-    for server in servers {
-        socket.send_to(b"?", server).map_err(LoadError::Answer)?;
-    }
-    let (mut buffer, mut length) = ([0; 64], 0);
-    for _ in servers {
-        length = socket.recv(&mut buffer).map_err(LoadError::Answer)?;
-    }
+fn exchange(client: SocketAddr, server: SocketAddr) -> Result<String, LoadError> {
+    let socket = UdpSocket::bind(client).map_err(|error| LoadError::Listen(client, error))?;
+    socket.set_read_timeout(Some(PATIENCE)).map_err(LoadError::Answer)?;
+    socket.send_to(b"?", server).map_err(LoadError::Answer)?;
+    let mut buffer = [0; 64];
+    let length = socket.recv(&mut buffer).map_err(LoadError::Answer)?;
     Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }
 
