@@ -96,7 +96,7 @@ fn measures_everything(lab: &Lab) {
     }
     let ports = list(&record["scale"]);
     assert_eq!(ports.iter().map(|at| &at["there"]).collect::<Vec<_>>(), [1, 20], "{ports:?}");
-    assert_eq!(ports[0]["sides"][0]["grows"], 1.0, "{ports:?}");
+    assert_eq!(ports[0]["sides"][0]["grows"]["median"], 1.0, "{ports:?}");
     nothing_left();
 }
 
@@ -134,19 +134,31 @@ fn measures_streams(lab: &Lab) {
 
 /// Endpoints and flows: every side, and each beside itself with the fewest.
 fn measures_with_many_there(lab: &Lab) {
-    let record = lab.json("bench --rounds 1 --milliseconds 5 --endpoints 1,3 --flows 1,20000");
+    let record = lab.json("bench --rounds 2 --milliseconds 5 --endpoints 1,3 --flows 1,20000");
     assert_eq!(record["results"].as_array().map(Vec::len), Some(0), "{record}");
     let scale = record["scale"].as_array().expect("a list");
     let sides = |kind: &str, there: u32, quantity: &str| -> Vec<String> {
         let is_it =
             |at: &&Value| at["scale"] == kind && at["there"] == there && at["quantity"] == quantity;
         let at = scale.iter().find(is_it).unwrap_or_else(|| panic!("{quantity}: {record}"));
-        for side in at["sides"].as_array().expect("a list") {
-            let positive = |value: &Value| value.as_f64().is_some_and(|value| value > 0.0);
-            assert!(positive(&side["rounds"][0]) && positive(&side["grows"]), "{at}");
+        let list = |what: &str| at[what].as_array().expect("a list").iter();
+        let positive = |value: &Value| value.as_f64().is_some_and(|value| value > 0.0);
+        for side in list("sides") {
+            let rounds = side["rounds"].as_array().expect("a list");
+            assert!(rounds.iter().all(positive), "{at}");
+            let one = ["daemon", "doctor", "bytes"].contains(&quantity);
+            assert_eq!(rounds.len(), if one { 1 } else { 2 }, "{at}");
         }
-        let sides = at["sides"].as_array().expect("a list").iter();
-        sides.map(|side| side["side"].as_str().expect("a name").to_owned()).collect()
+        let ratios = list("sides").map(|side| &side["grows"]);
+        for ratio in ratios.chain(list("beside").map(|beside| &beside["ratio"])) {
+            assert!(["lowest", "median", "highest"].iter().all(|of| positive(&ratio[of])), "{at}");
+        }
+        let ours = list("sides").filter(|side| {
+            ["netebpf", "netebpf's API"].contains(&side["side"].as_str().unwrap_or_default())
+        });
+        let (ours, all) = (ours.count(), list("sides").count());
+        assert_eq!(list("beside").count(), ours * (all - ours), "{at}");
+        list("sides").map(|side| side["side"].as_str().expect("a name").to_owned()).collect()
     };
     for there in [1, 3] {
         for quantity in ["attach", "detach"] {

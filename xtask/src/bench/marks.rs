@@ -58,7 +58,7 @@ struct AtScale {
 #[derive(Deserialize)]
 struct Side {
     side: String,
-    grows: f64,
+    grows: Ratio,
 }
 
 #[derive(Deserialize)]
@@ -167,7 +167,7 @@ impl Record {
     /// How many times as many connections netebpf takes with the most ports as with one.
     fn with_many_ports(&self) -> Option<f64> {
         let many = self.scale.iter().filter(|of| of.scale == "ports").max_by_key(|of| of.there)?;
-        many.sides.iter().find(|of| of.side == "netebpf").map(|of| of.grows)
+        many.sides.iter().find(|of| of.side == "netebpf").map(|of| of.grows.median)
     }
 }
 

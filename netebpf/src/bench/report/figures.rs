@@ -40,6 +40,14 @@ pub(super) fn range(ratio: &Ratio, to: &str) -> Option<String> {
     both.then(|| format!("{:.2}{to}{:.2}", ratio.lowest, ratio.highest))
 }
 
+/// `1.36× (0.98–1.52)`; nothing where there was no round.
+pub(super) fn compared(ratio: Option<Ratio>) -> String {
+    let ratio = ratio.filter(|ratio| ratio.median.is_finite());
+    let range = ratio.and_then(|ratio| range(&ratio, "–"));
+    let range = range.map_or_else(String::new, |range| format!(" ({range})"));
+    ratio.map_or_else(String::new, |ratio| format!("{}×{range}", factor(ratio.median)))
+}
+
 fn digits(n: f64) -> String {
     match n.abs() {
         size if size < 10.0 => format!("{n:.2}"),

@@ -16,26 +16,26 @@ pub(super) fn title(result: &Measured) -> String {
 }
 
 /// Rows of words, the first two columns, and numbers, all others; opened by who wants to see it.
-pub(super) fn table<const N: usize>(
+pub(super) fn table<'a>(
     page: &mut String,
     name: &str,
-    headings: [&str; N],
-    rows: impl Iterator<Item = [String; N]>,
+    headings: impl AsRef<[&'a str]>,
+    rows: impl Iterator<Item = impl AsRef<[String]>>,
 ) {
-    let row = |tag: &str, cells: [&str; N]| {
-        let cell = |(index, text): (usize, &&str)| match index {
-            0 | 1 => format!("<{tag}>{}</{tag}>", escaped(text)),
-            _ => format!("<{tag} class=\"number\">{}</{tag}>", escaped(text)),
-        };
-        format!("<tr>{}</tr>\n", cells.iter().enumerate().map(cell).collect::<String>())
+    let cell = |tag: &str, (index, text): (usize, &str)| match index {
+        0 | 1 => format!("<{tag}>{}</{tag}>", escaped(text)),
+        _ => format!("<{tag} class=\"number\">{}</{tag}>", escaped(text)),
+    };
+    let row = |tag: &str, cells: &mut dyn Iterator<Item = &str>| {
+        format!("<tr>{}</tr>\n", cells.enumerate().map(|of| cell(tag, of)).collect::<String>())
     };
     let name = capital(name);
     let _ = write!(
         page,
         "<details>\n<summary>{name}</summary>\n<div class=\"scroll\" role=\"region\" aria-label=\"{name}\" tabindex=\"0\">\n\
          <table class=\"data\">\n<thead>\n{}</thead>\n<tbody>\n{}</tbody>\n</table>\n</div>\n</details>\n",
-        row("th", headings),
-        rows.map(|cells| row("td", cells.each_ref().map(String::as_str))).collect::<String>()
+        row("th", &mut headings.as_ref().iter().copied()),
+        rows.map(|of| row("td", &mut of.as_ref().iter().map(String::as_str))).collect::<String>()
     );
 }
 

@@ -27,8 +27,8 @@ pub use file::ReportFile;
 pub use machine::{Absent, Lacked, Machine, Offloads};
 pub use measured::{Beside, InArm, Measured, Pooled};
 pub use memory::{MapMemory, Memory};
-pub(in crate::bench) use scale::of_ports;
-pub use scale::{AtScale, Quantity, Scale, Side, TooMany};
+pub(in crate::bench) use scale::{API, NETEBPF, of_ports};
+pub use scale::{AtScale, BesideSide, Quantity, Scale, Side, TooMany};
 
 use super::{
     arms::{Kind, Way},

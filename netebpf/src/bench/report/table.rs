@@ -1,7 +1,7 @@
 //! Tables for a terminal, of one width with any number of arms and workloads: an arm has a line, a family has columns.
 
 use super::{InArm, Measured, Record, cards, costs, figures, memory, scale, unique};
-use crate::bench::{arms::Kind, host::Family};
+use crate::bench::{arms::Kind, host::Family, statistics::Ratio};
 use std::fmt::Write as _;
 
 /// Wide enough for all columns.
@@ -11,7 +11,7 @@ const DIM: [&str; 2] = ["\x1b[2m", "\x1b[0m"];
 
 /// The medians of operations per second, and how netebpf compares.
 pub(super) fn rates(record: &Record, dim: bool) -> String {
-    let [dim, plain] = if dim { DIM } else { ["", ""] };
+    let dim = if dim { DIM } else { ["", ""] };
     let heading = |family: Family| {
         format!("  {:>11}  {:>7} {:<13}", family.to_string(), "netebpf", "(range)")
     };
@@ -20,22 +20,31 @@ pub(super) fn rates(record: &Record, dim: bool) -> String {
     let rates = grouped(record, "per second", all, heading, |result, arm| {
         let rate = result.of(arm).map_or(f64::NAN, |of| of.median(|sample| sample.per_second));
         let ratio = result.beside(arm).filter(|_| arm != Kind::Netebpf);
-        let times = ratio.filter(|ratio| ratio.median.is_finite());
-        let times = times.map(|ratio| figures::factor(ratio.median) + "x").unwrap_or_default();
-        let range = ratio.and_then(|ratio| figures::range(&ratio, "-"));
-        let (range, blank) = match range {
-            Some(range) => (format!("{dim}({range}){plain}"), 11_usize.saturating_sub(range.len())),
-            None => (String::new(), 13),
-        };
-        format!("  {:>11}  {times:>7} {range}{:blank$}", figures::rate(rate), "")
+        format!("  {:>11}  {}", figures::rate(rate), self::ratio(ratio, [7, 13], dim))
     });
     let is_compared = !record.results.is_empty();
     parts.extend(is_compared.then_some(rates));
-    parts.extend([costs::text(record), memory::text(record), scale::text(record)]);
+    parts.extend([costs::text(record), memory::text(record), scale::text(record, dim)]);
     parts.extend([cards::text(record), notes(record)]);
     parts.extend(is_compared.then(|| wrapped(&figures::sentence(record))));
     parts.retain(|part| !part.is_empty());
     parts.join("\n")
+}
+
+/// How two compare: the median and, as dim as is said, the range, each in so many columns.
+pub(super) fn ratio(
+    ratio: Option<Ratio>,
+    [factor, range]: [usize; 2],
+    [dim, plain]: [&str; 2],
+) -> String {
+    let times = ratio.filter(|ratio| ratio.median.is_finite());
+    let times = times.map(|ratio| figures::factor(ratio.median) + "x").unwrap_or_default();
+    let shown = ratio.and_then(|ratio| figures::range(&ratio, "-"));
+    let (shown, blank) = match shown {
+        Some(shown) => (format!("{dim}({shown}){plain}"), range.saturating_sub(shown.len() + 2)),
+        None => (String::new(), range),
+    };
+    format!("{times:>factor$} {shown}{:blank$}", "")
 }
 
 /// The percentiles of all rounds together.

@@ -7,6 +7,7 @@ use crate::bench::{
     host::Family,
     load::{Latency, Sample, Workload},
     measure::Cell,
+    statistics::Ratio,
 };
 
 const ODD: &str = "a <b> & \"c\" </script><!-- <script> https://example.com";
@@ -35,6 +36,8 @@ fn record(arms: &[Kind], rounds: &[&[f64]]) -> Record {
         result.compare();
         result
     };
+    let mut many = at_scale(1000, 53.0);
+    many.sides[0].grows = Ratio::of(&[], &[]);
     Record {
         when: "2026-11-20T23:41:21Z".to_owned(),
         machine: Machine {
@@ -78,21 +81,24 @@ fn record(arms: &[Kind], rounds: &[&[f64]]) -> Record {
             port: 0.5,
             daemon: None,
         }),
-        scale: [(1, 26.5), (1000, f64::NAN)]
-            .map(|(there, time)| AtScale {
-                scale: Scale::Endpoints,
-                there,
-                quantity: Quantity::Attach,
-                sides: vec![Side {
-                    side: "netebpf".to_owned(),
-                    rounds: vec![26.5],
-                    grows: time / 26.5,
-                }],
-            })
-            .to_vec(),
+        scale: vec![at_scale(1, 26.5), many],
         cards: Some(cards()),
         too_many: vec![TooMany { arm: Kind::IptablesNft, flows: 1_000_000, most: 235_926 }],
     }
+}
+
+/// An endpoint that takes so long to come with so many there.
+fn at_scale(there: u32, time: f64) -> AtScale {
+    let mut at = AtScale::new(Scale::Endpoints, there, Quantity::Attach);
+    let side = |(side, times): (&str, f64)| {
+        let rounds = vec![times * time, times * time / 2.0];
+        let grows = Ratio::of(&rounds, &[times * 26.5; 2]);
+        Side { side: side.to_owned(), rounds, grows }
+    };
+    let sides = [("netebpf", 1.0), ("netebpf's API", 0.75), ("netlink, a program", 0.5)];
+    at.sides = sides.into_iter().map(side).collect();
+    at.compare();
+    at
 }
 
 fn cards() -> OfCards {
@@ -239,6 +245,25 @@ fn every_plot_has_its_numbers_in_words() {
     assert!(page.contains(&format!("<svg role=\"img\" aria-label=\"{label}")));
     assert_eq!(page.matches("<figure>").count(), 2 * cells().len());
     assert_eq!(page.matches("<figure>").count(), page.matches("role=\"img\"").count());
+}
+
+#[test]
+fn each_is_compared_within_a_round() {
+    let scale = vec![at_scale(1, 26.5), at_scale(1000, 53.0)];
+    let record = Record { scale, ..record(&TWO, &[]) };
+    let table = record.table(false);
+    for line in [
+        "one more is there, ms           beside 1            netebpf             netebpf's API\n",
+        "other endpoints: 1,000\n",
+        "  netebpf                 39.8   1.50x (1.00-2.00)\n",
+        "  netlink, a program      19.9   1.50x (1.00-2.00)   2.00x (2.00-2.00)   1.50x (1.50-1.50)\n",
+    ] {
+        assert!(table.contains(line), "{line}{table}");
+    }
+    let page = record.page();
+    for cell in ["1.50× (1.00–2.00)", "2.00× (2.00–2.00)"] {
+        assert!(page.contains(&format!("<td class=\"number\">{cell}</td>")), "{cell}");
+    }
 }
 
 #[test]

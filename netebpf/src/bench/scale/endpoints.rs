@@ -8,7 +8,8 @@ use super::{
         arms::{Arm, Kind, Site, Way},
         host::{Family, SERVED, WEB},
         load::{self, Exchange},
-        report::{AtScale, Quantity, Scale},
+        measure::order,
+        report::{API, AtScale, NETEBPF, Quantity, Scale},
         sweep::NO_SETTINGS,
     },
     Ground, Level, api, compared,
@@ -30,33 +31,30 @@ const BRIDGE: &str = "a bridge, no rules";
 pub(in crate::bench) fn measure(ground: &Ground<'_>) -> Result<Vec<AtScale>, BenchError> {
     let Ground { options, left, progress, stop } = ground;
     let site = Site { kind: Kind::Netebpf, ports: 1 };
+    progress.say(format!("making a host for {site}, and one without"));
     let ours = Arm::make(site, NO_SETTINGS.as_ref(), left)?;
     let mut plain = Plain::new(left)?;
     check(&ours, &plain).or_else(|error| stop().and(Err(error)))?;
-    let (mut there, mut levels) = (0, Vec::new());
-    for wanted in &options.endpoints {
-        while there < *wanted {
-            stop()?;
-            progress.say(format!("attaching others: {there} of {wanted}"));
-            let more = AT_ONCE.min(wanted - there);
-            let made = others(&ours, there..there + more);
-            made.or_else(|error| stop().and(Err(error)))?;
-            there += more;
-            while plain.others() < there {
-                stop()?;
-                plain.add().or_else(|error| stop().and(Err(error)))?;
-            }
-        }
-        let mut level = Level::new(Scale::Endpoints, there);
-        for round in 0..options.rounds {
+    let mut levels = Vec::new();
+    for there in &options.endpoints {
+        grow(ground, &ours, &mut plain, *there)?;
+        let mut level = Level::new(Scale::Endpoints, *there);
+        let bar = progress.begin(u64::from(options.rounds) * (SIDES.len() as u64 + 1));
+        for round in 0..options.rounds as usize {
             progress.say(format!("{there} other endpoints: round {}", round + 1));
-            // Who comes first changes from round to round.
-            for turn in 0..SIDES.len() {
+            for index in order(round, SIDES.len()) {
                 stop()?;
-                let side = SIDES[(round as usize + turn) % SIDES.len()];
-                let done = side(&ours, &plain, ground, &mut level);
-                done.or_else(|error| stop().and(Err(error)))?;
+                let (side, comes_and_goes) = SIDES[index];
+                let times = comes_and_goes(&ours, &plain);
+                let [attach, detach] = times.or_else(|error| stop().and(Err(error)))?;
+                level.push(Quantity::Attach, side, attach);
+                level.push(Quantity::Detach, side, detach);
+                bar.done();
             }
+            stop()?;
+            let done = talk(&ours, &plain, ground, round, &mut level);
+            done.or_else(|error| stop().and(Err(error)))?;
+            bar.done();
         }
         levels.push(level);
     }
@@ -64,49 +62,64 @@ pub(in crate::bench) fn measure(ground: &Ground<'_>) -> Result<Vec<AtScale>, Ben
     Ok(compared(levels))
 }
 
-/// What one side does in a round.
-type Round = fn(&Arm, &Plain, &Ground<'_>, &mut Level) -> Result<(), BenchError>;
-
-const SIDES: [Round; 5] = [
-    |ours, _, _, level| {
-        level.push(Quantity::Attach, "netebpf", timed(|| attach(ours))?);
-        level.push(Quantity::Detach, "netebpf", timed(|| detach(ours))?);
-        Ok(())
-    },
-    |ours, _, _, level| {
-        level.push(Quantity::Attach, "netebpf's API", timed(|| attach_by_api(ours))?);
-        level.push(Quantity::Detach, "netebpf's API", timed(|| detach_by_api(ours))?);
-        Ok(())
-    },
-    |_, plain, _, level| {
-        let [attach, detach] = plain.probe(false, |_| Ok(()))?;
-        level.push(Quantity::Attach, "netlink", attach);
-        level.push(Quantity::Detach, "netlink", detach);
-        Ok(())
-    },
-    |_, plain, _, level| {
-        let [attach, detach] = plain.probe(true, |_| Ok(()))?;
-        level.push(Quantity::Attach, "netlink, a program", attach);
-        level.push(Quantity::Detach, "netlink, a program", detach);
-        Ok(())
-    },
-    |ours, plain, ground, level| {
-        let kinds = [
-            (Quantity::RoundTrips, Exchange::RoundTrips),
-            (Quantity::Connections, Exchange::Connections),
-        ];
-        let (from, to) = ours.client(Way::EndpointToEndpoint, Family::V4);
-        let sides = [("netebpf", from), (BRIDGE, plain.endpoint("app"))];
-        for (quantity, exchange) in kinds {
-            ours.forget_connections()?;
-            for (side, from) in &sides {
-                let asked = load::ask(from, to, exchange, ground.options.time)?;
-                level.push(quantity, side, asked.sample.per_second);
-            }
+/// Attaches others on both hosts, until there are so many.
+fn grow(ground: &Ground<'_>, ours: &Arm, plain: &mut Plain, wanted: u32) -> Result<(), BenchError> {
+    let Ground { progress, stop, .. } = ground;
+    let mut there = plain.others();
+    if there == wanted {
+        return Ok(());
+    }
+    let bar = progress.begin((wanted - there).div_ceil(AT_ONCE).into());
+    while there < wanted {
+        stop()?;
+        progress.say(format!("attaching others: {there} of {wanted}"));
+        let more = AT_ONCE.min(wanted - there);
+        let made = others(ours, there..there + more);
+        made.or_else(|error| stop().and(Err(error)))?;
+        there += more;
+        while plain.others() < there {
+            stop()?;
+            plain.add()?;
         }
-        Ok(())
-    },
+        bar.done();
+    }
+    Ok(())
+}
+
+/// How many milliseconds an endpoint takes to come, and to go.
+type ComesAndGoes = fn(&Arm, &Plain) -> Result<[f64; 2], BenchError>;
+
+const SIDES: [(&str, ComesAndGoes); 4] = [
+    (NETEBPF, |ours, _| Ok([timed(|| attach(ours))?, timed(|| detach(ours))?])),
+    (API, |ours, _| Ok([timed(|| attach_by_api(ours))?, timed(|| detach_by_api(ours))?])),
+    ("netlink", |_, plain| plain.probe(false, |_| Ok(()))),
+    ("netlink, a program", |_, plain| plain.probe(true, |_| Ok(()))),
 ];
+
+/// How fast two endpoints talk, beside two on a bridge.
+fn talk(
+    ours: &Arm,
+    plain: &Plain,
+    ground: &Ground<'_>,
+    round: usize,
+    level: &mut Level,
+) -> Result<(), BenchError> {
+    let kinds = [
+        (Quantity::RoundTrips, Exchange::RoundTrips),
+        (Quantity::Connections, Exchange::Connections),
+    ];
+    let (from, to) = ours.client(Way::EndpointToEndpoint, Family::V4);
+    let sides = [(NETEBPF, from), (BRIDGE, plain.endpoint("app"))];
+    for (quantity, exchange) in kinds {
+        ours.forget_connections()?;
+        for index in order(round, sides.len()) {
+            let (side, from) = &sides[index];
+            let asked = load::ask(from, to, exchange, ground.options.time)?;
+            level.push(quantity, side, asked.sample.per_second);
+        }
+    }
+    Ok(())
+}
 
 /// What is attached is on its network, however it was.
 fn check(ours: &Arm, plain: &Plain) -> Result<(), BenchError> {

@@ -1,38 +1,31 @@
 //! With so many flows of one endpoint to somebody outside, masqueraded: how fast new ones are opened, connections and
 //! packets of known flows beside them, and what netebpf's daemon does about them.
 //!
-//! **Invariant**: every flow was answered, all are still there when what was measured counts, and the first one leads
-//! where it did. An arm whose table is too small for so many is left out and named; the machine's own limit
-//! (`nf_conntrack_max`) is nobody's to change.
+//! **Invariant**: arms take turns while flows are opened, too: in as many parts as there are rounds. Every flow was answered,
+//! all are still there when what was measured counts, and the first one leads where it did. An arm whose table is too small
+//! for so many is left out and named; the machine's own limit (`nf_conntrack_max`) is nobody's to change.
 
 use super::{
     super::{
-        BenchError, Stop,
+        BenchError, Options, Stop,
         arms::{Arm, Kind, Site, Way},
         host::{Family, OUTSIDE},
         load::{self, Exchange, many},
-        memory, packets,
+        measure::order,
+        packets,
         process::{self, Server},
         report::{AtScale, Quantity, Scale, TooMany},
     },
-    Ground, Level, compared, timed,
+    Ground, Level, compared, daemon,
 };
 use netebpf_common::abi::FLOW_CAPACITY;
-use std::{
-    fs,
-    net::SocketAddr,
-    path::Path,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, net::SocketAddr, time::Duration};
 
 pub(in crate::bench) use many::LAST;
 
-/// How long the daemon is watched.
-const WATCHED: Duration = Duration::from_secs(3);
-/// So many are opened at once: a signal waits for them.
+/// So many are opened by one process: a signal waits for them.
 const AT_ONCE: u32 = 50_000;
-/// Fewer than these are opened in no time.
+/// Fewer than these in a part are opened in no time.
 const ENOUGH: u32 = 100;
 /// How long an answered flow lives in the tables of the other arms: longer than this takes. netebpf's live for 300 s.
 const LIFETIME: [&str; 2] = [
@@ -76,28 +69,57 @@ pub(in crate::bench) fn measure(
         }));
         arms.retain(|many| many.most >= *there);
         let mut level = Level::new(Scale::Flows, *there);
-        for many in &mut arms {
-            stop()?;
-            progress.say(format!("opening {there} flows: {}", many.arm.site.kind));
-            many.fill(*there, &mut level, *stop).or_else(|error| stop().and(Err(error)))?;
-        }
-        for round in 0..options.rounds {
-            for turn in 0..arms.len() {
+        grow(ground, &mut arms, *there, &mut level)?;
+        let bar = progress.begin(u64::from(options.rounds) * arms.len() as u64);
+        for round in 0..options.rounds as usize {
+            for index in order(round, arms.len()) {
                 stop()?;
-                let many = &arms[(round as usize + turn) % arms.len()];
+                let many = &arms[index];
                 progress.say(format!("{there} flows: round {}: {}", round + 1, many.arm.site.kind));
                 let done = many.round(options.time, &mut level);
                 done.or_else(|error| stop().and(Err(error)))?;
+                bar.done();
             }
         }
-        for many in &mut arms {
+        drop(bar);
+        for many in &arms {
             stop()?;
+            progress.say(format!("looking after {there} flows: {}", many.arm.site.kind));
             many.check(&mut level).or_else(|error| stop().and(Err(error)))?;
         }
         levels.push(level);
     }
     progress.say("taking everything away");
     Ok((compared(levels), too_many))
+}
+
+/// Opens flows until there are so many: a part of them in each round, arm beside arm.
+fn grow(
+    ground: &Ground<'_>,
+    arms: &mut [Many],
+    wanted: u32,
+    level: &mut Level,
+) -> Result<(), BenchError> {
+    let Ground { options: Options { rounds, .. }, progress, stop, .. } = ground;
+    let there = arms.first().map_or(wanted, |many| many.there);
+    let part = |round: u32| u64::from(wanted - there) * u64::from(round) / u64::from(*rounds);
+    let counts = (wanted - there) / rounds >= ENOUGH;
+    let bar = progress.begin(u64::from(*rounds) * arms.len() as u64);
+    for round in 0..*rounds {
+        let end = there + part(round + 1) as u32;
+        for index in order(round as usize, arms.len()) {
+            stop()?;
+            let many = &mut arms[index];
+            let side = many.arm.site.kind.to_string();
+            progress.say(format!("opening {wanted} flows: round {}: {side}", round + 1));
+            let opened = many.fill(end, *stop).or_else(|error| stop().and(Err(error)))?;
+            if counts {
+                level.push(Quantity::Opened, &side, opened);
+            }
+            bar.done();
+        }
+    }
+    Ok(())
 }
 
 /// Room for so many, and for the connections beside them.
@@ -126,31 +148,21 @@ impl Many {
                 conntrack(&arm, "nf_conntrack_max")? / 10 * 9
             }
         };
-        Ok(Self { server, arm, there: 0, first: String::new(), most })
+        let first = open(&arm, 0, 1)?.seen;
+        Ok(Self { server, arm, there: 1, first, most })
     }
 
-    /// Opens more of them, until there are so many.
-    fn fill(&mut self, wanted: u32, level: &mut Level, stop: Stop<'_>) -> Result<(), BenchError> {
-        let (more, mut seconds) = (wanted - self.there, 0.0);
-        if self.there == 0 {
-            self.first = self.open(0, 1)?.seen;
-        }
+    /// Opens more of them, until there are so many: how many a second, not a number where there are.
+    fn fill(&mut self, wanted: u32, stop: Stop<'_>) -> Result<f64, BenchError> {
+        let (before, mut seconds) = (self.there, 0.0);
         while self.there < wanted {
             stop()?;
             let next = wanted.min(self.there + AT_ONCE);
-            let opened = self.open(self.there, next)?;
+            let opened = open(&self.arm, self.there, next)?;
             seconds += f64::from(next - self.there) / opened.per_second;
             self.there = next;
         }
-        if more >= ENOUGH {
-            let side = self.arm.site.kind.to_string();
-            level.push(Quantity::Opened, &side, f64::from(more) / seconds);
-        }
-        Ok(())
-    }
-
-    fn open(&self, from: u32, to: u32) -> Result<many::Opened, BenchError> {
-        many::ask(&self.arm.site.endpoint("app"), OUTSIDE.of(Family::V4), from..to)
+        Ok(f64::from(self.there - before) / seconds)
     }
 
     fn round(&self, time: Duration, level: &mut Level) -> Result<(), BenchError> {
@@ -169,14 +181,14 @@ impl Many {
     }
 
     /// All of them are there, and the first one leads where it did.
-    fn check(&mut self, level: &mut Level) -> Result<(), BenchError> {
+    fn check(&self, level: &mut Level) -> Result<(), BenchError> {
         let kind = self.arm.site.kind;
         let broken = |what: String| BenchError::Broken {
             arm: kind,
             way: format!("{} flows", self.there),
             what,
         };
-        let seen = self.open(0, 1)?.seen;
+        let seen = open(&self.arm, 0, 1)?.seen;
         if seen != self.first {
             return Err(broken(format!(
                 "the first comes from {seen}, and came from {}",
@@ -184,7 +196,7 @@ impl Many {
             )));
         }
         let live = match kind {
-            Kind::Netebpf => self.watch(level)?,
+            Kind::Netebpf => daemon::watch(&self.arm, level)?,
             _ => conntrack(&self.arm, "nf_conntrack_count")?,
         };
         if live < self.there {
@@ -192,35 +204,11 @@ impl Many {
         }
         Ok(())
     }
+}
 
-    /// What netebpf's daemon does about its flows, and what they take; how many there are.
-    fn watch(&self, level: &mut Level) -> Result<u32, BenchError> {
-        let instance = self.arm.instance()?;
-        let status = self.arm.netebpf(&["status", "--format", "json"])?;
-        let status: serde_json::Value =
-            serde_json::from_str(&status).map_err(|_| BenchError::Talk("status", status))?;
-        let number = |path| status.pointer(path).and_then(serde_json::Value::as_u64);
-        let (Some(pid), Some(live)) = (number("/pid"), number("/flows/used")) else {
-            return Err(BenchError::Talk("status", status.to_string()));
-        };
-        let (before, started) = (on_cpu(pid)?, Instant::now());
-        thread::sleep(WATCHED);
-        let load =
-            (on_cpu(pid)?.saturating_sub(before)).as_secs_f64() / started.elapsed().as_secs_f64();
-        level.push(Quantity::Daemon, "netebpf", 100.0 * load);
-        let mut doctor = String::new();
-        let time = timed(|| {
-            doctor = self.arm.netebpf(&["doctor", "--format", "json"])?;
-            Ok(())
-        })?;
-        level.push(Quantity::Doctor, "netebpf", time);
-        let rows: Vec<serde_json::Value> = serde_json::from_str(&doctor).unwrap_or_default();
-        if !rows.iter().any(|row| row["name"] == "flow table" && row["present"] == true) {
-            return Err(BenchError::Talk("doctor", doctor));
-        }
-        level.push(Quantity::Bytes, "netebpf", memory::bytes(&instance)? as f64);
-        Ok(u32::try_from(live).unwrap_or(u32::MAX))
-    }
+/// Opens these flows in an arm, one after the other.
+fn open(arm: &Arm, from: u32, to: u32) -> Result<many::Opened, BenchError> {
+    many::ask(&arm.site.endpoint("app"), OUTSIDE.of(Family::V4), from..to)
 }
 
 /// A number of connection tracking, in an arm's host.
@@ -228,18 +216,4 @@ fn conntrack(arm: &Arm, name: &str) -> Result<u32, BenchError> {
     let mut sysctl = process::inside(&arm.host.name, "sysctl");
     let said = process::output(sysctl.args(["-n", &format!("net.netfilter.{name}")]))?;
     said.trim().parse().map_err(|_| BenchError::Talk("sysctl", said))
-}
-
-/// How long the threads of a process were on a CPU.
-fn on_cpu(pid: u64) -> Result<Duration, BenchError> {
-    let path = format!("/proc/{pid}/task");
-    let failed = || BenchError::io(path.clone());
-    let mut used = Duration::ZERO;
-    for thread in fs::read_dir(Path::new(&path)).map_err(failed())? {
-        let at = thread.map_err(failed())?.path().join("schedstat");
-        let times = fs::read_to_string(at).map_err(failed())?;
-        let first = times.split_whitespace().next().and_then(|time| time.parse().ok());
-        used += Duration::from_nanos(first.unwrap_or_default());
-    }
-    Ok(used)
 }

@@ -1,10 +1,12 @@
 //! The same with many there: endpoints on the network, flows in the tables.
 //!
-//! **Invariant**: hosts are alive at once and take turns, as in the rounds; with fewer there first, so that one host
-//! grows and nothing is taken away between. What was there is looked at again before it counts.
+//! **Invariant**: hosts are alive at once and take turns in an order that changes, as in the rounds, and what counts is how
+//! they compare within a round; with fewer there first, so that one host grows and nothing is taken away between. What was
+//! there is looked at again before it counts.
 
 mod api;
 mod calls;
+mod daemon;
 mod endpoints;
 mod flows;
 mod plain;
@@ -15,7 +17,7 @@ pub(super) use flows::{LAST as MOST_FLOWS, measure as flows};
 use super::{
     BenchError, Ground,
     report::{AtScale, Quantity, Scale, Side},
-    statistics::median,
+    statistics::Ratio,
 };
 use std::time::Instant;
 
@@ -37,20 +39,21 @@ impl Level {
         let place = quantities.iter().position(|of| of.quantity == quantity);
         let place = place.unwrap_or_else(|| {
             let (scale, there) = (*scale, *there);
-            quantities.push(AtScale { scale, there, quantity, sides: Vec::new() });
+            quantities.push(AtScale::new(scale, there, quantity));
             quantities.len() - 1
         });
         let sides = &mut quantities[place].sides;
         match sides.iter_mut().find(|of| of.side == side) {
             Some(of) => of.rounds.push(value),
             None => {
-                sides.push(Side { side: side.to_owned(), rounds: vec![value], grows: f64::NAN })
+                let grows = Ratio::of(&[], &[]);
+                sides.push(Side { side: side.to_owned(), rounds: vec![value], grows });
             }
         }
     }
 }
 
-/// All levels, each side beside itself with the fewest there.
+/// All levels: each side beside itself with the fewest there, and netebpf beside the others, both round by round.
 fn compared(levels: Vec<Level>) -> Vec<AtScale> {
     let mut all: Vec<AtScale> = levels.into_iter().flat_map(|level| level.quantities).collect();
     let fewest: Vec<AtScale> = all.clone();
@@ -58,9 +61,10 @@ fn compared(levels: Vec<Level>) -> Vec<AtScale> {
         for side in &mut of.sides {
             let same = fewest.iter().filter(|few| few.quantity == of.quantity);
             let same = same.flat_map(|few| &few.sides).find(|few| few.side == side.side);
-            let least = same.map_or(f64::NAN, |few| median(&few.rounds));
-            side.grows = median(&side.rounds) / least;
+            let fewest = same.map(|few| few.rounds.as_slice()).unwrap_or_default();
+            side.grows = Ratio::of(&side.rounds, fewest);
         }
+        of.compare();
     }
     all
 }
@@ -79,23 +83,33 @@ mod tests {
     #[test]
     fn a_side_grows_beside_itself() {
         let mut levels = Vec::new();
-        for (there, rounds) in [(1, [10.0, 30.0, 20.0]), (100, [50.0, 10.0, 40.0])] {
+        for (there, rounds) in [(1, [10.0, 30.0, 20.0]), (100, [50.0, 10.0, 60.0])] {
             let mut level = Level::new(Scale::Endpoints, there);
             for value in rounds {
                 level.push(Quantity::Attach, "netebpf", value);
-                level.push(Quantity::Attach, "ip", 5.0);
+                level.push(Quantity::Attach, "netlink", 5.0);
             }
-            level.push(Quantity::Detach, "ip", 7.0);
+            level.push(Quantity::Detach, "netlink", 7.0);
             levels.push(level);
         }
         let all = compared(levels);
-        let of = |there, quantity, side: &str| {
-            let level = all.iter().find(|of| (of.there, of.quantity) == (there, quantity)).unwrap();
-            level.sides.iter().find(|of| of.side == side).unwrap().grows
+        let at = |there, quantity| {
+            all.iter().find(|of| (of.there, of.quantity) == (there, quantity)).unwrap()
         };
-        assert_eq!(of(1, Quantity::Attach, "netebpf"), 1.0);
-        assert_eq!(of(100, Quantity::Attach, "netebpf"), 2.0);
-        assert_eq!(of(100, Quantity::Attach, "ip"), 1.0);
+        let grows = |there, side: &str| {
+            let sides = &at(there, Quantity::Attach).sides;
+            sides.iter().find(|of| of.side == side).unwrap().grows
+        };
+        let ratio = |median, lowest, highest| Ratio { median, lowest, highest };
+        assert_eq!(grows(1, "netebpf"), ratio(1.0, 1.0, 1.0));
+        // The medians alone would say 2.5.
+        assert_eq!(grows(100, "netebpf"), ratio(3.0, 10.0 / 30.0, 5.0));
+        assert_eq!(grows(100, "netlink"), ratio(1.0, 1.0, 1.0));
+        let beside = &at(100, Quantity::Attach).beside;
+        let [of] = beside.as_slice() else { panic!("{beside:?}") };
+        assert_eq!((of.ours.as_str(), of.side.as_str()), ("netebpf", "netlink"));
+        assert_eq!(of.ratio, ratio(10.0, 2.0, 12.0));
+        assert!(at(100, Quantity::Detach).beside.is_empty(), "nobody of ours was measured");
         assert_eq!(all.len(), 4);
     }
 }
