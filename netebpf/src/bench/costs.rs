@@ -13,9 +13,12 @@ use super::{
     measure::{self, Cell},
     progress::Progress,
     report::{OfProgram, WayCosts},
-    statistics::median,
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// How often each is looked at; the medians count.
 const PASSES: usize = 3;
@@ -52,7 +55,8 @@ pub(super) fn look(
     Ok(all)
 }
 
-type Pass = BTreeMap<String, Cost>;
+/// What each program took in a pass.
+pub(super) type Pass = BTreeMap<String, Cost>;
 
 fn pass(arm: &Arm, cell: Cell, time: Duration) -> Result<Pass, BenchError> {
     let statistics = Statistics::enable()?;
@@ -63,24 +67,16 @@ fn pass(arm: &Arm, cell: Cell, time: Duration) -> Result<Pass, BenchError> {
 }
 
 /// The programs that are on the way, those with most packets first.
-fn together(passes: &[Pass]) -> Vec<OfProgram> {
-    let mut seen: BTreeMap<&str, (u64, Vec<f64>)> = BTreeMap::new();
-    for (program, cost) in passes.iter().flatten() {
-        let (packets, times) = seen.entry(program).or_default();
-        *packets += cost.packets;
-        times.push(cost.nanoseconds);
-    }
-    let most = seen.values().map(|(packets, _)| *packets).max().unwrap_or_default();
-    let mut programs: Vec<_> = seen
-        .into_iter()
-        .filter(|(_, (packets, _))| packets * RARE >= most)
-        .map(|(program, (packets, times))| OfProgram {
-            program: program.to_owned(),
-            packets,
-            nanoseconds: median(&times),
-        })
-        .collect();
-    programs.sort_by(|a, b| b.packets.cmp(&a.packets).then_with(|| a.program.cmp(&b.program)));
+pub(super) fn together(passes: &[Pass]) -> Vec<OfProgram> {
+    let names: BTreeSet<&String> = passes.iter().flat_map(BTreeMap::keys).collect();
+    let rounds = |name: &String| {
+        let costs = passes.iter().map(|pass| pass.get(name).copied().unwrap_or(Cost::NONE));
+        OfProgram { program: name.clone(), rounds: costs.collect() }
+    };
+    let mut programs: Vec<_> = names.into_iter().map(rounds).collect();
+    let most = programs.iter().map(OfProgram::packets).max().unwrap_or_default();
+    programs.retain(|of| of.packets() * RARE >= most);
+    programs.sort_by_key(|of| Reverse(of.packets()));
     programs
 }
 
@@ -101,11 +97,10 @@ mod tests {
             pass(&[("egress", 1000, 52.0), ("ingress", 1000, 900.0), ("opens", 1, 9000.0)]),
             pass(&[("egress", 1000, 51.0), ("ingress", 1200, 110.0)]),
         ]);
-        let of = |program: &str, packets, nanoseconds| OfProgram {
-            program: program.to_owned(),
-            packets,
-            nanoseconds,
-        };
-        assert_eq!(programs, [of("ingress", 3200, 110.0), of("egress", 3000, 51.0)]);
+        let of = |of: &OfProgram| (of.program.clone(), of.packets(), of.nanoseconds());
+        let expected = [("ingress", 3200, 110.0), ("egress", 3000, 51.0)];
+        let expected = expected.map(|(name, packets, time)| (name.to_owned(), packets, time));
+        assert_eq!(programs.iter().map(of).collect::<Vec<_>>(), expected);
+        assert_eq!(programs[0].rounds.len(), 3, "every pass is kept");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Two cards that are cabled with each other are the wire between netebpf's host and its neighbour. The neighbour
 //! sends small datagrams, which are dropped, go on into an endpoint, or are the host's own; each by XDP and by TC alone, in
-//! turns.
+//! turns, and in each round the other one first.
 //!
 //! **Invariant**: what programs take is looked at in passes of their own, since the kernel's statistics cost time
 //! themselves: they are off while a flood is counted.
@@ -17,17 +17,18 @@ pub(super) use error::CardError;
 use super::{
     BenchError, Ground,
     arms::{Arm, Kind, Site},
+    costs::{self, Pass},
     host::{self, Family},
-    load::cost::{self, Cost, Statistics},
-    report::{CardCosts, Flood, OfCards, OfProgram, Traffic},
-    statistics::median,
+    load::cost::{self, Statistics},
+    measure::order,
+    report::{CardCosts, Counted, Flood, OfCards, Traffic},
     sweep::NO_SETTINGS,
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 /// A flood is counted for so long at least: the kernel counts what a CPU does in hundredths of a second.
 const FLOOD: Duration = Duration::from_secs(1);
-/// What is asked about: those that meet a packet at an uplink's ingress.
+/// What is asked about: those that meet a packet at an uplink's ingress, in their order.
 const PROGRAMS: [&str; 2] = ["uplink_xdp", "uplink_ingress"];
 /// What counts a datagram that is dropped.
 const DROPPED: &str = "drop/not_published";
@@ -63,14 +64,16 @@ pub(super) fn measure(ground: &Ground<'_>, names: &[String; 2]) -> Result<OfCard
     traffic::lead_into_the_network(&arm)?;
     let looked = || -> Result<OfCards, BenchError> {
         let mut taken = Taken::default();
-        for round in 0..options.rounds {
-            let modes = [Xdp::Native, Xdp::Off];
-            for turn in 0..modes.len() {
+        let modes = [Xdp::Native, Xdp::Off];
+        let bar = progress.begin(u64::from(options.rounds) * modes.len() as u64);
+        for round in 0..options.rounds as usize {
+            for index in order(round, modes.len()) {
                 stop()?;
-                let xdp = modes[(round as usize + turn) % modes.len()];
+                let xdp = modes[index];
                 switch(&arm, &names[0], xdp)?;
                 progress.say(format!("round {}: XDP {}", round + 1, xdp.word()));
                 taken.round(&arm, names, xdp, options.time, stop)?;
+                bar.done();
             }
         }
         Ok(taken.told(names, driver))
@@ -93,21 +96,11 @@ fn switch(arm: &Arm, card: &str, xdp: Xdp) -> Result<(), BenchError> {
 /// Of each thing that is measured, all rounds.
 type Rounds<K, V> = Vec<(K, Vec<V>)>;
 
-/// What was taken, of each kind one number a round.
+/// What was taken, of each kind once a round.
 #[derive(Default)]
 struct Taken {
-    costs: Rounds<(Traffic, Family, bool), BTreeMap<String, Cost>>,
+    costs: Rounds<(Traffic, Family, bool), Pass>,
     floods: Rounds<(Family, bool), Counted>,
-}
-
-/// A flood.
-struct Counted {
-    /// How many were dropped in a second.
-    per_second: f64,
-    /// What all CPUs took for one, sending included, in nanoseconds.
-    nanoseconds: f64,
-    /// The part that was sent and not dropped: lost on the way.
-    lost: f64,
 }
 
 impl Taken {
@@ -149,33 +142,14 @@ impl Taken {
         Ok(())
     }
 
-    /// The medians of the rounds.
     fn told(self, names: &[String; 2], driver: Option<String>) -> OfCards {
         let costs = self.costs.into_iter().map(|((traffic, family, native), rounds)| {
-            let program = |name: &str| {
-                let of = rounds.iter().filter_map(|round| round.get(name));
-                let times: Vec<f64> = of.clone().map(|cost| cost.nanoseconds).collect();
-                let packets = of.map(|cost| cost.packets).sum();
-                (packets > 0).then(|| OfProgram {
-                    program: name.to_owned(),
-                    packets,
-                    nanoseconds: median(&times),
-                })
-            };
-            let programs = PROGRAMS.into_iter().filter_map(program).collect();
+            let mut programs = costs::together(&rounds);
+            programs.sort_by_key(|of| PROGRAMS.iter().position(|name| *name == of.program));
             CardCosts { traffic, family, native, programs }
         });
-        let floods = self.floods.into_iter().map(|((family, native), rounds)| {
-            let of =
-                |what: fn(&Counted) -> f64| median(&rounds.iter().map(what).collect::<Vec<_>>());
-            Flood {
-                family,
-                native,
-                per_second: of(|round| round.per_second),
-                nanoseconds: of(|round| round.nanoseconds),
-                lost: of(|round| round.lost),
-            }
-        });
+        let floods = self.floods.into_iter();
+        let floods = floods.map(|((family, native), rounds)| Flood { family, native, rounds });
         OfCards { cards: names.clone(), driver, costs: costs.collect(), floods: floods.collect() }
     }
 }

@@ -4,11 +4,12 @@
 //! clock for each packet, so no rate is measured meanwhile. Only what a program does is in them, not what the kernel
 //! does when it returns (such as the redirect that it asked for).
 
-use crate::state::Instance;
+use crate::{bench::statistics::number, state::Instance};
 use aya::{
     programs::{ProgramError, ProgramInfo},
     sys::{Stats, SyscallError, enable_stats},
 };
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -101,12 +102,18 @@ impl Statistics {
 }
 
 /// What one program took for what it saw.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Cost {
     /// How many packets it saw.
     pub packets: u64,
     /// How long each of them took.
+    #[serde(deserialize_with = "number")]
     pub nanoseconds: f64,
+}
+
+impl Cost {
+    /// Of a program that saw none.
+    pub const NONE: Self = Self { packets: 0, nanoseconds: f64::NAN };
 }
 
 /// What each program that ran between two snapshots took for a packet.

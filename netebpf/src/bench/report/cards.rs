@@ -1,12 +1,15 @@
 //! What XDP in a card's driver saves.
 
 use super::{
-    Record, figures,
-    markup::{escaped, table},
-    table::line,
+    OfProgram, Record, figures,
+    markup::{self, escaped},
+    table::{self, line},
     unique,
 };
-use crate::bench::{host::Family, report::OfProgram, statistics::number};
+use crate::bench::{
+    host::Family,
+    statistics::{Ratio, median, number},
+};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write as _};
 
@@ -59,17 +62,39 @@ pub struct CardCosts {
     pub family: Family,
     /// Whether XDP is in the driver, or there is TC alone.
     pub native: bool,
-    /// Each of them, by the kernel's statistics, the medians of the rounds.
+    /// Each of them, in the order in which a datagram meets them.
     pub programs: Vec<OfProgram>,
 }
 
-/// Small datagrams, as many as go out, that are dropped: medians of the rounds.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+impl CardCosts {
+    /// What all of them take together for one datagram, in nanoseconds, in each round: not each has to see every one.
+    fn together(&self) -> Vec<f64> {
+        let rounds = self.programs.iter().map(|of| of.rounds.len()).max().unwrap_or_default();
+        let of_round = |round: usize| {
+            let costs = self.programs.iter().filter_map(|of| of.rounds.get(round));
+            let datagrams = costs.clone().map(|cost| cost.packets).max().unwrap_or_default();
+            let ran = costs.filter(|cost| cost.packets > 0);
+            let time: f64 = ran.map(|cost| cost.nanoseconds * cost.packets as f64).sum();
+            time / datagrams as f64
+        };
+        (0..rounds).map(of_round).collect()
+    }
+}
+
+/// Small datagrams, as many as go out, that are dropped.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Flood {
     /// In which family.
     pub family: Family,
     /// As in [`CardCosts`].
     pub native: bool,
+    /// One after the other.
+    pub rounds: Vec<Counted>,
+}
+
+/// A flood, in a round.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Counted {
     /// How many were dropped in a second.
     #[serde(deserialize_with = "number")]
     pub per_second: f64,
@@ -90,51 +115,75 @@ const TITLES: [&str; 2] = ["TC alone", "XDP"];
 struct Row {
     what: String,
     cells: [String; 4],
+    /// In each family XDP beside TC alone, within the rounds, where that says something.
+    beside: [Option<Ratio>; 2],
 }
 
 impl Row {
+    /// Of numbers in each round.
     fn new(
         what: &str,
-        cell: impl Fn(Family, bool) -> Option<f64>,
-        text: fn(f64) -> String,
+        rounds: impl Fn(Family, bool) -> Vec<f64>,
+        text: impl Fn(f64) -> String,
     ) -> Self {
-        let cells = Family::BOTH.map(|family| MODES.map(|native| cell(family, native)));
-        let text = |n: Option<f64>| {
-            n.filter(|n| n.is_finite()).map_or_else(|| figures::NONE.to_owned(), text)
+        let both = Family::BOTH.map(|family| MODES.map(|native| rounds(family, native)));
+        let cell = |rounds: &Vec<f64>| match median(rounds) {
+            n if n.is_finite() => text(n),
+            _ => figures::NONE.to_owned(),
         };
-        let [[a, b], [c, d]] = cells;
-        Self { what: what.to_owned(), cells: [a, b, c, d].map(text) }
+        let [[a, b], [c, d]] = both.each_ref().map(|of| of.each_ref().map(cell));
+        let beside = both.map(|[tc, xdp]| Some(Ratio::of(&xdp, &tc)));
+        Self { what: what.to_owned(), cells: [a, b, c, d], beside }
+    }
+
+    /// What is not compared.
+    fn alone(self) -> Self {
+        Self { beside: [None; 2], ..self }
     }
 }
 
-/// One kind of datagrams, a line for each program.
+fn whole(n: f64) -> String {
+    format!("{n:.0}")
+}
+
+/// One kind of datagrams, a line for each program and one for all of them.
+fn programs(of: &OfCards, traffic: Traffic) -> Vec<Row> {
+    let costs = || of.costs.iter().filter(move |of| of.traffic == traffic);
+    let at = |family, native| costs().find(|of| (of.family, of.native) == (family, native));
+    let names = costs().flat_map(|of| &of.programs).map(|of| of.program.as_str());
+    let alone = unique(names).into_iter().map(|name| {
+        let time = |family, native| {
+            let program =
+                at(family, native).and_then(|of| of.programs.iter().find(|of| of.program == name));
+            program.map(OfProgram::nanoseconds).into_iter().collect()
+        };
+        Row::new(name, time, whole).alone()
+    });
+    let all = Row::new(
+        "all of them",
+        |family, native| at(family, native).map(CardCosts::together).unwrap_or_default(),
+        whole,
+    );
+    alone.chain([all]).collect()
+}
+
 fn groups(of: &OfCards) -> Vec<(String, Vec<Row>)> {
-    let whole = |n: f64| format!("{n:.0}");
-    let mut all = Vec::new();
-    for traffic in unique(of.costs.iter().map(|of| of.traffic)) {
-        let costs = || of.costs.iter().filter(move |of| of.traffic == traffic);
-        let at = |family, native| costs().find(|of| (of.family, of.native) == (family, native));
-        let names = costs().flat_map(|of| &of.programs).map(|of| of.program.as_str());
-        let rows = unique(names).into_iter().map(|name| {
-            let time = |family, native| {
-                let programs = &at(family, native)?.programs;
-                programs.iter().find(|of| of.program == name).map(|of| of.nanoseconds)
-            };
-            Row::new(name, time, whole)
-        });
-        all.push((format!("{traffic}, ns in"), rows.collect()));
-    }
-    let flood = |what: fn(&Flood) -> f64| {
-        move |family, native| {
-            of.floods.iter().find(|of| (of.family, of.native) == (family, native)).map(what)
+    let kinds = unique(of.costs.iter().map(|of| of.traffic)).into_iter();
+    let mut all: Vec<_> =
+        kinds.map(|traffic| (format!("{traffic}, ns in"), programs(of, traffic))).collect();
+    let flood = |what: fn(&Counted) -> f64| {
+        move |family: Family, native: bool| -> Vec<f64> {
+            let floods = of.floods.iter();
+            let of_it = floods.filter(move |of| (of.family, of.native) == (family, native));
+            of_it.flat_map(|of| &of.rounds).map(what).collect()
         }
     };
-    let rows = [
+    let rows = vec![
         Row::new("a second", flood(|of| of.per_second), figures::rate),
         Row::new("all CPUs, ns for one", flood(|of| of.nanoseconds), whole),
-        Row::new("lost, %", flood(|of| 100.0 * of.lost), whole),
+        Row::new("lost, %", flood(|of| 100.0 * of.lost), whole).alone(),
     ];
-    all.push(("dropped, as many as go out".to_owned(), rows.into()));
+    all.push(("dropped, as many as go out".to_owned(), rows));
     all
 }
 
@@ -144,7 +193,7 @@ fn title(of: &OfCards) -> String {
 }
 
 /// For a terminal.
-pub(super) fn text(record: &Record) -> String {
+pub(super) fn text(record: &Record, dim: [&str; 2]) -> String {
     let Some(of) = &record.cards else { return String::new() };
     let shown = |name: &str, cells: [&str; 4]| {
         let [a, b, c, d] = cells;
@@ -156,8 +205,12 @@ pub(super) fn text(record: &Record) -> String {
     text += &shown("", [tc, xdp, tc, xdp]);
     for (title, rows) in groups(of) {
         text += &line(&title);
-        for Row { what, cells } in rows {
+        for Row { what, cells, beside } in rows {
             text += &shown(&format!("  {what}"), cells.each_ref().map(String::as_str));
+            if beside.iter().flatten().any(|ratio| ratio.median.is_finite()) {
+                let [v4, v6] = beside.map(|ratio| table::ratio(ratio, [8, 13], dim));
+                text += &line(&format!("{:<32}{v4} {v6}", "    XDP beside TC alone"));
+            }
         }
     }
     text
@@ -169,14 +222,26 @@ pub(super) fn section(page: &mut String, record: &Record) {
     let _ = writeln!(
         page,
         "<h2>XDP in a card's driver</h2>\n<p>The uplink is {}, and {} the neighbour's card. What programs take is by the kernel's \
-         own statistics; a flood is counted without these, and the time of all CPUs has the work of who sends in it.</p>",
+         own statistics; a flood is counted without these, and the time of all CPUs has the work of who sends in it. \
+         Medians; XDP beside TC alone is within a round, with the lowest and the highest round.</p>",
         escaped(&title(of)),
         escaped(&of.cards[1])
     );
     let rows = groups(of).into_iter().flat_map(|(title, rows)| {
-        rows.into_iter()
-            .map(move |Row { what, cells: [a, b, c, d] }| [title.clone(), what, a, b, c, d])
+        rows.into_iter().map(move |Row { what, cells: [a, b, c, d], beside }| {
+            let [v4, v6] = beside.map(figures::compared);
+            [title.clone(), what, a, b, v4, c, d, v6]
+        })
     });
-    let heads = ["datagrams", "what", "IPv4, TC alone", "IPv4, XDP", "IPv6, TC alone", "IPv6, XDP"];
-    table(page, "XDP in a card's driver", heads, rows);
+    let heads = [
+        "datagrams",
+        "what",
+        "IPv4, TC alone",
+        "IPv4, XDP",
+        "XDP beside TC",
+        "IPv6, TC alone",
+        "IPv6, XDP",
+        "XDP beside TC",
+    ];
+    markup::table(page, "XDP in a card's driver", heads, rows);
 }

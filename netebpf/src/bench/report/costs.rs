@@ -10,8 +10,8 @@ use super::{
 use crate::bench::{
     arms::{Kind, Way},
     host::Family,
-    load::Workload,
-    statistics::number,
+    load::{Workload, cost::Cost},
+    statistics::median,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -34,11 +34,21 @@ pub struct WayCosts {
 pub struct OfProgram {
     /// Its name.
     pub program: String,
-    /// How many packets it saw in all passes.
-    pub packets: u64,
-    /// How long it is on a CPU for one, by the kernel's statistics: the median of the passes.
-    #[serde(deserialize_with = "number")]
-    pub nanoseconds: f64,
+    /// How long it is on a CPU for a packet, by the kernel's statistics, in each pass or round.
+    pub rounds: Vec<Cost>,
+}
+
+impl OfProgram {
+    /// How many packets it saw in all rounds.
+    pub fn packets(&self) -> u64 {
+        self.rounds.iter().map(|round| round.packets).sum()
+    }
+
+    /// How long it takes for one: the median of the rounds in which it saw any.
+    pub fn nanoseconds(&self) -> f64 {
+        let ran = self.rounds.iter().filter(|round| round.packets > 0);
+        median(&ran.map(|round| round.nanoseconds).collect::<Vec<_>>())
+    }
 }
 
 /// From one packet's end to the next one's in an arm, on the one CPU that does nothing else meanwhile: all that the kernel
@@ -72,7 +82,7 @@ fn groups(record: &Record) -> Vec<Group<'_>> {
         let names = both.into_iter().flatten().flat_map(|of| &of.programs);
         let time = |name: &str| {
             both.map(|of| {
-                of?.programs.iter().find(|of| of.program == name).map(|of| of.nanoseconds)
+                of?.programs.iter().find(|of| of.program == name).map(OfProgram::nanoseconds)
             })
         };
         let whole = |family| {

@@ -21,7 +21,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use cards::{CardCosts, Flood, OfCards, Traffic};
+pub use cards::{CardCosts, Counted, Flood, OfCards, Traffic};
 pub use costs::{OfProgram, WayCosts};
 pub use file::ReportFile;
 pub use machine::{Absent, Lacked, Machine, Offloads};

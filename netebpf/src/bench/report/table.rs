@@ -25,7 +25,7 @@ pub(super) fn rates(record: &Record, dim: bool) -> String {
     let is_compared = !record.results.is_empty();
     parts.extend(is_compared.then_some(rates));
     parts.extend([costs::text(record), memory::text(record), scale::text(record, dim)]);
-    parts.extend([cards::text(record), notes(record)]);
+    parts.extend([cards::text(record, dim), notes(record)]);
     parts.extend(is_compared.then(|| wrapped(&figures::sentence(record))));
     parts.retain(|part| !part.is_empty());
     parts.join("\n")

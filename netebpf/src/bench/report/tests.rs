@@ -5,7 +5,7 @@ use crate::bench::{
     Options,
     histogram::Histogram,
     host::Family,
-    load::{Latency, Sample, Workload},
+    load::{Latency, Sample, Workload, cost::Cost},
     measure::Cell,
     statistics::Ratio,
 };
@@ -111,12 +111,10 @@ fn cards() -> OfCards {
             programs: costs().swap_remove(0).programs,
         })
     });
-    let flood = |(family, native)| Flood {
-        family,
-        native,
-        per_second: 1e6,
-        nanoseconds: f64::NAN,
-        lost: f64::INFINITY,
+    let flood = |(family, native)| {
+        let per_second = if native { 2e6 } else { 1e6 };
+        let round = Counted { per_second, nanoseconds: f64::NAN, lost: f64::INFINITY };
+        Flood { family, native, rounds: vec![round; 3] }
     };
     OfCards {
         cards: [ODD, ODD].map(ToOwned::to_owned),
@@ -129,8 +127,7 @@ fn cards() -> OfCards {
 fn costs() -> Vec<WayCosts> {
     let of = |program: &str, nanoseconds| OfProgram {
         program: program.to_owned(),
-        packets: 1000,
-        nanoseconds,
+        rounds: vec![Cost { packets: 1000, nanoseconds }, Cost::NONE],
     };
     let ways = Way::ALL.into_iter().flat_map(|way| Family::BOTH.map(|family| (way, family)));
     let costs = |(way, family)| WayCosts {
@@ -257,6 +254,7 @@ fn each_is_compared_within_a_round() {
         "other endpoints: 1,000\n",
         "  netebpf                 39.8   1.50x (1.00-2.00)\n",
         "  netlink, a program      19.9   1.50x (1.00-2.00)   2.00x (2.00-2.00)   1.50x (1.50-1.50)\n",
+        "    XDP beside TC alone            2.00x (2.00-2.00)      2.00x (2.00-2.00)\n",
     ] {
         assert!(table.contains(line), "{line}{table}");
     }
