@@ -85,7 +85,7 @@ pub(super) fn rounds(
             continue;
         }
         progress.say(format!("warming up: {}: {cell}", arm.site.kind));
-        one(arm, *cell, WARM_UP).or_else(|error| stop().and(Err(error)))?;
+        one(arm, *cell, WARM_UP)?;
     }
     let bar = progress.begin(u64::from(options.rounds) * measurements);
     let empty = |cell: &Cell| Measured::new(*cell, of_cell(cell).iter().map(|arm| arm.site.kind));
@@ -96,9 +96,7 @@ pub(super) fn rounds(
             for index in order(round, arms.len()) {
                 stop()?;
                 progress.say(format!("round {}: {}: {cell}", round + 1, arms[index].site.kind));
-                let sample = one(arms[index], *cell, options.time);
-                // What a signal cuts short fails in many ways.
-                let (sample, times) = sample.or_else(|error| stop().and(Err(error)))?;
+                let (sample, times) = one(arms[index], *cell, options.time)?;
                 result.arms[index].push(sample, times.as_ref());
                 bar.done();
             }

@@ -109,7 +109,8 @@ pub struct Done {
     pub gone: Result<(), BenchError>,
 }
 
-/// Measures everything, and takes away what it needed for that. `interrupted` may become true at any time.
+/// Measures everything, and takes away what it needed for that. `interrupted` may become true at any time; once all is
+/// measured it changes nothing: what is left to do is what an interruption would do, and who waited for the record has it.
 ///
 /// # Errors
 /// What cannot be measured, and why; [`BenchError::Interrupted`].
@@ -126,7 +127,8 @@ pub fn run(options: &Options, interrupted: &AtomicBool) -> Result<Done, BenchErr
     process::require(&process::TOOLS)?;
     sweep::sweep()?;
     let left = Left::default();
-    let measured = measured(options, &left, &stop);
+    // What a signal cuts short fails in many ways.
+    let measured = measured(options, &left, &stop).or_else(|error| stop().and(Err(error)));
     match (measured, left.error()) {
         (Ok(record), left) => Ok(Done { record, gone: left.map_or(Ok(()), Err) }),
         (Err(error), Some(BenchError::Left { said, .. })) => {
@@ -206,8 +208,9 @@ fn side_by_side(
         record.gso = Some(ours.gso()?);
         record.costs = costs::look(ours, cells, options.time, progress, stop)?;
         progress.say("what the maps take");
-        record.memory = Some(memory::look(ours).or_else(|error| stop().and(Err(error)))?);
+        record.memory = Some(memory::look(ours)?);
     }
+    stop()?;
     progress.say("taking everything away");
     record.machine.bridge_netfilter = arms.iter().find_map(Arm::bridge_netfilter);
     let usual = arms.iter().filter(|arm| arm.site.ports == 1);

@@ -8,7 +8,7 @@ use super::BenchError;
 use std::{
     ffi::OsStr,
     io::{BufRead as _, BufReader, Write as _},
-    os::unix::process::CommandExt as _,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
@@ -60,6 +60,10 @@ pub(super) fn told(command: &mut Command, input: &str) -> Result<String, BenchEr
         let _ = stdin.write_all(input.as_bytes());
     }
     let done = child.wait_with_output().map_err(BenchError::io(what))?;
+    if done.status.signal() == Some(libc::SIGINT) {
+        // Ctrl-C came before it had a group of its own. It has done nothing yet, and may be what takes something away.
+        return told(command, input);
+    }
     if !done.status.success() {
         let said = String::from_utf8_lossy(&done.stderr).trim().to_owned();
         return Err(BenchError::Command { command: shown(command), status: done.status, said });
