@@ -22,7 +22,7 @@ pub enum BenchError {
     },
     /// Two ends that share a CPU leave none for the rest.
     #[error(
-        "{0} CPU is too few: the two ends have one, and what else the machine does needs another"
+        "{0} CPU is too few, 2 are needed: the two ends have one, and what else the machine does another"
     )]
     Cpus(usize),
     /// The kernel refused.
@@ -46,6 +46,16 @@ pub enum BenchError {
         /// On which way.
         way: String,
         /// What is wrong.
+        what: String,
+    },
+    /// A host that forwards, and not by what it is measured for.
+    #[error("{arm}: {way}: something else forwards than what it is named after: {what}")]
+    Other {
+        /// Which.
+        arm: Kind,
+        /// On which way.
+        way: String,
+        /// By what that is known.
         what: String,
     },
     /// One measurement.

@@ -5,6 +5,7 @@
 //! the same server and client programs. A bare veth has no endpoints: each of its ways is the wire.
 
 mod bridge;
+mod check;
 mod instance;
 mod kind;
 mod site;
@@ -23,15 +24,13 @@ use super::{
     },
     left::Left,
     load::{self, streams},
-    packets,
     process::{self, Server},
     report::Offloads,
     rules, wire,
 };
-use crate::plan::GsoChoice;
+use crate::{daemon::api::Status, plan::GsoChoice};
 use instance::Instance;
 use std::{
-    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     path::Path,
 };
@@ -91,40 +90,6 @@ impl Arm {
         Ok(Self { site, servers, streams, instance, cards, endpoints, host, neighbour })
     }
 
-    /// Each way leads where it should, translated as it should be, and by the flowtable where there is one.
-    pub(super) fn check(&self) -> Result<(), BenchError> {
-        for (way, family) in Way::ALL.into_iter().flat_map(|way| Family::BOTH.map(|f| (way, f))) {
-            let broken = |what: String| BenchError::Broken {
-                arm: self.site.kind,
-                way: format!("{way}, {family}"),
-                what,
-            };
-            let (from, to) = self.client(way, family);
-            let seen = load::who(&from, to).map_err(|error| broken(error.to_string()))?;
-            let expected = self.seen(way).of(family);
-            if seen != expected {
-                return Err(broken(format!("the server sees {seen}, and should see {expected}")));
-            }
-            if self.site.kind == Kind::NetavarkFlowtable && way == Way::Masquerade {
-                // The connection is over, and its entry with it: a flow without an end has to show.
-                packets::open(self, way, family)?;
-                if rules::offloads(&self.host.name, family) == Some(false) {
-                    return Err(broken("its flowtable takes no connection".to_owned()));
-                }
-            }
-        }
-        let hits = self.site.kind.backend().map(|backend| rules::hits(backend, &self.host.name));
-        match hits.transpose()?.flatten() {
-            // A masquerade and a published port, in both families.
-            Some(hits @ ..4) => Err(BenchError::Broken {
-                arm: self.site.kind,
-                way: "masquerade, published port".to_owned(),
-                what: format!("its rules translated {hits} of four connections"),
-            }),
-            _ => Ok(()),
-        }
-    }
-
     /// The namespace of the client on this way, and the server that it asks.
     pub(super) fn client(&self, way: Way, family: Family) -> (String, SocketAddr) {
         let at = |place: Place, port: u16| SocketAddr::new(place.of(family), port);
@@ -155,14 +120,14 @@ impl Arm {
 
     /// How long the packets of its endpoints' streams are.
     pub(super) fn gso(&self) -> Result<GsoChoice, BenchError> {
-        #[derive(serde::Deserialize)]
-        struct Status {
-            gso: BTreeMap<String, GsoChoice>,
-        }
+        let choice = self.status()?.gso.into_values().next();
+        choice.ok_or_else(|| BenchError::Talk("status", "no network".to_owned()))
+    }
+
+    /// What netebpf says of itself, where that is who forwards.
+    fn status(&self) -> Result<Status, BenchError> {
         let said = self.netebpf(&["status", "--format", "json"])?;
-        let status: Option<Status> = serde_json::from_str(&said).ok();
-        let choice = status.and_then(|status| status.gso.into_values().next());
-        choice.ok_or(BenchError::Talk("status", said))
+        serde_json::from_str(&said).map_err(|_| BenchError::Talk("status", said))
     }
 
     /// What forwards on this host, where that is netebpf.
@@ -186,16 +151,9 @@ impl Arm {
         self.instance.as_ref().map_or(Ok(()), |instance| instance.make(options))
     }
 
-    /// How many packets were counted so far at an interface of its host for a reason, `drop/not_published`.
-    pub(super) fn counted(&self, interface: &str, reason: &str) -> Result<u64, BenchError> {
-        #[derive(serde::Deserialize)]
-        struct Status {
-            counters: BTreeMap<String, BTreeMap<String, u64>>,
-        }
-        let said = self.netebpf(&["status", "--format", "json"])?;
-        let status: Option<Status> = serde_json::from_str(&said).ok();
-        let counters = status.ok_or(BenchError::Talk("status", said))?.counters;
-        Ok(counters.get(interface).and_then(|of| of.get(reason)).copied().unwrap_or_default())
+    /// How many packets were counted so far of an endpoint or an uplink for a reason, `drop/not_published`.
+    pub(super) fn counted(&self, of: &str, reason: &str) -> Result<u64, BenchError> {
+        Ok(check::counter(&self.status()?, of, reason))
     }
 
     /// Starts what four streams flow to.

@@ -14,7 +14,8 @@ mod netavark;
 mod tests;
 
 use super::{BenchError, host::Family, process};
-use crate::model::Transport;
+use crate::{kernel::netns, model::Transport};
+use std::{fs, path::Path};
 
 /// Who forwards on a bridge, and where its rules are kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -178,12 +179,13 @@ pub(in crate::bench) fn hits(backend: Backend, host: &str) -> Result<Option<u64>
 
 /// Whether a flowtable of this host has a connection of a family just now; none where the kernel does not list them
 /// (CONFIG_NF_CONNTRACK_PROCFS).
-pub(in crate::bench) fn offloads(host: &str, family: Family) -> Option<bool> {
+pub(in crate::bench) fn offloads(host: &Path, family: Family) -> Option<bool> {
     let family = match family {
         Family::V4 => "ipv4 ",
         Family::V6 => "ipv6 ",
     };
-    let list = process::output(process::inside(host, "cat").arg("/proc/net/nf_conntrack")).ok()?;
+    let list = || fs::read_to_string("/proc/thread-self/net/nf_conntrack");
+    let list = netns::run_in(host, list).ok()?.ok()?;
     Some(list.lines().any(|line| line.starts_with(family) && line.contains(" [OFFLOAD] ")))
 }
 
