@@ -1,9 +1,12 @@
 //! `netebpf bench`: that it measures what it says, and leaves nothing. How fast anything is, no test asks.
 
-use netebpf_tests::lab::{Family, Lab, binary, eventually, needs};
+mod missing;
+mod signals;
+
+use netebpf_tests::lab::{Family, Lab, eventually, needs};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::{collections::BTreeSet, io::Read as _, path::Path, thread, time::Duration};
+use std::{collections::BTreeSet, path::Path, thread, time::Duration};
 
 // One benchmark at a time: so this is one test.
 netebpf_tests::tests![a_benchmark];
@@ -21,10 +24,10 @@ fn a_benchmark() {
     measures_with_many_there(&lab);
     lab.host.ip("link add card0 type veth peer name card1");
     measures_with_cards(&lab);
-    ends_when_it_should(&lab);
+    signals::ends_when_it_should(&lab);
     lab.host.ip("link delete card0");
     what_a_killed_one_left(&lab);
-    says_what_is_missing(&lab);
+    missing::says_what_is_missing(&lab);
 }
 
 /// Every arm on every way, in both families.
@@ -235,34 +238,6 @@ fn cards_are_back(lab: &Lab) {
     }
 }
 
-/// By a signal, at any time; and a second one does not begin.
-fn ends_when_it_should(lab: &Lab) {
-    let everything: &[&str] = &[];
-    for (pause, what) in [
-        (50, everything),
-        (1000, everything),
-        (4000, everything),
-        (4000, &["--endpoints", "1000"]),
-        (8000, &["--flows", "1000,1000000"]),
-        (6000, &["--cards", CARDS]),
-    ] {
-        let usual = ["bench", "--rounds", "1000", "--milliseconds", "2"];
-        let mut running = lab.start(&[&usual[..], what].concat());
-        thread::sleep(Duration::from_millis(pause));
-        if pause > 1000 {
-            lab.run("bench").fails_saying(1, &["another benchmark is running"]);
-        }
-        let pid = i32::try_from(running.0.id()).ok().and_then(Pid::from_raw).expect("a number");
-        kill_process(pid, Signal::INT).expect("it runs");
-        assert_eq!(running.wait().code(), Some(130));
-        let mut said = String::new();
-        running.0.stderr.take().expect("piped").read_to_string(&mut said).expect("text");
-        assert!(said.contains("interrupted"), "{said}");
-        nothing_left();
-        cards_are_back(lab);
-    }
-}
-
 /// What is left by one that was killed goes with the next, whatever that measures.
 fn what_a_killed_one_left(lab: &Lab) {
     let mut running = lab.start(&["bench", "--rounds", "1000", "--ports", "30"]);
@@ -275,13 +250,6 @@ fn what_a_killed_one_left(lab: &Lab) {
     // What it was just waiting for may make some more.
     thread::sleep(Duration::from_secs(2));
     lab.run("bench --rounds 1 --milliseconds 1 --workloads round-trips --ports 2,2").ok();
-    nothing_left();
-}
-
-fn says_what_is_missing(lab: &Lab) {
-    let program = binary();
-    let ran = lab.host.tool("env", &["PATH=/nowhere", program.to_str().expect("plain"), "bench"]);
-    ran.fails_saying(1, &["ip is missing", "iproute2"]);
     nothing_left();
 }
 

@@ -73,7 +73,7 @@ impl Lab {
         ran
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         self.netebpf_ran.set(true);
         let mut command = self.host.command(binary());
         if let Some(etc) = self.etc.get() {
