@@ -204,7 +204,7 @@ fn run_in_child(test: &Test) -> Outcome {
         .stderr(copy(&output))
         .spawn()
         .expect("this binary runs");
-    let deadline = Instant::now() + lab::scaled(Duration::from_secs(240));
+    let deadline = Instant::now() + lab::scaled(Duration::from_secs(600));
     let status = loop {
         match child.try_wait().expect("our own child") {
             Some(status) => break Some(status),

@@ -23,7 +23,7 @@ const PHASES: [(&str, &str); 11] = [
     (SHORT, "what programs take"),
     (SHORT, "what the maps take"),
     ("--endpoints 1000", "attaching others: 50 of"),
-    ("--flows 1000000", "opening 1000000 flows"),
+    ("--flows 1000000", "opening 1000000 flows: round 1"),
 ];
 
 /// What tells a phase from the others.
