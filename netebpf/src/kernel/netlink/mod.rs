@@ -81,6 +81,8 @@ impl Netlink {
 
     fn over(mut socket: Socket) -> io::Result<Self> {
         socket.bind_auto()?;
+        // Lists are of what was asked for: without this the kernel ignores most of the question.
+        socket.set_netlink_get_strict_chk(true)?;
         // SAFETY: the descriptor was just given up by its only owner, and is a netlink socket.
         let socket = unsafe { TokioSocket::from_raw_fd(socket.into_raw_fd()) };
         let (connection, handle, _) = rtnetlink::from_socket(socket);

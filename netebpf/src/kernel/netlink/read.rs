@@ -5,7 +5,6 @@ use crate::plan::{GsoSizes, Link, Uplink};
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use rtnetlink::{
-    RouteMessageBuilder,
     packet_route::{
         AddressFamily,
         address::{AddressAttribute, AddressFlags, AddressMessage},
@@ -156,16 +155,20 @@ impl Netlink {
         Ok(messages.iter().filter_map(AddressFact::of).collect())
     }
 
-    /// Routes alone.
+    /// Unicast routes alone. Each interface has a multicast route, too, and each endpoint an interface.
     pub(crate) async fn routes(&self) -> Result<Vec<RouteFact>, NetlinkError> {
-        let read = |error| NetlinkError::new("read", "routes", error);
-        let v4 = self.handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build());
-        let v6 = self.handle.route().get(RouteMessageBuilder::<Ipv6Addr>::new().build());
-        // One after the other: `execute` sends at once, and the kernel answers a second dump on a socket
-        // whose first is not read to its end with EBUSY.
-        let mut messages: Vec<_> = v4.execute().try_collect().await.map_err(read)?;
-        messages.extend(v6.execute().try_collect::<Vec<_>>().await.map_err(read)?);
-        Ok(messages.iter().filter_map(RouteFact::of).collect())
+        let mut routes = Vec::new();
+        // One after the other: the kernel answers a second dump on a socket whose first is not read to its end with
+        // EBUSY.
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut wanted = RouteMessage::default();
+            wanted.header.address_family = family;
+            wanted.header.kind = RouteType::Unicast;
+            let listed = self.handle.route().get(wanted).execute().try_collect::<Vec<_>>().await;
+            let listed = listed.map_err(|error| NetlinkError::new("read", "routes", error))?;
+            routes.extend(listed.iter().filter_map(RouteFact::of));
+        }
+        Ok(routes)
     }
 
     /// One link, without addresses and gateways, if it is there.
