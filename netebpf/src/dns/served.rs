@@ -3,17 +3,13 @@
 //! **Invariant**: pure. Only what differs from the last time is looked at again.
 
 use super::resolv_conf::ResolvConf;
-use crate::model::{Desired, Endpoint, Network};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use crate::model::Desired;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Served {
-    networks: BTreeMap<String, Network>,
-    endpoints: BTreeMap<String, Arc<Endpoint>>,
+    desired: Desired,
     host: Option<Arc<ResolvConf>>,
 }
 
@@ -30,23 +26,10 @@ impl Served {
     /// What differs from the last time, which is forgotten.
     pub(super) fn changes(&mut self, desired: &Desired, host: &Arc<ResolvConf>) -> Changes {
         let same_host = self.host.as_ref().is_some_and(|before| Arc::ptr_eq(before, host));
-        let all = !same_host || self.networks != desired.networks;
-        let gone = self.endpoints.keys().filter(|name| !desired.endpoints.contains_key(*name));
-        let new = |(name, endpoint): &(&String, &Arc<Endpoint>)| {
-            self.endpoints.get(*name) != Some(*endpoint)
-        };
-        let changed = desired.endpoints.iter().filter(new).map(|(name, _)| name);
-        let endpoints: BTreeSet<String> = gone.chain(changed).cloned().collect();
-        for name in &endpoints {
-            match desired.endpoints.get(name) {
-                Some(endpoint) => drop(self.endpoints.insert(name.clone(), Arc::clone(endpoint))),
-                None => drop(self.endpoints.remove(name)),
-            }
-        }
-        if all {
-            self.networks.clone_from(&desired.networks);
-            self.host = Some(Arc::clone(host));
-        }
+        let all = !same_host || self.desired.networks != desired.networks;
+        let endpoints = self.desired.differing(desired).cloned().collect();
+        self.desired.clone_from(desired);
+        self.host = Some(Arc::clone(host));
         Changes { endpoints, all }
     }
 }

@@ -192,10 +192,12 @@ fn the_default_network_has_no_names() {
     let mut desired = DESIRED.clone();
     let front = desired.networks.remove("front").expect("it is there");
     desired.networks.insert("bridge".to_owned(), Network { name: "bridge".to_owned(), ..front });
-    let endpoints = desired.endpoints.values_mut().map(Arc::make_mut);
-    let joined = endpoints.flat_map(|endpoint| &mut endpoint.attachments);
-    for joined in joined.filter(|joined| joined.network == "front") {
-        joined.network = "bridge".to_owned();
+    let names: Vec<String> = desired.endpoints.keys().cloned().collect();
+    for name in names {
+        let joined = &mut desired.endpoint_mut(&name).expect("it is there").attachments;
+        for joined in joined.iter_mut().filter(|joined| joined.network == "front") {
+            joined.network = "bridge".to_owned();
+        }
     }
     assert!(!views(&desired, false).contains_key("app"));
     let all = views(&desired, true);

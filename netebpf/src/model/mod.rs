@@ -23,6 +23,7 @@ pub use network::{Device, Driver, GatewayMode, Network, Subnet};
 pub use place::Place;
 pub use port::{PortMapping, Transport};
 
+use imbl::{OrdMap, ordmap::DiffItem};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
@@ -99,8 +100,11 @@ pub struct Desired {
     /// By name.
     pub networks: BTreeMap<String, Network>,
     /// By name. What stays from one to the next is not copied, and told by its place.
-    pub endpoints: BTreeMap<String, Arc<Endpoint>>,
+    pub endpoints: Endpoints,
 }
+
+/// Endpoints by name. A copy, and what differs between two of them, take as long as what differs, not as what is there.
+pub type Endpoints = OrdMap<String, Arc<Endpoint>>;
 
 impl Desired {
     /// The endpoint of a name.
@@ -111,6 +115,23 @@ impl Desired {
     /// The endpoint of a name, to change it.
     pub fn endpoint_mut(&mut self, name: &str) -> Option<&mut Endpoint> {
         self.endpoints.get_mut(name).map(Arc::make_mut)
+    }
+
+    /// The names of the endpoints that are not the same in both, in order.
+    pub fn differing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a String> {
+        self.endpoints.diff(&other.endpoints).map(|item| match item {
+            DiffItem::Add(name, _) | DiffItem::Remove(name, _) => name,
+            DiffItem::Update { new: (name, _), .. } => name,
+        })
+    }
+
+    /// Takes the endpoints away that are not to be kept.
+    pub fn retain_endpoints(&mut self, keep: impl Fn(&Endpoint) -> bool) {
+        let gone = self.endpoints.values().filter(|endpoint| !keep(endpoint));
+        let gone: Vec<String> = gone.map(|endpoint| endpoint.name.clone()).collect();
+        for name in gone {
+            self.endpoints.remove(&name);
+        }
     }
 
     /// See [`Endpoint::reached_at`].

@@ -101,11 +101,8 @@ impl Event {
 pub fn between(before: &Desired, after: &Desired) -> Vec<Event> {
     let mut events = Vec::new();
     // Most stay as they are, and some have ten thousand ports.
-    let differ = |one: &Desired, other: &Desired, name: &String| {
-        one.endpoints.get(name) != other.endpoints.get(name)
-    };
-    let all = before.endpoints.iter().filter(|(name, _)| differ(before, after, name));
-    for (_, old) in all {
+    let differing: Vec<&String> = before.differing(after).collect();
+    for old in differing.iter().filter_map(|name| before.endpoint(name)) {
         let new = after.endpoint(&old.name).filter(|new| new.id == old.id);
         leave(&mut events, before, old, new);
         if new.is_none() {
@@ -119,8 +116,7 @@ pub fn between(before: &Desired, after: &Desired) -> Vec<Event> {
     events.extend(gone.map(|network| Event::of_network(network, "destroy", None)));
     let new = after.networks.values().filter(|network| !same(network, before));
     events.extend(new.map(|network| Event::of_network(network, "create", None)));
-    let all = after.endpoints.iter().filter(|(name, _)| differ(before, after, name));
-    for (_, new) in all {
+    for new in differing.iter().filter_map(|name| after.endpoint(name)) {
         let old = before.endpoint(&new.name).filter(|old| old.id == new.id);
         if old.is_none() {
             events.push(Event::of_endpoint(new, "create", &[]));

@@ -48,17 +48,14 @@ impl Scope {
         let networks: HashSet<&String> = names
             .filter(|name| before.networks.get(*name) != desired.networks.get(*name))
             .collect();
-        let on_one = |endpoint: &Endpoint| {
+        let on_one = |(_, endpoint): &(&String, &Arc<Endpoint>)| {
             endpoint.attachments.iter().any(|attachment| networks.contains(&attachment.network))
         };
         let mut covered = touched.clone();
-        for (name, endpoint) in &desired.endpoints {
-            if before.endpoints.get(name) != Some(endpoint) || on_one(endpoint) {
-                covered.insert(name.clone());
-            }
+        covered.extend(before.differing(desired).cloned());
+        if !networks.is_empty() {
+            covered.extend(desired.endpoints.iter().filter(on_one).map(|(name, _)| name.clone()));
         }
-        let gone = before.endpoints.keys().filter(|name| !desired.endpoints.contains_key(*name));
-        covered.extend(gone.cloned());
         let mut shared = HashSet::new();
         let mut new: Vec<&String> = covered.iter().collect();
         let mut sharers = BTreeSet::new();

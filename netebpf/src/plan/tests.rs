@@ -18,6 +18,7 @@ use netebpf_common::abi::{INTERFACE_TABLE_SIZE, InterfaceOptions, Mac};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
+    sync::Arc,
 };
 
 fn network(name: &str, number: u32) -> Network {
@@ -139,7 +140,7 @@ fn host() -> Observed {
 fn desired(networks: Vec<Network>, endpoints: Vec<Endpoint>) -> Desired {
     Desired {
         networks: networks.into_iter().map(|n| (n.name.clone(), n)).collect(),
-        endpoints: endpoints.into_iter().map(|e| (e.name.clone(), e.into())).collect(),
+        endpoints: endpoints.into_iter().map(|e| (e.name.clone(), Arc::new(e))).collect(),
         ..Desired::default()
     }
 }

@@ -16,7 +16,10 @@ use std::{
     io,
     net::IpAddr,
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 /// Values of sysctls, kept in memory.
@@ -203,7 +206,7 @@ pub(crate) fn desired(instance: &Instance) -> Desired {
         endpoint(instance, "db", &back, 12),
     ];
     Desired {
-        endpoints: endpoints.into_iter().map(|e| (e.name.clone(), e.into())).collect(),
+        endpoints: endpoints.into_iter().map(|e| (e.name.clone(), Arc::new(e))).collect(),
         networks: [front, back].into_iter().map(|n| (n.name.clone(), n)).collect(),
         ..Desired::default()
     }

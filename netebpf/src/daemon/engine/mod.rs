@@ -283,7 +283,8 @@ impl Engine {
     /// touched. Answers with what is lost already, and how to go on.
     async fn check(&mut self, next: &Desired) -> Result<(Vec<String>, Plan), Error> {
         let lost = self.held.hold(next, &self.state.desired)?;
-        for endpoint in next.endpoints.values() {
+        let differing = self.state.desired.differing(next);
+        for endpoint in differing.filter_map(|name| next.endpoint(name)) {
             let known = self.state.desired.endpoints.get(&endpoint.name);
             if let Namespace::Existing(path) = &endpoint.namespace
                 && known.is_none_or(|known| known.namespace != endpoint.namespace)

@@ -82,9 +82,8 @@ impl Engine {
         let mut next = resolve::add_endpoint(&before, &wanted, self.context(&facts))?;
         choose(&mut next, &request.host);
         self.change(next).await?;
-        let mut endpoints = self.state.desired.endpoints.values();
-        let new = endpoints.find(|endpoint| !before.endpoints.contains_key(&endpoint.name));
-        let name = new.expect("add_endpoint adds one").name.clone();
+        let new = before.differing(&self.state.desired).next();
+        let name = new.expect("add_endpoint adds one").clone();
         if let Some(pid) = request.runner {
             self.record_caller(&name, pid)?;
         }
@@ -256,8 +255,8 @@ impl Engine {
 
     /// The name of the endpoint that the user means.
     pub(super) fn endpoint_name(&self, query: &str) -> Result<String, Error> {
-        let all = self.state.desired.endpoints.values();
-        let all = all.map(|endpoint| (endpoint.name.as_str(), &endpoint.id));
+        let all = self.state.desired.endpoints.iter();
+        let all = all.map(|(name, endpoint)| (name.as_str(), &endpoint.id));
         Ok(find(Kind::Endpoint, query, all)?.to_owned())
     }
 }

@@ -422,19 +422,20 @@ pub(super) fn going<'a>(
     previous: &'a Desired,
     next: &'a Desired,
 ) -> impl Iterator<Item = &'a Endpoint> {
-    let all = || previous.endpoints.values().map(Arc::as_ref);
-    let goes = |endpoint: &&Endpoint| !stays(endpoint, next);
+    let differing = previous.differing(next).filter_map(|name| previous.endpoint(name));
+    let mut gone: Vec<&Endpoint> = differing.filter(|endpoint| !stays(endpoint, next)).collect();
     // With a namespace of ours go all who are in it.
-    let gone: Vec<_> = all().filter(goes).collect();
-    let gone: BTreeSet<_> = gone
-        .iter()
-        .filter(|endpoint| matches!(endpoint.namespace, Namespace::Own(_)))
-        .map(|endpoint| endpoint.namespace.path())
-        .collect();
-    all().filter(move |endpoint| {
-        let shared = matches!(endpoint.namespace, Namespace::Of(..));
-        goes(endpoint) || (shared && gone.contains(endpoint.namespace.path()))
-    })
+    let own = gone.iter().filter(|endpoint| matches!(endpoint.namespace, Namespace::Own(_)));
+    let own: BTreeSet<_> = own.map(|endpoint| endpoint.namespace.path()).collect();
+    if !own.is_empty() {
+        let in_one = |endpoint: &&Endpoint| {
+            matches!(endpoint.namespace, Namespace::Of(..))
+                && own.contains(endpoint.namespace.path())
+                && stays(endpoint, next)
+        };
+        gone.extend(previous.endpoints.values().map(Arc::as_ref).filter(in_one));
+    }
+    gone.into_iter()
 }
 
 /// Whether a process is in the namespace that is mounted at `path` now.

@@ -4,16 +4,13 @@ use super::{Netlink, NetlinkError, mac_of};
 use crate::plan::{GsoSizes, Link, Uplink};
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
-use rtnetlink::{
-    packet_route::{
-        AddressFamily,
-        address::{AddressAttribute, AddressFlags, AddressMessage},
-        link::{
-            InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkLayerType,
-            LinkMessage,
-        },
-        route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
+use rtnetlink::packet_route::{
+    AddressFamily,
+    address::{AddressAttribute, AddressFlags, AddressMessage},
+    link::{
+        InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
     },
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
 };
 use rustix::io::Errno;
 use std::{

@@ -125,9 +125,9 @@ impl<'a> Resolver<'a> {
         let place = request.place.as_ref();
         let previous = request.name.as_ref().and_then(|name| self.before.endpoint(name));
         let previous = previous.filter(|endpoint| endpoint.origin == self.origin);
-        let others = self.before.endpoints.values().chain(self.desired.endpoints.values());
-        let others =
-            others.map(|endpoint| &endpoint.id).chain(earlier.iter().map(|draft| &draft.id));
+        let others = self.before.endpoints.iter().chain(&self.desired.endpoints);
+        let others = others.map(|(_, endpoint)| &endpoint.id);
+        let others = others.chain(earlier.iter().map(|draft| &draft.id));
         let id = previous.map_or_else(
             || Id::fresh(InterfaceName::ENDPOINT_DIGITS, others),
             |endpoint| endpoint.id.clone(),

@@ -73,7 +73,7 @@ pub fn apply_topology(
     let origin = Origin::Topology(topology.name.clone());
     let mut resolver = Resolver { context, before, desired: before.clone(), origin };
     resolver.desired.networks.retain(|_, network| network.origin != resolver.origin);
-    resolver.desired.endpoints.retain(|_, endpoint| endpoint.origin != resolver.origin);
+    resolver.desired.retain_endpoints(|endpoint| endpoint.origin != resolver.origin);
     for network in &topology.networks {
         check_new_name(network)?;
     }

@@ -93,7 +93,7 @@ pub fn prune(before: &Desired, meant: impl Fn(&Network) -> bool) -> Desired {
 
 fn without(before: &Desired, gone: impl Fn(&Origin) -> bool) -> Result<Desired, ResolveError> {
     let mut desired = before.clone();
-    desired.endpoints.retain(|_, endpoint| !gone(&endpoint.origin));
+    desired.retain_endpoints(|endpoint| !gone(&endpoint.origin));
     desired.networks.retain(|_, network| !gone(&network.origin));
     check_use(&desired)?;
     check_shared(before, &desired)?;

@@ -539,7 +539,7 @@ fn requests_over_the_api_are_checked() {
 fn an_endpoint_without_a_name_has_its_identifiers() {
     let world = World::new();
     let desired = run(&world, &Desired::default(), EndpointRequest::default()).unwrap();
-    let (name, endpoint) = desired.endpoints.first_key_value().unwrap();
+    let (name, endpoint) = desired.endpoints.iter().next().unwrap();
     assert_eq!(name, endpoint.id.short());
 }
 
