@@ -3,9 +3,9 @@
 //! `instructions` and `stack` are the object's own: whole, before any kernel has seen it, and the bytes that
 //! the frames of its deepest chain of calls take, each a multiple of 32, as Linux 6.1 counts them: 512 is
 //! the limit, and a kernel that counts in smaller units does not show that it was passed. `verified` is how many instructions a kernel's
-//! verifier went through, of the million it allows. Compilers and kernels have tastes, so the first two
-//! may differ by a twentieth from what is written and the last by a quarter; beyond that somebody must
-//! look, and run this again with `NETEBPF_UPDATE=1`.
+//! verifier went through, of the million it allows. Compilers and kernels have tastes, so from what is written
+//! `instructions` may differ by a twentieth, `stack` by 64 bytes and `verified` by a quarter; beyond that somebody
+//! must look, and run this again with `NETEBPF_UPDATE=1`.
 
 use crate::machine::Kernel;
 use aya_obj::{Object, generated::bpf_insn};
