@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::{collections::BTreeSet, path::Path, thread, time::Duration};
 
 // One benchmark at a time: so this is one test.
-netebpf_tests::tests![a_benchmark];
+netebpf_tests::tests![within Duration::from_secs(600); a_benchmark];
 
 /// An arm that is not measured everywhere.
 const SHORTCUT: &str = "netebpf-shortcut";

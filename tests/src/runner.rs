@@ -26,16 +26,25 @@ pub struct Test {
     pub name: &'static str,
     /// Panics when it fails, calls [`skip`] when it cannot run here.
     pub run: fn(),
+    /// How long it may take.
+    pub limit: Duration,
 }
 
-/// The tests of a module, by their functions' names.
+/// How long a test may take that does not say so itself.
+pub const LIMIT: Duration = Duration::from_secs(240);
+
+/// The tests of a module, by their functions' names; `within` another limit than [`LIMIT`] where they need it.
 #[macro_export]
 macro_rules! tests {
     ($($function:ident),+ $(,)?) => {
+        $crate::tests![within $crate::runner::LIMIT; $($function),+];
+    };
+    (within $limit:expr; $($function:ident),+ $(,)?) => {
         /// The tests of this module.
         pub(crate) const TESTS: &[$crate::runner::Test] = &[$($crate::runner::Test {
             name: concat!(module_path!(), "::", stringify!($function)),
             run: $function,
+            limit: $limit,
         }),+];
     };
 }
@@ -204,7 +213,7 @@ fn run_in_child(test: &Test) -> Outcome {
         .stderr(copy(&output))
         .spawn()
         .expect("this binary runs");
-    let deadline = Instant::now() + lab::scaled(Duration::from_secs(600));
+    let deadline = Instant::now() + lab::scaled(test.limit);
     let status = loop {
         match child.try_wait().expect("our own child") {
             Some(status) => break Some(status),
