@@ -1,8 +1,8 @@
 //! `cargo xtask bench --check`: what is asked of netebpf, and what it did the last time that somebody wrote it down.
 //!
-//! **Invariant**: what is compared is the median of the rounds' ratios, never a time. A mark is missed by a median below
-//! it, and by what was not measured; the last recorded run by a median below every round of that one, for a machine has its
-//! moods.
+//! **Invariant**: what is compared is ratios of rates within a round, never a time: more is better of each. A mark is missed
+//! by a median below it, and by what was not measured. Something is worse than recorded only where every round is below every
+//! recorded one, for a machine has its moods.
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -102,9 +102,8 @@ impl Record {
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// What was measured and falls short, a line each.
-    pub(super) fn misses(&self) -> Result<Vec<String>> {
-        let before = recorded()?;
+    /// What falls short of its mark, a line each.
+    pub(super) fn misses(&self) -> Vec<String> {
         let mut misses = Vec::new();
         for (of, beside) in self.ratios() {
             let (name, now) = (name(of, beside), beside.ratio);
@@ -120,12 +119,20 @@ impl Record {
         if let Some(ratio) = self.with_many_ports().filter(|ratio| *ratio < MANY_PORTS) {
             misses.push(format!("connections with many ports: {ratio:.2} of those with one"));
         }
-        for (name, now) in self.all() {
-            if let Some(before) = before.get(&name).filter(|before| now.median < before.lowest) {
-                misses.push(format!("{name}: {}, and was {}", shown(now), shown(*before)));
-            }
-        }
-        Ok(misses)
+        misses
+    }
+
+    /// What is worse than it was recorded, a line each.
+    pub(super) fn regressions(&self) -> Result<Vec<String>> {
+        Ok(self.worse_than(&recorded()?))
+    }
+
+    fn worse_than(&self, before: &Recorded) -> Vec<String> {
+        let worse = |(name, now): (String, Ratio)| {
+            let before = before.get(&name).filter(|before| now.highest < before.lowest)?;
+            Some(format!("{name}: {}, and was {}", shown(now), shown(*before)))
+        };
+        self.all().filter_map(worse).collect()
     }
 
     /// Marks that nothing was measured for.
@@ -198,4 +205,65 @@ fn recorded() -> Result<Recorded> {
 
 fn path() -> PathBuf {
     crate::run::workspace().join("xtask/src/bench/recorded.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn ratio([lowest, median, highest]: [f64; 3]) -> Value {
+        json!({"median": median, "lowest": lowest, "highest": highest})
+    }
+
+    /// A run with masqueraded round trips beside a bare veth, and with the socket shortcut.
+    fn run(round_trips: [f64; 3], shortcut: [f64; 3]) -> Record {
+        let measured = json!({
+            "way": "masquerade",
+            "family": "IPv4",
+            "workload": "round-trips",
+            "ports": 1,
+            "beside": [{"arm": BARE, "ratio": ratio(round_trips)}],
+            "shortcut": ratio(shortcut),
+        });
+        serde_json::from_value(json!({"results": [measured], "scale": []})).unwrap()
+    }
+
+    const WELL: [f64; 3] = [0.94, 0.96, 0.98];
+    const SHORT: [f64; 3] = [1.8, 1.9, 2.0];
+
+    #[test]
+    fn a_median_below_its_mark_misses_it() {
+        for (round_trips, shortcut, expected) in [
+            (WELL, SHORT, [].as_slice()),
+            // However good another round was.
+            ([0.80, 0.94, 0.99], SHORT, &["masquerade, IPv4, round-trips"]),
+            (WELL, [1.5, 1.6, 1.8], &["socket shortcut, IPv4"]),
+        ] {
+            let misses = run(round_trips, shortcut).misses();
+            assert_eq!(misses.len(), expected.len(), "{misses:?}");
+            assert!(
+                misses.iter().zip(expected).all(|(miss, of)| miss.starts_with(of)),
+                "{misses:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_rounds_that_are_all_below_the_recorded_ones_are_worse() {
+        let before: Recorded = run(WELL, SHORT).all().collect();
+        for (round_trips, shortcut, expected) in [
+            (WELL, SHORT, [].as_slice()),
+            ([1.0, 1.1, 1.2], [2.1, 2.2, 2.3], &[]),
+            // The median is below every recorded round, and one round is not.
+            ([0.80, 0.90, 0.95], SHORT, &[]),
+            ([0.80, 0.90, 0.93], SHORT, &["masquerade, IPv4, round-trips"]),
+            (WELL, [1.5, 1.75, 1.79], &["socket shortcut, IPv4"]),
+        ] {
+            let worse = run(round_trips, shortcut).worse_than(&before);
+            assert_eq!(worse.len(), expected.len(), "{worse:?}");
+            assert!(worse.iter().zip(expected).all(|(line, of)| line.starts_with(of)), "{worse:?}");
+        }
+        assert!(run([0.1; 3], [0.1; 3]).worse_than(&Recorded::new()).is_empty());
+    }
 }
