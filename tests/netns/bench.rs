@@ -153,8 +153,13 @@ fn measures_with_many_there(lab: &Lab) {
             let one = ["daemon", "doctor", "bytes"].contains(&quantity);
             assert_eq!(rounds.len(), if one { 1 } else { 2 }, "{at}");
         }
-        let ratios = list("sides").map(|side| &side["grows"]);
-        for ratio in ratios.chain(list("beside").map(|beside| &beside["ratio"])) {
+        for side in list("sides") {
+            assert!(
+                positive(&side["grows"]["median"]) && side["grows"]["lowest"].is_null(),
+                "{at}"
+            );
+        }
+        for ratio in list("beside").map(|beside| &beside["ratio"]) {
             assert!(["lowest", "median", "highest"].iter().all(|of| positive(&ratio[of])), "{at}");
         }
         let ours = list("sides").filter(|side| {

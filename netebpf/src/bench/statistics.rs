@@ -25,7 +25,7 @@ pub struct Ratio {
     /// The median of the rounds' ratios.
     #[serde(deserialize_with = "number")]
     pub median: f64,
-    /// The lowest.
+    /// The lowest. Not a number where no round of one is beside one of the other.
     #[serde(deserialize_with = "number")]
     pub lowest: f64,
     /// And the highest.
@@ -47,6 +47,11 @@ impl Ratio {
             lowest: ratios.iter().copied().fold(f64::INFINITY, f64::min),
             highest: ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         }
+    }
+
+    /// Of rounds that were measured one after the other: of their medians, without a range.
+    pub fn of_medians(these: &[f64], others: &[f64]) -> Self {
+        Self { median: median(these) / median(others), lowest: f64::NAN, highest: f64::NAN }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The same with many there: endpoints on the network, flows in the tables.
 //!
 //! **Invariant**: hosts are alive at once and take turns in an order that changes, as in the rounds, and what counts is how
-//! they compare within a round; with fewer there first, so that one host grows and nothing is taken away between. What was
-//! there is looked at again before it counts.
+//! they compare within a round; with fewer there first, so that one host grows and nothing is taken away between: of how it
+//! compares with itself there are medians alone. What was there is looked at again before it counts.
 
 mod api;
 mod calls;
@@ -53,7 +53,7 @@ impl Level {
     }
 }
 
-/// All levels: each side beside itself with the fewest there, and netebpf beside the others, both round by round.
+/// All levels: each side beside itself with the fewest there, by medians, and netebpf beside the others, round by round.
 fn compared(levels: Vec<Level>) -> Vec<AtScale> {
     let mut all: Vec<AtScale> = levels.into_iter().flat_map(|level| level.quantities).collect();
     let fewest: Vec<AtScale> = all.clone();
@@ -62,7 +62,7 @@ fn compared(levels: Vec<Level>) -> Vec<AtScale> {
             let same = fewest.iter().filter(|few| few.quantity == of.quantity);
             let same = same.flat_map(|few| &few.sides).find(|few| few.side == side.side);
             let fewest = same.map(|few| few.rounds.as_slice()).unwrap_or_default();
-            side.grows = Ratio::of(&side.rounds, fewest);
+            side.grows = Ratio::of_medians(&side.rounds, fewest);
         }
         of.compare();
     }
@@ -100,15 +100,17 @@ mod tests {
             let sides = &at(there, Quantity::Attach).sides;
             sides.iter().find(|of| of.side == side).unwrap().grows
         };
-        let ratio = |median, lowest, highest| Ratio { median, lowest, highest };
-        assert_eq!(grows(1, "netebpf"), ratio(1.0, 1.0, 1.0));
-        // The medians alone would say 2.5.
-        assert_eq!(grows(100, "netebpf"), ratio(3.0, 10.0 / 30.0, 5.0));
-        assert_eq!(grows(100, "netlink"), ratio(1.0, 1.0, 1.0));
+        for (there, side, expected) in
+            [(1, "netebpf", 1.0), (100, "netebpf", 2.5), (100, "netlink", 1.0)]
+        {
+            let Ratio { median, lowest, highest } = grows(there, side);
+            assert_eq!(median, expected, "{side} with {there}");
+            assert!(lowest.is_nan() && highest.is_nan(), "no round is beside another");
+        }
         let beside = &at(100, Quantity::Attach).beside;
         let [of] = beside.as_slice() else { panic!("{beside:?}") };
         assert_eq!((of.ours.as_str(), of.side.as_str()), ("netebpf", "netlink"));
-        assert_eq!(of.ratio, ratio(10.0, 2.0, 12.0));
+        assert_eq!(of.ratio, Ratio { median: 10.0, lowest: 2.0, highest: 12.0 });
         assert!(at(100, Quantity::Detach).beside.is_empty(), "nobody of ours was measured");
         assert_eq!(all.len(), 4);
     }

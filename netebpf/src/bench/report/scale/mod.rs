@@ -130,7 +130,8 @@ pub struct Side {
     pub side: String,
     /// One after the other.
     pub rounds: Vec<f64>,
-    /// How many times as much it is as with the fewest there, in the same round.
+    /// How many times as much it is as with the fewest there: of published ports in the same round; of endpoints and flows,
+    /// where those with the fewest were measured before, by medians and without a range.
     pub grows: Ratio,
 }
 

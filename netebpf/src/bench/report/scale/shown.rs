@@ -100,7 +100,8 @@ pub(in super::super) fn section(page: &mut String, record: &Record) {
         return;
     }
     *page += "<h2>With many there</h2>\n<p>Medians; how many times as much that is as with the fewest there, and how many \
-              times as much netebpf has as each other: both within a round, with the lowest and the highest round. Of what is \
+              times as much netebpf has as each other: within a round, with the lowest and the highest round; endpoints and \
+              flows beside the fewest, which were measured before, by medians alone. Of what is \
               counted a second more is better, of times less. Beside netebpf's commands stands what its API takes without a process, and \
               the calls to the kernel that the least of the same needs (netlink), with a program attached that does \
               nothing and without. Endpoints are attached in both families; ports, packets, connections and flows are \
