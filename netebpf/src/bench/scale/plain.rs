@@ -1,8 +1,8 @@
 //! A host without netebpf, whose endpoints are made by the calls that Linux needs for one, and no more.
 //!
 //! **Invariant**: from the first call to the last one this process alone makes them, as netebpf's daemon does, and waits for
-//! none but the kernel. A program that does nothing may be attached to an endpoint, by the same place in the kernel as
-//! netebpf's: what that takes is the kernel's own.
+//! none but the kernel. A program that does nothing may be attached to an endpoint, at the same place in the kernel as
+//! netebpf's and loaded long before, as these are: what counts of it is the kernel's own time for the attaching.
 
 use super::{
     super::{
@@ -28,6 +28,7 @@ pub(super) struct Plain {
     #[expect(dead_code, reason = "held until the host goes")]
     endpoints: Vec<Namespace>,
     calls: Calls,
+    idle: Idle,
     host: Namespace,
     #[expect(dead_code, reason = "held until the host goes")]
     neighbour: Namespace,
@@ -42,7 +43,8 @@ impl Plain {
         let endpoints = bridge(&host)?;
         let server = serve(&format!("{}-web", host.name))?;
         let calls = Calls::new(&host, "br-front")?;
-        Ok(Self { server, others: Vec::new(), endpoints, calls, host, neighbour })
+        let idle = Idle::load()?;
+        Ok(Self { server, others: Vec::new(), endpoints, calls, idle, host, neighbour })
     }
 
     /// An endpoint's namespace.
@@ -70,18 +72,20 @@ impl Plain {
         with_program: bool,
         between: impl FnOnce(&str) -> Result<(), BenchError>,
     ) -> Result<[f64; 2], BenchError> {
-        let (mut made, mut program, name) = (None, None, "probe");
-        let attach = timed(|| {
+        let (mut made, name) = (None, "probe");
+        let mut attach = timed(|| {
             made = Some(self.attach(name, FIRST)?);
-            if with_program {
-                program = Some(Idle::attach(&Interface::new(&self.host.name, name))?);
-            }
             Ok(())
         })?;
+        let at = Interface::new(&self.host.name, name);
+        let program = with_program.then(|| self.idle.attach(&at)).transpose()?;
+        if let Some(program) = &program {
+            attach += program.took.as_secs_f64() * 1e3;
+        }
         between(&self.endpoint(name))?;
         let detach = timed(|| {
             self.calls.detach(name)?;
-            drop((made, program));
+            drop(made);
             Ok(())
         })?;
         Ok([attach, detach])

@@ -17,6 +17,7 @@ mod sink;
 mod talk;
 mod tally;
 
+pub use attached::Attached;
 pub use frame::{Frame, Mac};
 pub use place::Interface;
 pub use sink::Idle;

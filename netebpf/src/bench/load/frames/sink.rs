@@ -3,7 +3,8 @@
 //! Not by the interface's own counter: before Linux 6.7 that leaves out what `bpf_redirect_peer` brings, and it counts
 //! whatever else comes. And not by a socket: the stack's work for one is more than most of what is to be compared.
 
-use super::{Frame, FramesError, Interface, attached::Attached, program, tally::Tally};
+use super::{Attached, Frame, FramesError, Interface, attached::load, program, tally::Tally};
+use std::os::fd::{AsFd as _, OwnedFd};
 
 /// A program at an interface that takes the frames of a benchmark.
 pub(super) struct Sink {
@@ -18,7 +19,7 @@ impl Sink {
         tally: &Tally,
     ) -> Result<Self, FramesError> {
         let code = program::sink(frame.kind(), length, tally.immediate());
-        Ok(Self { _program: Attached::new(at, &code)? })
+        Ok(Self { _program: Attached::new(at, load(&code)?.as_fd())? })
     }
 }
 
@@ -34,18 +35,21 @@ impl Reflector {
         length: usize,
     ) -> Result<Self, FramesError> {
         let code = program::reflector(frame.kind(), length, at.index()?);
-        Ok(Self { _program: Attached::new(at, &code)? })
+        Ok(Self { _program: Attached::new(at, load(&code)?.as_fd())? })
     }
 }
 
-/// What does nothing at an interface but be there.
-pub struct Idle {
-    _program: Attached,
-}
+/// What does nothing at an interface but be there, loaded.
+pub struct Idle(OwnedFd);
 
 impl Idle {
+    /// Loads it.
+    pub fn load() -> Result<Self, FramesError> {
+        load(&program::idle()).map(Self)
+    }
+
     /// Attaches it.
-    pub fn attach(at: &Interface) -> Result<Self, FramesError> {
-        Ok(Self { _program: Attached::new(at, &program::idle())? })
+    pub fn attach(&self, at: &Interface) -> Result<Attached, FramesError> {
+        Attached::new(at, self.0.as_fd())
     }
 }
