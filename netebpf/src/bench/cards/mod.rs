@@ -60,7 +60,10 @@ pub(super) fn measure(ground: &Ground<'_>, names: &[String; 2]) -> Result<OfCard
     host::configure(&ends, [&names[0], &names[1]])?;
     cards.iter().try_for_each(|card| card.waits_for_its_wire(stop))?;
     let arm = Arm::on(ends, cards.into(), site, NO_SETTINGS.as_ref(), left)?;
-    arm.check().map_err(|broken| stop().err().unwrap_or(CardError::Apart(broken.into()).into()))?;
+    arm.check().map_err(|error| match error {
+        BenchError::Broken { .. } => CardError::Apart(error.into()).into(),
+        error => error,
+    })?;
     traffic::lead_into_the_network(&arm)?;
     let looked = || -> Result<OfCards, BenchError> {
         let mut taken = Taken::default();
