@@ -46,8 +46,7 @@ pub(super) fn look(
         let mut passes = Vec::new();
         for _ in 0..PASSES {
             stop()?;
-            let pass = pass(arm, *cell, time.min(TIME));
-            passes.push(pass.or_else(|error| stop().and(Err(error)))?);
+            passes.push(pass(arm, *cell, time.min(TIME))?);
         }
         let Cell { way, family, workload, .. } = *cell;
         all.push(WayCosts { way, family, workload, programs: together(&passes) });

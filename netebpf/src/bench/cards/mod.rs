@@ -65,25 +65,22 @@ pub(super) fn measure(ground: &Ground<'_>, names: &[String; 2]) -> Result<OfCard
         error => error,
     })?;
     traffic::lead_into_the_network(&arm)?;
-    let looked = || -> Result<OfCards, BenchError> {
-        let mut taken = Taken::default();
-        let modes = [Xdp::Native, Xdp::Off];
-        let bar = progress.begin(u64::from(options.rounds) * modes.len() as u64);
-        for round in 0..options.rounds as usize {
-            for index in order(round, modes.len()) {
-                stop()?;
-                let xdp = modes[index];
-                switch(&arm, &names[0], xdp)?;
-                progress.say(format!("round {}: XDP {}", round + 1, xdp.word()));
-                taken.round(&arm, names, xdp, options.time, stop)?;
-                bar.done();
-            }
+    let mut taken = Taken::default();
+    let modes = [Xdp::Native, Xdp::Off];
+    let bar = progress.begin(u64::from(options.rounds) * modes.len() as u64);
+    for round in 0..options.rounds as usize {
+        for index in order(round, modes.len()) {
+            stop()?;
+            let xdp = modes[index];
+            switch(&arm, &names[0], xdp)?;
+            progress.say(format!("round {}: XDP {}", round + 1, xdp.word()));
+            taken.round(&arm, names, xdp, options.time, stop)?;
+            bar.done();
         }
-        Ok(taken.told(names, driver))
-    };
-    let told = looked().or_else(|error| stop().and(Err(error)));
+    }
+    drop(bar);
     progress.say("taking everything away");
-    told
+    Ok(taken.told(names, driver))
 }
 
 /// Has XDP there, or TC alone.

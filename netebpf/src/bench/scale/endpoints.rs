@@ -34,7 +34,7 @@ pub(in crate::bench) fn measure(ground: &Ground<'_>) -> Result<Vec<AtScale>, Ben
     progress.say(format!("making a host for {site}, and one without"));
     let ours = Arm::make(site, NO_SETTINGS.as_ref(), left)?;
     let mut plain = Plain::new(left)?;
-    check(&ours, &plain).or_else(|error| stop().and(Err(error)))?;
+    check(&ours, &plain)?;
     let mut levels = Vec::new();
     for there in &options.endpoints {
         grow(ground, &ours, &mut plain, *there)?;
@@ -45,15 +45,13 @@ pub(in crate::bench) fn measure(ground: &Ground<'_>) -> Result<Vec<AtScale>, Ben
             for index in order(round, SIDES.len()) {
                 stop()?;
                 let (side, comes_and_goes) = SIDES[index];
-                let times = comes_and_goes(&ours, &plain);
-                let [attach, detach] = times.or_else(|error| stop().and(Err(error)))?;
+                let [attach, detach] = comes_and_goes(&ours, &plain)?;
                 level.push(Quantity::Attach, side, attach);
                 level.push(Quantity::Detach, side, detach);
                 bar.done();
             }
             stop()?;
-            let done = talk(&ours, &plain, ground, round, &mut level);
-            done.or_else(|error| stop().and(Err(error)))?;
+            talk(&ours, &plain, ground, round, &mut level)?;
             bar.done();
         }
         levels.push(level);
@@ -74,8 +72,7 @@ fn grow(ground: &Ground<'_>, ours: &Arm, plain: &mut Plain, wanted: u32) -> Resu
         stop()?;
         progress.say(format!("attaching others: {there} of {wanted}"));
         let more = AT_ONCE.min(wanted - there);
-        let made = others(ours, there..there + more);
-        made.or_else(|error| stop().and(Err(error)))?;
+        others(ours, there..there + more)?;
         there += more;
         while plain.others() < there {
             stop()?;

@@ -76,8 +76,7 @@ pub(in crate::bench) fn measure(
                 stop()?;
                 let many = &arms[index];
                 progress.say(format!("{there} flows: round {}: {}", round + 1, many.arm.site.kind));
-                let done = many.round(options.time, &mut level);
-                done.or_else(|error| stop().and(Err(error)))?;
+                many.round(options.time, &mut level)?;
                 bar.done();
             }
         }
@@ -85,7 +84,7 @@ pub(in crate::bench) fn measure(
         for many in &arms {
             stop()?;
             progress.say(format!("looking after {there} flows: {}", many.arm.site.kind));
-            many.check(&mut level).or_else(|error| stop().and(Err(error)))?;
+            many.check(&mut level)?;
         }
         levels.push(level);
     }
@@ -112,7 +111,7 @@ fn grow(
             let many = &mut arms[index];
             let side = many.arm.site.kind.to_string();
             progress.say(format!("opening {wanted} flows: round {}: {side}", round + 1));
-            let opened = many.fill(end, *stop).or_else(|error| stop().and(Err(error)))?;
+            let opened = many.fill(end, *stop)?;
             if counts {
                 level.push(Quantity::Opened, &side, opened);
             }
