@@ -125,7 +125,7 @@ impl Arm {
     }
 
     /// What netebpf says of itself, where that is who forwards.
-    fn status(&self) -> Result<Status, BenchError> {
+    pub(super) fn status(&self) -> Result<Status, BenchError> {
         let said = self.netebpf(&["status", "--format", "json"])?;
         serde_json::from_str(&said).map_err(|_| BenchError::Talk("status", said))
     }

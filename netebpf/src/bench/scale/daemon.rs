@@ -21,16 +21,10 @@ use std::{
 /// How long the daemon is watched.
 const WATCHED: Duration = Duration::from_secs(3);
 
-/// What netebpf's daemon does about its flows, and what they take; how many there are.
-pub(super) fn watch(arm: &Arm, level: &mut Level) -> Result<u32, BenchError> {
+/// What netebpf's daemon does about its flows, and what they take.
+pub(super) fn watch(arm: &Arm, level: &mut Level) -> Result<(), BenchError> {
     let instance = arm.instance()?;
-    let status = arm.netebpf(&["status", "--format", "json"])?;
-    let status: serde_json::Value =
-        serde_json::from_str(&status).map_err(|_| BenchError::Talk("status", status))?;
-    let number = |path| status.pointer(path).and_then(serde_json::Value::as_u64);
-    let (Some(pid), Some(live)) = (number("/pid"), number("/flows/used")) else {
-        return Err(BenchError::Talk("status", status.to_string()));
-    };
+    let pid = arm.status()?.pid;
     let (before, started) = (on_cpu(pid)?, Instant::now());
     thread::sleep(WATCHED);
     let load =
@@ -47,11 +41,11 @@ pub(super) fn watch(arm: &Arm, level: &mut Level) -> Result<u32, BenchError> {
         return Err(BenchError::Talk("doctor", doctor));
     }
     level.push(Quantity::Bytes, NETEBPF, memory::bytes(&instance)? as f64);
-    Ok(u32::try_from(live).unwrap_or(u32::MAX))
+    Ok(())
 }
 
 /// How long the threads of a process were on a CPU.
-fn on_cpu(pid: u64) -> Result<Duration, BenchError> {
+fn on_cpu(pid: u32) -> Result<Duration, BenchError> {
     let path = format!("/proc/{pid}/task");
     let failed = || BenchError::io(path.clone());
     let mut used = Duration::ZERO;
