@@ -6,9 +6,12 @@ use netebpf::{
     apply::{self, ApplyError, Report},
     kernel::{Kernel, sysctl},
     model::{Desired, Namespace},
+    plan::Action,
     state::Instance,
 };
+use std::time::{Duration, Instant};
 use support::{Memory, desired, on_a_host, run};
+use tokio::time::sleep;
 
 /// What is broken inside a namespace.
 const WITHIN: &str = "default route gone";
@@ -368,6 +371,37 @@ fn xdp_of_another_layout_makes_room() {
         std::fs::rename(&pins, pins.with_file_name("v0")).unwrap();
         let mut kernel = Kernel::open(&instance).unwrap();
         settles(&mut kernel, &wanted, &mut journal).await;
+        ping(&instance.namespace("web"), "192.0.2.254");
+        down(&mut kernel, &mut journal, &instance).await;
+    });
+}
+
+#[test]
+fn programs_of_another_layout_go_when_an_upgrade_was_cut_short() {
+    on_a_host(|instance| async move {
+        let (mut wanted, mut journal) = (desired(&instance), Memory::default());
+        wanted.xdp = netebpf::model::XdpMode::Native;
+        let mut kernel = Kernel::open(&instance).unwrap();
+        settles(&mut kernel, &wanted, &mut journal).await;
+        let (pins, old) = (instance.pin_dir(), instance.pin_dir().with_file_name("v0"));
+        std::fs::rename(&pins, &old).unwrap();
+        // A process whose maps have another layout dies before its last step.
+        wanted.xdp = netebpf::model::XdpMode::Off;
+        let mut kernel = Kernel::open(&instance).unwrap();
+        let mut plan = apply::prepare(&mut kernel, &wanted, &journal).await.unwrap();
+        assert_eq!(plan.actions.pop(), Some(Action::ForgetOldPrograms));
+        apply::execute(&mut kernel, plan, &mut journal).await.unwrap();
+        assert!(run("ip link show up0").contains("xdp"));
+        let mut kernel = Kernel::open(&instance).unwrap();
+        let steps = settles(&mut kernel, &wanted, &mut journal).await;
+        assert_eq!(steps, ["unload the programs of earlier versions"]);
+        assert!(!old.exists());
+        // The kernel takes off what was pinned a little later.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while run("ip link show up0").contains("xdp") {
+            assert!(Instant::now() < deadline, "XDP of the other layout stays");
+            sleep(Duration::from_millis(10)).await;
+        }
         ping(&instance.namespace("web"), "192.0.2.254");
         down(&mut kernel, &mut journal, &instance).await;
     });

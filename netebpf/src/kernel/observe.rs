@@ -138,6 +138,7 @@ impl Kernel {
             mark: self.instance.mark(),
             loaded: self.bpf.is_loaded(),
             pinned: self.bpf.is_pinned(),
+            old_programs: self.bpf.has_old_programs(),
             foreign_pin: self.bpf.foreign().map(ToOwned::to_owned),
             tcx: self.bpf.has_tcx(),
             generations: self.generations(),

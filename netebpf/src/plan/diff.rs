@@ -390,7 +390,8 @@ impl Steps<'_> {
         for (name, value) in saved {
             self.push(Action::RestoreSysctl { name: name.clone(), value: value.clone() });
         }
-        if target.programs && !observed.loaded && observed.pinned {
+        // Also where another process has loaded ours, and died before it came to this.
+        if target.programs && observed.old_programs {
             self.push(Action::ForgetOldPrograms);
         }
         if !target.programs && observed.pinned && observed.foreign_pin.is_none() {

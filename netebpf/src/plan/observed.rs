@@ -179,6 +179,8 @@ pub struct Observed {
     pub loaded: bool,
     /// Whether anything of ours is pinned.
     pub pinned: bool,
+    /// Whether programs of earlier versions are, or those of another layout of the maps.
+    pub old_programs: bool,
     /// What is wrong with the pinned maps, so that they have to go before anything is loaded.
     pub foreign_pin: Option<String>,
     /// Whether TC programs are attached as TCX links.

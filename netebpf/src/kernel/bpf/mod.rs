@@ -428,6 +428,12 @@ impl Bpf {
     /// Unpins the programs of earlier versions, when nothing runs them any more, and everything of
     /// other layouts: their links too, which have run beside the new ones until now.
     pub(crate) fn forget_old_programs(&self) -> Result<(), BpfError> {
+        let mut old = self.old_programs();
+        old.try_for_each(|path| fs::remove_dir_all(&path).map_err(BpfError::file("remove", &path)))
+    }
+
+    /// Where the programs of earlier versions are pinned, and everything of other layouts.
+    fn old_programs(&self) -> impl Iterator<Item = PathBuf> {
         let current = self.program_dir();
         let children = |directory: &Path| {
             let entries = fs::read_dir(directory).into_iter().flatten();
@@ -438,10 +444,12 @@ impl Bpf {
         };
         let versions = children(&self.pins).into_iter().filter(is_programs);
         let layouts = children(&self.root).into_iter().filter(|path| *path != self.pins);
-        for path in versions.filter(|path| *path != current).chain(layouts) {
-            fs::remove_dir_all(&path).map_err(BpfError::file("remove", &path))?;
-        }
-        Ok(())
+        versions.filter(move |path| *path != current).chain(layouts)
+    }
+
+    /// Whether there are any.
+    pub(crate) fn has_old_programs(&self) -> bool {
+        self.old_programs().next().is_some()
     }
 }
 

@@ -140,6 +140,16 @@ fn a_second_instance_on_one_host_is_refused() {
 }
 
 #[test]
+fn old_programs_go_whether_ours_are_loaded_or_not() {
+    let (wanted, mut observed) = (two_networks(), host());
+    let forget = "unload the programs of earlier versions";
+    (observed.pinned, observed.old_programs) = (true, true);
+    assert_eq!(settle(&wanted, &mut observed).last().unwrap(), forget, "an upgrade");
+    observed.old_programs = true;
+    assert_eq!(settle(&wanted, &mut observed), [forget], "an upgrade that was cut short");
+}
+
+#[test]
 fn xdp_by_mode_and_device() {
     let hardware = uplink("eth0", 2, &["192.0.2.1"]);
     let veth = Uplink { kind: Some("veth".to_owned()), ..hardware.clone() };

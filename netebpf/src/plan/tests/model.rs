@@ -8,11 +8,13 @@ pub(super) fn performed(observed: &mut Observed, action: &Action) {
     match action.clone() {
         Action::LoadPrograms { .. } => (observed.loaded, observed.pinned) = (true, true),
         Action::Unload => {
-            (observed.loaded, observed.pinned) = (false, false);
+            (observed.loaded, observed.pinned, observed.old_programs) = (false, false, false);
             observed.tables = Tables::default();
             observed.hooks.clear();
         }
-        Action::DiscardPins { .. } => observed.foreign_pin = None,
+        Action::DiscardPins { .. } => {
+            (observed.foreign_pin, observed.old_programs) = (None, false);
+        }
         Action::SaveSysctl { name, value } => {
             observed.saved_sysctls.entry(name).or_insert(value);
         }
@@ -141,7 +143,7 @@ pub(super) fn performed(observed: &mut Observed, action: &Action) {
         }
         Action::Detach { index, hook, .. } => drop(observed.hooks.remove(&(index, hook))),
         Action::RemovePin { path } => observed.dead_pins.retain(|pin| *pin != path),
-        Action::ForgetOldPrograms => {}
+        Action::ForgetOldPrograms => observed.old_programs = false,
         Action::DeleteLink { name, index } => {
             links.remove(&name);
             for inside in observed.namespaces.values_mut() {
