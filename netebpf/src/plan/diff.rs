@@ -17,6 +17,8 @@ type Ports = HashMap<PublishedKey, Published>;
 pub(super) fn diff(target: &Target, observed: &Observed) -> Vec<Action> {
     let mut steps = Steps { target, observed, actions: Vec::new() };
     steps.programs();
+    // What XDP hands over is for TC to deliver, by an entry that says so: it goes before both.
+    steps.detach_unwanted(|hook| hook == Hook::UplinkXdp);
     steps.unpublish_and_disconnect();
     steps.sysctls();
     steps.registrations();
@@ -337,6 +339,27 @@ impl Steps<'_> {
         });
     }
 
+    fn detach_unwanted(&mut self, which: impl Fn(Hook) -> bool) {
+        let deleted: BTreeSet<_> = self
+            .actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::DeleteLink { index, .. } => Some(*index),
+                _ => None,
+            })
+            .collect();
+        for ((index, hook), found) in &self.observed.hooks {
+            // A filter goes with its interface; the pin of a link stays.
+            let with_interface =
+                deleted.contains(index) && found.mechanism == super::Mechanism::Clsact;
+            let wanted = self.target.hooks.contains_key(&(*index, *hook));
+            if which(*hook) && !wanted && !with_interface {
+                let (index, hook, mechanism) = (*index, *hook, found.mechanism);
+                self.push(Action::Detach { index, name: self.name_of(index), hook, mechanism });
+            }
+        }
+    }
+
     fn clean_up(&mut self) {
         let (target, observed) = (self.target, self.observed);
         for link in observed.links.values().filter(|link| observed.is_ours(link)) {
@@ -348,23 +371,7 @@ impl Steps<'_> {
         for path in observed.own_namespaces.difference(&target.namespaces) {
             self.push(Action::RemoveNamespace { path: path.clone() });
         }
-        let deleted: BTreeSet<_> = self
-            .actions
-            .iter()
-            .filter_map(|action| match action {
-                Action::DeleteLink { index, .. } => Some(*index),
-                _ => None,
-            })
-            .collect();
-        for ((index, hook), found) in &observed.hooks {
-            // A filter goes with its interface; the pin of a link stays.
-            let with_interface =
-                deleted.contains(index) && found.mechanism == super::Mechanism::Clsact;
-            if !target.hooks.contains_key(&(*index, *hook)) && !with_interface {
-                let (index, hook, mechanism) = (*index, *hook, found.mechanism);
-                self.push(Action::Detach { index, name: self.name_of(index), hook, mechanism });
-            }
-        }
+        self.detach_unwanted(|hook| hook != Hook::UplinkXdp);
         for (index, entry) in &observed.tables.interfaces {
             if !target.tables.interfaces.contains_key(index) {
                 let name = self.name_of(*index);

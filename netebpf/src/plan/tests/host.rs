@@ -174,6 +174,24 @@ fn xdp_by_mode_and_device() {
 }
 
 #[test]
+fn xdp_goes_before_what_it_stands_on() {
+    let (mut wanted, mut observed) = (two_networks(), host());
+    let mut without = |change: &dyn Fn(&mut Desired, &mut Observed)| {
+        wanted.xdp = XdpMode::Native;
+        settle(&wanted, &mut observed);
+        change(&mut wanted, &mut observed);
+        let steps = settle(&wanted, &mut observed);
+        let at = |step: &str| steps.iter().position(|said| said.starts_with(step));
+        let xdp = at("detach uplink_xdp from up0 (XDP native)").unwrap();
+        let [entry, tc] = ["update up0", "detach uplink_ingress"].map(at);
+        assert!([entry, tc].into_iter().flatten().all(|step| xdp < step), "{steps:#?}");
+        assert_ne!(entry, tc, "one of them changes: {steps:#?}");
+    };
+    without(&|wanted, _| wanted.xdp = XdpMode::Off);
+    without(&|_, observed| observed.uplinks.clear());
+}
+
+#[test]
 fn named_uplinks_that_are_not_there_are_noted() {
     let mut wanted = two_networks();
     wanted.uplinks = UplinkChoice::Named(vec![InterfaceName::new("eth9").unwrap()]);
