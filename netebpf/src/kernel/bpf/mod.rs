@@ -69,7 +69,7 @@ pub enum BpfError {
     #[error("the kernel object has no program {0}")]
     NoProgram(&'static str),
     /// A program was refused, or could not be attached.
-    #[error("{operation} {object}: {source}")]
+    #[error("{operation} {object}: {}", reason(.source))]
     Program {
         /// What was tried.
         operation: &'static str,
@@ -490,6 +490,14 @@ pub fn uninterrupted(
         }
     }
     load()
+}
+
+/// All of it: of a call that failed aya itself says only which one.
+fn reason(error: &ProgramError) -> String {
+    match error {
+        ProgramError::SyscallError(call) => format!("{call}: {}", call.io_error),
+        other => other.to_string(),
+    }
 }
 
 /// What the system said.
