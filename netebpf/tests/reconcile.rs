@@ -425,6 +425,15 @@ fn xdp_runs_where_it_is_told_to() {
             let xdp = hooks.iter().find(|hook| hook.program == "uplink_xdp").unwrap();
             assert_eq!(xdp.mechanism.as_deref(), expected);
             ping(&instance.namespace("web"), "192.0.2.254");
+            // Somebody removes the pin: the kernel lets go of the link a little later.
+            for pin in std::fs::read_dir(instance.pin_dir().join("links")).unwrap().flatten() {
+                if pin.file_name().to_string_lossy().contains("uplink_xdp") {
+                    std::fs::remove_file(pin.path()).unwrap();
+                }
+            }
+            let report = up(&mut kernel, &wanted, &mut journal).await;
+            assert_eq!(report.notes, Vec::<String>::new());
+            assert_eq!(report.actions.is_empty(), expected.is_none());
         }
         wanted.uplinks = UplinkChoice::Named(vec![InterfaceName::new("nope").unwrap()]);
         let report = up(&mut kernel, &wanted, &mut journal).await;

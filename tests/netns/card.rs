@@ -3,6 +3,7 @@
 //! `cargo xtask vm` has two virtio cards for it; whoever has two others cabled with each other names them in
 //! `NETEBPF_CARDS`.
 
+use crate::xdp::hook;
 use netebpf_tests::lab::{
     Cards, Family, Lab, Wire, both,
     family::{C1, HOST, LAN, ROUTER, SERVER},
@@ -10,7 +11,6 @@ use netebpf_tests::lab::{
     topology,
     traffic::{ask, bulk, say},
 };
-use serde_json::Value;
 use std::net::Ipv4Addr;
 
 netebpf_tests::tests![by_its_driver];
@@ -25,7 +25,7 @@ fn by_its_driver() {
     let lab = Lab::on_cards(Cards::of_this_machine());
     let published = topology().ports("c1", &["8080:80", "8080:80/udp", "8001:5001"]);
     lab.up_again(&published, &["--xdp", "native"]).ok();
-    assert_eq!(xdp(&lab), ("XDP native".into(), "asked for".into()));
+    assert_eq!(hook(&lab, "up0"), Some((Some("XDP native".to_owned()), "asked for".to_owned())));
     let _echo = [lab.server.echo(7), lab.endpoint("c1").echo(80), lab.host.echo(7)];
     every_way(&lab);
     refused(&lab, Place::Driver);
@@ -33,19 +33,10 @@ fn by_its_driver() {
     translated(&lab, Place::Driver, || say(&mut lasting, b"by the driver").expect("an answer"));
     // The same flows by TC alone.
     lab.up_again(&published, &["--xdp", "off"]).ok();
-    let (mechanism, reason) = xdp(&lab);
-    assert!(mechanism.is_null() && reason.as_str().is_some_and(|why| why.contains("--xdp native")));
+    let (mechanism, reason) = hook(&lab, "up0").expect("an uplink");
+    assert!(mechanism.is_none() && reason.contains("--xdp native"), "{reason}");
     translated(&lab, Place::Tc, || say(&mut lasting, b"by TC").expect("an answer"));
     refused(&lab, Place::Tc);
-}
-
-/// How the uplink's XDP program runs, and why.
-fn xdp(lab: &Lab) -> (Value, Value) {
-    let status = lab.json("status");
-    let hooks = status["hooks"].as_array().expect("a list");
-    let is_it = |hook: &&Value| hook["interface"] == "up0" && hook["program"] == "uplink_xdp";
-    let hook = hooks.iter().find(is_it).expect("of every uplink");
-    (hook["mechanism"].clone(), hook["reason"].clone())
 }
 
 /// Replies, published ports and what is not ours, by packets that are long, many or in fragments.

@@ -30,7 +30,7 @@ impl InterfaceOptions {
     pub const SHORTCUT: Self = Self(1 << 2);
     /// Endpoint: the interface is a netkit device, and the program runs where the endpoint sends, before its packets come in.
     pub const NETKIT: Self = Self(1 << 3);
-    /// Uplink: XDP looks at what comes in first.
+    /// Uplink: XDP looks at what comes in first, where its driver takes it.
     pub const XDP: Self = Self(1 << 4);
 
     /// Whether all of `other` is set.

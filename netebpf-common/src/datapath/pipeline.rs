@@ -277,7 +277,7 @@ fn outside_sends<P: Packet + ?Sized, S: State, H: Host>(
     deliver(packet, &seen, DeliverReason::Inward)
 }
 
-/// Whether XDP looks at what comes in by an uplink before TC does.
+/// Whether XDP may look at what comes in by an uplink before TC does.
 #[inline(always)]
 const fn has_xdp(uplink: &Interface) -> bool {
     uplink.options.contains(InterfaceOptions::XDP)

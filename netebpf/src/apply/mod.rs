@@ -8,10 +8,11 @@
 mod perform;
 
 use crate::{
-    kernel::{Kernel, KernelError},
+    kernel::{Hook, Kernel, KernelError},
     model::Desired,
     plan::{self, Action, Plan, PlanError},
 };
+use perform::{Performed, perform};
 use std::{collections::BTreeMap, fmt, io};
 
 /// Where values of sysctls from before our changes are kept: in the state, on disk before the change.
@@ -49,6 +50,14 @@ pub enum ApplyError {
         action: Box<Action>,
         /// Why it failed.
         source: StepError,
+        /// What could not be taken back.
+        left: Left,
+    },
+    /// Somebody asked for XDP, and no uplink takes it; what was done was taken back, but for what `left` lists.
+    #[error("XDP runs at no uplink: {}; --xdp off leaves everything to TC{left}", .why.join("; "))]
+    NoXdp {
+        /// What each driver said.
+        why: Vec<String>,
         /// What could not be taken back.
         left: Left,
     },
@@ -118,32 +127,42 @@ pub async fn execute(
     plan: Plan,
     journal: &mut dyn Journal,
 ) -> Result<Report, ApplyError> {
-    let Plan { actions, mut notes } = plan;
-    for (position, action) in actions.iter().enumerate() {
+    let Plan { actions, mut notes, asks_for_xdp } = plan;
+    let (mut done, mut without_xdp) = (Vec::new(), Vec::new());
+    for action in actions {
         tracing::debug!(%action);
-        match perform::perform(kernel, action, journal).await {
-            Ok(None) => {}
-            Ok(Some(note)) => notes.push(note),
+        match perform(kernel, &action, journal).await {
+            Ok(Performed::Done) => done.push(action),
+            Ok(Performed::Refused(note)) => {
+                if matches!(action, Action::Attach { hook: Hook::UplinkXdp, .. }) {
+                    without_xdp.push(note.clone());
+                }
+                // One is enough of programs that hang in one place and were refused for one reason.
+                if !notes.contains(&note) {
+                    notes.push(note);
+                }
+            }
             Err(source) => {
                 // The step itself may have got half-way, so it is taken back too.
-                let done = actions.iter().take(position + 1).rev();
-                let left = take_back(kernel, done, journal).await;
-                return Err(ApplyError::Step { action: Box::new(action.clone()), source, left });
+                done.push(action.clone());
+                let left = take_back(kernel, &done, journal).await;
+                return Err(ApplyError::Step { action: Box::new(action), source, left });
             }
         }
     }
+    if asks_for_xdp && !without_xdp.is_empty() && !kernel.has_xdp() {
+        let left = take_back(kernel, &done, journal).await;
+        kernel.look_again();
+        return Err(ApplyError::NoXdp { why: without_xdp, left });
+    }
     kernel.settle();
-    Ok(Report { actions, notes })
+    Ok(Report { actions: done, notes })
 }
 
-async fn take_back<'a>(
-    kernel: &mut Kernel,
-    done: impl Iterator<Item = &'a Action>,
-    journal: &mut dyn Journal,
-) -> Left {
+async fn take_back(kernel: &mut Kernel, done: &[Action], journal: &mut dyn Journal) -> Left {
     let mut left = Left::default();
-    for undo in done.filter_map(Action::undo) {
-        if let Err(error) = perform::perform(kernel, &undo, journal).await {
+    for undo in done.iter().rev().filter_map(Action::undo) {
+        if let Err(error) = perform(kernel, &undo, journal).await {
             left.0.push((undo, error));
         }
     }
@@ -166,7 +185,7 @@ async fn perform_all(
 ) -> Vec<ApplyError> {
     let mut errors = Vec::new();
     for action in actions {
-        if let Err(source) = perform::perform(kernel, action, journal).await {
+        if let Err(source) = perform(kernel, action, journal).await {
             let (action, left) = (Box::new(action.clone()), Left::default());
             errors.push(ApplyError::Step { action, source, left });
         }

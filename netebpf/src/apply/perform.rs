@@ -2,16 +2,16 @@
 
 use super::{Journal, StepError};
 use crate::{
-    kernel::{Kernel, KernelError, sysctl},
+    kernel::{BpfError, Hook, Kernel, KernelError, sysctl},
     plan::Action,
 };
 
-/// Performs a step; what was refused and can be done without is returned as a note.
+/// Performs a step.
 pub(super) async fn perform(
     kernel: &mut Kernel,
     action: &Action,
     journal: &mut dyn Journal,
-) -> Result<Option<String>, StepError> {
+) -> Result<Performed, StepError> {
     match step(kernel, action, journal).await {
         Ok(Performed::Done) => {
             kernel.follow(action);
@@ -20,9 +20,13 @@ pub(super) async fn perform(
             {
                 kernel.end_misled_flows().await.inspect_err(|_| kernel.look_again())?;
             }
-            Ok(None)
+            Ok(Performed::Done)
         }
-        Ok(Performed::Refused(note)) => Ok(note),
+        Ok(Performed::Refused(note)) => {
+            // Not every command prints what it hears.
+            tracing::warn!("{note}");
+            Ok(Performed::Refused(note))
+        }
         Err(error) => {
             // It may have got half-way.
             kernel.look_again();
@@ -32,10 +36,10 @@ pub(super) async fn perform(
 }
 
 /// How a step ended.
-enum Performed {
+pub(super) enum Performed {
     Done,
     /// It can be done without; what there is to say of it.
-    Refused(Option<String>),
+    Refused(String),
 }
 
 async fn step(
@@ -79,13 +83,13 @@ async fn step(
         Action::SetSource { range, present } => kernel.set_source(range, *present)?,
         Action::Publish(changes) => kernel.publish(changes)?,
         Action::SetHostAddresses { added, removed } => kernel.set_host_addresses(added, removed)?,
-        Action::Attach { index, name, hook, mechanism, optional, .. } => {
+        Action::Attach { index, name, hook, mechanism, .. } => {
+            // A driver with too few queues says that there is no memory.
+            let lasting = |error: &BpfError| *hook == Hook::UplinkXdp || !error.is_passing();
             match kernel.attach(*index, name, *hook, *mechanism).await {
-                Err(KernelError::Bpf(error)) if *optional && !error.is_passing() => {
-                    let first = kernel.remember_refusal(*index, *hook, &error);
-                    return Ok(Performed::Refused(
-                        first.then(|| format!("{name}: no {mechanism}: {error}")),
-                    ));
+                Err(KernelError::Bpf(error)) if hook.is_optional() && lasting(&error) => {
+                    let why = kernel.remember_refusal(*index, *hook, *mechanism, &error);
+                    return Ok(Performed::Refused(format!("{name}: no {mechanism}: {why}")));
                 }
                 attached => attached?,
             }

@@ -27,7 +27,8 @@ pub(super) struct HostArguments {
     #[arg(long = "uplink", value_name = "IF", value_parser = interface)]
     uplinks: Vec<InterfaceName>,
     /// Whether a program looks at what comes in by the uplinks before there is a socket buffer: off; native, in the driver, which
-    /// drops floods sooner and costs what is not dropped a second look; or generic, for tests
+    /// drops floods sooner and costs what is not dropped a second look (an uplink whose driver refuses does without, and
+    /// status says why; an error where every one does); or generic, for tests
     #[arg(long, value_name = "MODE", value_parser = xdp_mode)]
     xdp: Option<XdpMode>,
     /// Packets of more than 64 KiB from endpoints' TCP, to be cut where they leave: auto (as long as every uplink takes

@@ -94,7 +94,12 @@ impl Hook {
         self.is_of_host() && !matches!(self, Self::ShortcutOpened)
     }
 
-    /// Whether the program hangs on the root of the control groups, and not on an interface. Much works without.
+    /// Whether the kernel, or a driver, may refuse the program: TC's are what nothing works without.
+    pub const fn is_optional(self) -> bool {
+        !self.is_tc()
+    }
+
+    /// Whether the program hangs on the root of the control groups, and not on an interface.
     pub const fn is_of_host(self) -> bool {
         !self.is_tc() && !matches!(self, Self::UplinkXdp)
     }

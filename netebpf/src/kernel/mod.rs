@@ -46,7 +46,7 @@ pub use watch::{Change, Watch};
 
 use crate::{
     model::{Desired, Device},
-    plan::Uplink,
+    plan::{Mechanism, Refusals, Uplink},
     state::Instance,
 };
 use bpf::{AttachError, Bpf};
@@ -55,7 +55,7 @@ use known::{Known, Settled};
 use moved::Namespaces;
 use netebpf_common::abi::Settings;
 use netlink::{Mirror, Netlink};
-use std::{collections::BTreeMap, sync::OnceLock};
+use std::sync::OnceLock;
 use tokio::sync::Mutex;
 
 /// One instance's hold on the kernel.
@@ -73,8 +73,7 @@ pub struct Kernel {
     uplinks: Vec<Uplink>,
     /// What the last plan was made for, until it is performed.
     planned: Option<Settled>,
-    /// Why programs that can be done without were refused, those that see sockets: by [`Hook::NO_INTERFACE`].
-    refused: BTreeMap<(u32, Hook), String>,
+    refused: Refusals,
     /// Ended flows whose places rest.
     retired: flows::Retired,
     known: Known,
@@ -98,7 +97,7 @@ impl Kernel {
             no_masquerade: Vec::new(),
             uplinks: Vec::new(),
             planned: None,
-            refused: BTreeMap::new(),
+            refused: Refusals::new(),
             retired: flows::Retired::default(),
             known: Known::default(),
             homes: homes::Homes::new(),
@@ -150,7 +149,7 @@ impl Kernel {
     }
 
     fn refused_on_host(&self, hook: Hook) -> Option<String> {
-        self.refused.get(&(Hook::NO_INTERFACE, hook)).cloned()
+        self.refused.get(&(Hook::NO_INTERFACE, hook, Mechanism::Cgroup)).cloned()
     }
 
     /// How many flows there can be: the table keeps the size that it was made with.

@@ -1,7 +1,7 @@
 //! Reading what the kernel has.
 
 use super::{
-    BpfError, Kernel, KernelError, Purpose,
+    BpfError, Hook, Kernel, KernelError, Purpose,
     bpf::Maps,
     features,
     known::{Known, Settled},
@@ -66,7 +66,9 @@ impl Kernel {
     /// Whose interfaces changed, by whomever.
     async fn notice(&mut self, known: &mut Known) -> Result<(), KernelError> {
         let mirror = self.mirror.get_mut();
-        mirror.links(&self.netlink).await?;
+        let links = mirror.links(&self.netlink).await?;
+        let there = |index: u32| index == Hook::NO_INTERFACE || links.contains_key(&index);
+        self.refused.retain(|(index, ..), _| there(*index));
         match mirror.take_changed() {
             Some(changed) => {
                 let touched = changed.iter().filter_map(|link| self.endpoint_of(link));
@@ -148,6 +150,7 @@ impl Kernel {
             own_namespaces,
             tables,
             hooks,
+            refused: self.refused.clone(),
             dead_pins,
             sysctls: sysctl_values,
             saved_sysctls,

@@ -225,12 +225,22 @@ impl Kernel {
         Ok(self.bpf.detach(&self.netlink, (index, name), hook, mechanism).await?)
     }
 
-    /// A program that can be done without was refused. Whether that is the first time it is told.
-    pub(crate) fn remember_refusal(&mut self, index: u32, hook: Hook, error: &BpfError) -> bool {
-        let error = error.to_string();
-        let told = self.refused.iter().any(|((at, _), before)| *at == index && *before == error);
-        self.refused.insert((index, hook), error);
-        !told
+    /// A program that can be done without was refused. Answers why.
+    pub(crate) fn remember_refusal(
+        &mut self,
+        index: u32,
+        hook: Hook,
+        mechanism: Mechanism,
+        error: &BpfError,
+    ) -> String {
+        let why = error.reason();
+        self.refused.insert((index, hook, mechanism), why.clone());
+        why
+    }
+
+    /// Whether XDP runs at any uplink.
+    pub(crate) fn has_xdp(&self) -> bool {
+        self.bpf.has_xdp()
     }
 
     /// Programs that were refused may be tried again: what was in their way may be gone.

@@ -54,7 +54,7 @@ impl Kernel {
         };
         let choice = |index: u32| {
             let uplink = observed.uplinks.iter().find(|uplink| uplink.index == index)?;
-            Some(XdpChoice::new(desired.xdp, uplink).reason)
+            Some(XdpChoice::new(desired.xdp, uplink, &observed.refused).reason)
         };
         let mut hooks: Vec<_> = observed
             .hooks

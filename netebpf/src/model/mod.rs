@@ -68,7 +68,7 @@ pub enum XdpMode {
     #[default]
     #[serde(alias = "auto")]
     Off,
-    /// In the driver; an error where it cannot.
+    /// In the driver, of each uplink whose driver takes it.
     Native,
     /// In the stack, for tests.
     Generic,

@@ -171,7 +171,8 @@ pub enum Action {
         /// What does not stay so.
         removed: Vec<Address>,
     },
-    /// Hangs a program on an interface, in the place of ours that may hang there.
+    /// Hangs a program on an interface, in the place of ours that may hang there. One that is optional may be refused; then
+    /// it is remembered and the plan goes on.
     Attach {
         /// The interface's index.
         index: u32,
@@ -183,8 +184,6 @@ pub enum Action {
         mechanism: Mechanism,
         /// Whether an earlier version of the program is replaced.
         replaces: bool,
-        /// Whether the kernel may refuse; then it is remembered and the plan goes on.
-        optional: bool,
     },
     /// Takes a program off an interface.
     Detach {
@@ -258,11 +257,11 @@ impl Action {
             Self::SetHostAddresses { added, removed } => {
                 Self::SetHostAddresses { added: removed, removed: added }
             }
-            Self::Attach { index, name, hook, mechanism, replaces: false, .. } => {
+            Self::Attach { index, name, hook, mechanism, replaces: false } => {
                 Self::Detach { index, name, hook, mechanism }
             }
             Self::Detach { index, name, hook, mechanism } => {
-                Self::Attach { index, name, hook, mechanism, replaces: false, optional: false }
+                Self::Attach { index, name, hook, mechanism, replaces: false }
             }
             Self::DiscardPins { .. }
             | Self::LoadPrograms { first: false }

@@ -309,7 +309,6 @@ impl Steps<'_> {
                 hook,
                 mechanism: wanted.mechanism,
                 replaces: same.is_some() && self.observed.foreign_pin.is_none(),
-                optional: wanted.optional,
             });
         }
     }

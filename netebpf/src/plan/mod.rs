@@ -20,7 +20,7 @@ mod xdp;
 
 pub use action::{Action, AnyAddress, PortChanges, PublishChange};
 pub use gso::{GsoChoice, GsoSizes, LOOPBACK};
-pub use observed::{Attached, Link, Mechanism, Observed, SourceRange, Tables, Uplink};
+pub use observed::{Attached, Link, Mechanism, Observed, Refusals, SourceRange, Tables, Uplink};
 pub use scope::{Others, Scope};
 pub use xdp::XdpChoice;
 
@@ -88,13 +88,15 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// What is desired and cannot be had now, but does not stand in the way of the rest.
     pub notes: Vec<String>,
+    /// Whether somebody asks for XDP just now: it fails where every driver refuses.
+    pub asks_for_xdp: bool,
 }
 
 /// Makes the plan.
 pub fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, PlanError> {
     let target = Target::new(desired, observed)?;
     let actions = diff::diff(&target, observed);
-    Ok(Plan { actions, notes: target.notes })
+    Ok(Plan { actions, notes: target.notes, asks_for_xdp: false })
 }
 
 #[cfg(test)]

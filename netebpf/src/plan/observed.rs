@@ -166,6 +166,10 @@ impl std::fmt::Display for Mechanism {
     }
 }
 
+/// Why programs that can be done without were refused: by the index of the interface, [`Hook::NO_INTERFACE`] for the
+/// host's.
+pub type Refusals = BTreeMap<(u32, Hook, Mechanism), String>;
+
 /// Everything that a plan depends on, besides what is desired.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
@@ -199,6 +203,8 @@ pub struct Observed {
     pub generations: Vec<u32>,
     /// Programs of ours, by the index of their interface.
     pub hooks: BTreeMap<(u32, Hook), Attached>,
+    /// What was refused, and is not tried again.
+    pub refused: Refusals,
     /// Pins of links whose interface is gone.
     pub dead_pins: Vec<PathBuf>,
     /// Sysctls of the host that may matter, by their path below `/proc/sys`; absent where the kernel

@@ -8,7 +8,7 @@ use crate::{
     kernel::{BridgeSpec, Hook, InterfaceSpec, LOST, NETKIT_LOST, PairSpec, SHORTCUT_LOST},
     model::{
         Attachment, Desired, Device, Endpoint, GatewayMode, Namespace, Network, Subnet,
-        UplinkChoice,
+        UplinkChoice, XdpMode,
     },
 };
 use ipnet::IpNet;
@@ -52,8 +52,6 @@ pub(super) struct Pair {
 pub(super) struct HookTarget {
     pub(super) interface: String,
     pub(super) mechanism: Mechanism,
-    /// Whether the kernel may refuse.
-    pub(super) optional: bool,
 }
 
 /// Everything.
@@ -146,16 +144,9 @@ impl Target {
         Ok(entry)
     }
 
-    fn add_hook(
-        &mut self,
-        index: u32,
-        name: &str,
-        hook: Hook,
-        mechanism: Mechanism,
-        optional: bool,
-    ) {
+    fn add_hook(&mut self, index: u32, name: &str, hook: Hook, mechanism: Mechanism) {
         let interface = name.to_owned();
-        self.hooks.insert((index, hook), HookTarget { interface, mechanism, optional });
+        self.hooks.insert((index, hook), HookTarget { interface, mechanism });
     }
 
     fn add_uplink(
@@ -178,10 +169,10 @@ impl Target {
             ));
             return Ok(());
         }
-        let choice = XdpChoice::new(desired.xdp, uplink);
-        let options = match choice.mechanism {
-            Some(_) => InterfaceOptions::XDP,
-            None => InterfaceOptions::default(),
+        // Also where the driver refuses: it costs nothing there.
+        let options = match desired.xdp {
+            XdpMode::Off => InterfaceOptions::default(),
+            XdpMode::Native | XdpMode::Generic => InterfaceOptions::XDP,
         };
         let entry = Interface {
             ifindex: uplink.index,
@@ -195,16 +186,11 @@ impl Target {
         };
         self.add_interface(&uplink.name, entry, places)?;
         for hook in [Hook::UplinkIngress, Hook::UplinkEgress] {
-            self.add_hook(
-                uplink.index,
-                &uplink.name,
-                hook,
-                tc_mechanism(observed, uplink.index, hook),
-                false,
-            );
+            let mechanism = tc_mechanism(observed, uplink.index, hook);
+            self.add_hook(uplink.index, &uplink.name, hook, mechanism);
         }
-        if let Some(mechanism) = choice.mechanism {
-            self.add_hook(uplink.index, &uplink.name, Hook::UplinkXdp, mechanism, false);
+        if let Some(mechanism) = XdpChoice::new(desired.xdp, uplink, &observed.refused).mechanism {
+            self.add_hook(uplink.index, &uplink.name, Hook::UplinkXdp, mechanism);
         }
         Ok(())
     }
@@ -224,7 +210,7 @@ impl Target {
         let Some(reason) = &observed.no_socket_hooks else {
             for hook in Hook::of_sockets() {
                 let name = Hook::HOST_PROGRAMS;
-                self.add_hook(Hook::NO_INTERFACE, name, hook, Mechanism::Cgroup, true);
+                self.add_hook(Hook::NO_INTERFACE, name, hook, Mechanism::Cgroup);
             }
             return;
         };
@@ -253,7 +239,7 @@ impl Target {
             }
             None => {
                 let (hook, name) = (Hook::ShortcutOpened, Hook::HOST_PROGRAMS);
-                self.add_hook(Hook::NO_INTERFACE, name, hook, Mechanism::Cgroup, true);
+                self.add_hook(Hook::NO_INTERFACE, name, hook, Mechanism::Cgroup);
             }
         }
     }
@@ -352,7 +338,7 @@ impl Target {
         };
         self.add_interface(name, entry, places)?;
         let mechanism = tc_mechanism(observed, index, Hook::GatewayEgress);
-        self.add_hook(index, name, Hook::GatewayEgress, mechanism, false);
+        self.add_hook(index, name, Hook::GatewayEgress, mechanism);
         for subnet in &network.subnets {
             let prefix = Prefix::new(subnet.net.network(), subnet.net.prefix_len());
             self.tables.networks.insert(prefix, abi::NetworkRange { network: network.number });
@@ -497,7 +483,7 @@ impl Target {
             };
             self.tables.endpoints.insert(address.into(), value);
         }
-        self.add_hook(index, name, Hook::EndpointIngress, mechanism, false);
+        self.add_hook(index, name, Hook::EndpointIngress, mechanism);
         self.pairs.push(Pair {
             spec: PairSpec {
                 device,

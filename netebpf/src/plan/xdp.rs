@@ -1,7 +1,7 @@
 //! Where the uplinks' program runs.
 
-use super::{Mechanism, Uplink};
-use crate::model::XdpMode;
+use super::{Mechanism, Refusals, Uplink};
+use crate::{kernel::Hook, model::XdpMode};
 
 /// What was chosen for an uplink, and why.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -13,17 +13,26 @@ pub struct XdpChoice {
 }
 
 impl XdpChoice {
-    /// Chooses.
-    pub fn new(mode: XdpMode, uplink: &Uplink) -> Self {
+    /// Chooses; a driver that has refused is not asked again.
+    pub fn new(mode: XdpMode, uplink: &Uplink, refused: &Refusals) -> Self {
         let cost = cost(uplink);
-        let asked_for =
-            || cost.as_ref().map_or("asked for".to_owned(), |cost| format!("asked for; {cost}"));
-        let (mechanism, reason) = match mode {
-            XdpMode::Off => (None, cost.unwrap_or_else(|| NOT_ASKED_FOR.to_owned())),
-            XdpMode::Generic => (Some(Mechanism::XdpGeneric), "asked for".to_owned()),
-            XdpMode::Native => (Some(Mechanism::XdpNative), asked_for()),
+        let (mechanism, cost) = match mode {
+            XdpMode::Off => {
+                let reason = cost.unwrap_or_else(|| NOT_ASKED_FOR.to_owned());
+                return Self { mechanism: None, reason };
+            }
+            XdpMode::Generic => (Mechanism::XdpGeneric, None),
+            XdpMode::Native => (Mechanism::XdpNative, cost),
         };
-        Self { mechanism, reason }
+        let refused = refused.get(&(uplink.index, Hook::UplinkXdp, mechanism));
+        let more = match refused {
+            Some(why) => Some(format!("no {mechanism}: {why}")),
+            None => cost,
+        };
+        Self {
+            mechanism: refused.is_none().then_some(mechanism),
+            reason: more.map_or("asked for".to_owned(), |more| format!("asked for; {more}")),
+        }
     }
 }
 

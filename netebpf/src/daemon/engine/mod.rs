@@ -246,12 +246,24 @@ impl Engine {
 
     /// Makes `next` what is desired, and so. Answers with what changed.
     async fn change(&mut self, next: Desired) -> Result<Vec<String>, Error> {
+        self.change_asked(next, false).await
+    }
+
+    /// The same. Who asks for XDP is told where no uplink takes it.
+    async fn change_asked(
+        &mut self,
+        next: Desired,
+        asks_for_xdp: bool,
+    ) -> Result<Vec<String>, Error> {
+        if asks_for_xdp {
+            self.kernel.forget_refusals();
+        }
         let outside = match next.uplinks == self.state.desired.uplinks {
             true => None,
             false => Some(self.outside(&next).await),
         };
         let (mut lost, plan) = match self.check(&next).await {
-            Ok(checked) => checked,
+            Ok((lost, plan)) => (lost, Plan { asks_for_xdp, ..plan }),
             Err(error) => {
                 self.hold_again();
                 return Err(error);

@@ -48,7 +48,7 @@ impl Engine {
         }
         self.forget_failed(&next, &origin);
         self.kernel.forget_refusals();
-        let changes = self.change(next).await?;
+        let changes = self.change_asked(next, request.host.xdp.is_some()).await?;
         Ok(UpReply { changes, endpoints: self.snapshot().endpoints_of(&origin) })
     }
 
@@ -81,7 +81,7 @@ impl Engine {
         }
         let mut next = resolve::add_endpoint(&before, &wanted, self.context(&facts))?;
         choose(&mut next, &request.host);
-        self.change(next).await?;
+        self.change_asked(next, request.host.xdp.is_some()).await?;
         let new = before.differing(&self.state.desired).next();
         let name = new.expect("add_endpoint adds one").clone();
         if let Some(pid) = request.runner {

@@ -25,8 +25,8 @@ use std::{
 use tokio::time::sleep;
 
 /// How long a link whose pin somebody removed may still be there: the kernel frees what a pin held after a grace period
-/// (`bpf_free_inode`), and until then the same program hangs there already, which TCX and netkit refuse with EEXIST. (XDP has one
-/// place, and EBUSY does not say whose program is in it.)
+/// (`bpf_free_inode`), and until then the same program hangs there already, which TCX and netkit refuse with EEXIST. XDP has one
+/// place for each mode: EBUSY and EEXIST do not say whose program is there.
 const RELEASE: Duration = Duration::from_secs(1);
 /// And how often it is tried again.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -163,6 +163,12 @@ impl Bpf {
         self.links_of_all_layouts().filter(ours).try_for_each(|path| take_off(&path))
     }
 
+    /// Whether XDP runs anywhere.
+    pub(crate) fn has_xdp(&self) -> bool {
+        let is_xdp = |path: PathBuf| matches!(parse_pin(&path), Some((_, Hook::UplinkXdp, _)));
+        self.links_of_all_layouts().any(is_xdp)
+    }
+
     /// Every pinned link of the instance, of whatever layout of the maps.
     pub(super) fn links_of_all_layouts(&self) -> impl Iterator<Item = PathBuf> {
         let layouts = fs::read_dir(&self.root).into_iter().flatten().flatten();
@@ -257,13 +263,13 @@ enum Refused {
 }
 
 impl Refused {
-    /// Whether the same program hangs there.
+    /// Whether the same program hangs there, or may.
     fn is_there(&self) -> bool {
         let Self::Program(error) = self else { return false };
         let first: Option<&(dyn Error + 'static)> = Some(error);
         let mut causes = std::iter::successors(first, |&error| error.source());
         let code = causes.find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error());
-        code == Some(libc::EEXIST)
+        matches!(code, Some(libc::EEXIST | libc::EBUSY))
     }
 }
 

@@ -134,6 +134,14 @@ pub enum BpfError {
 }
 
 impl BpfError {
+    /// Why it failed, without what was tried.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Program { source, .. } => reason(source),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether it may well not happen again.
     pub(crate) fn is_passing(&self) -> bool {
         match self {

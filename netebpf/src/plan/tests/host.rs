@@ -155,22 +155,40 @@ fn xdp_by_mode_and_device() {
     let veth = Uplink { kind: Some("veth".to_owned()), ..hardware.clone() };
     let joins = Uplink { joins: true, ..hardware.clone() };
     let trunk = Uplink { vlan: Some("eth0.7".to_owned()), ..hardware.clone() };
+    let without = Uplink { index: 3, ..hardware.clone() };
+    let native = (without.index, Hook::UplinkXdp, Mechanism::XdpNative);
+    let refused = Refusals::from([(native, "it knows none".to_owned())]);
     let table = [
         (XdpMode::Off, &hardware, None, "--xdp native"),
+        (XdpMode::Off, &without, None, "--xdp native"),
         (XdpMode::Off, &veth, None, "a veth"),
         (XdpMode::Off, &joins, None, "rx-gro-hw"),
         (XdpMode::Native, &hardware, Some(Mechanism::XdpNative), "asked for"),
+        (XdpMode::Native, &without, None, "asked for; no XDP native: it knows none"),
         (XdpMode::Native, &joins, Some(Mechanism::XdpNative), "asked for; its driver joins"),
         (XdpMode::Native, &trunk, Some(Mechanism::XdpNative), "VLAN eth0.7"),
         (XdpMode::Native, &veth, Some(Mechanism::XdpNative), "asked for; a veth"),
         (XdpMode::Generic, &veth, Some(Mechanism::XdpGeneric), "asked for"),
+        (XdpMode::Generic, &without, Some(Mechanism::XdpGeneric), "asked for"),
     ];
     for (mode, uplink, mechanism, reason) in table {
-        let choice = XdpChoice::new(mode, uplink);
+        let choice = XdpChoice::new(mode, uplink, &refused);
         assert_eq!(choice.mechanism, mechanism, "{mode:?}: {}", choice.reason);
         assert!(choice.reason.contains(reason), "{mode:?}: {}", choice.reason);
     }
     assert_eq!(serde_json::from_str::<XdpMode>("\"auto\"").unwrap(), XdpMode::Off);
+}
+
+#[test]
+fn xdp_that_was_refused_is_one_step_away() {
+    let (mut wanted, mut observed) = (two_networks(), host());
+    wanted.xdp = XdpMode::Native;
+    let refused = (2, Hook::UplinkXdp, Mechanism::XdpNative);
+    observed.refused.insert(refused, "it knows none".to_owned());
+    let steps = settle(&wanted, &mut observed);
+    assert!(!steps.iter().any(|step| step.contains("xdp")), "{steps:#?}");
+    observed.refused.clear();
+    assert_eq!(settle(&wanted, &mut observed), ["attach uplink_xdp on up0 (XDP native)"]);
 }
 
 #[test]
