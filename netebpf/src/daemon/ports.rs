@@ -142,7 +142,8 @@ impl HeldPorts {
 
 /// Every port to hold, and the endpoint that wants it. In a routed network none of the host's is used.
 fn wanted(desired: &Desired) -> impl Iterator<Item = (HostPort, &str)> {
-    desired.endpoints.values().flat_map(|endpoint| {
+    let with_ports = desired.endpoints.values().filter(|endpoint| !endpoint.ports.is_empty());
+    with_ports.flat_map(|endpoint| {
         let routed = [false, true].map(|v6| {
             let reached = desired.reached_at(endpoint, v6);
             reached.is_some_and(|(_, network)| network.gateway_mode(v6) == GatewayMode::Routed)

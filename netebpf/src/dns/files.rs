@@ -9,8 +9,9 @@ use crate::{
     model::{Desired, Endpoint, Namespace},
     state::Instance,
 };
+use imbl::{OrdMap, ordmap::DiffItem};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -84,8 +85,19 @@ pub(super) fn mark(instance: &Instance, endpoint: &Endpoint) -> String {
 #[derive(Debug)]
 pub(super) struct Files {
     instance: Instance,
-    /// Those that are there, and what they were given; nothing before it was looked for them.
-    written: Option<HashMap<PathBuf, Option<String>>>,
+    /// What is there; nothing before it was looked for.
+    written: Option<Written>,
+}
+
+/// Files and their text.
+pub(super) type Texts = OrdMap<PathBuf, String>;
+
+#[derive(Debug, Default)]
+struct Written {
+    /// What was written, and not changed since.
+    right: Texts,
+    /// Those whose text nobody knows, and who has them: they are looked at each time.
+    doubted: BTreeSet<PathBuf>,
 }
 
 impl Files {
@@ -100,40 +112,36 @@ impl Files {
 
     /// Writes what is wanted, and removes what is not; what was written before is not looked at again. Answers with
     /// what could not be done, by file.
-    pub(super) fn sync(&mut self, wanted: &HashMap<PathBuf, String>) -> Vec<(PathBuf, String)> {
+    pub(super) fn sync(&mut self, wanted: &Texts) -> Vec<(PathBuf, String)> {
         let mut problems = Vec::new();
-        let mut written = self.written.take().unwrap_or_else(|| {
-            found(&self.instance).into_iter().map(|path| (path, None)).collect()
+        let Written { right, doubted } = self
+            .written
+            .take()
+            .unwrap_or_else(|| Written { doubted: found(&self.instance), ..Written::default() });
+        let differing = right.diff(wanted).map(|item| match item {
+            DiffItem::Add(path, _) | DiffItem::Remove(path, _) => path,
+            DiffItem::Update { new: (path, _), .. } => path,
         });
-        written.retain(|path, _| {
-            let stays = wanted.contains_key(path);
-            match (stays, (!stays).then(|| place::remove(&self.instance, path))) {
-                (_, Some(Err(error))) => {
-                    problems.push((path.clone(), format!("cannot be removed: {error}")));
-                    true
-                }
-                _ => stays,
-            }
-        });
-        for (path, text) in wanted {
-            if written.get(path).is_some_and(|written| written.as_ref() == Some(text)) {
-                continue;
-            }
-            match place::write(&self.instance, path, text) {
-                Ok(true) => drop(written.insert(path.clone(), Some(text.clone()))),
-                Ok(false) => {
-                    let why = "is there already and not ours: it stays as it is";
-                    problems.push((path.clone(), why.to_owned()));
-                    written.remove(path);
-                }
-                Err(error) => {
-                    // It may have been written in part.
-                    written.entry(path.clone()).and_modify(|written| *written = None);
-                    problems.push((path.clone(), format!("cannot be written: {error}")));
-                }
-            }
+        let look: BTreeSet<&PathBuf> = differing.chain(&doubted).collect();
+        let mut now = Written { right: wanted.clone(), doubted: BTreeSet::new() };
+        for path in look {
+            let why = match wanted.get(path) {
+                None => match place::remove(&self.instance, path) {
+                    Ok(()) => continue,
+                    Err(error) => format!("cannot be removed: {error}"),
+                },
+                Some(text) => match place::write(&self.instance, path, text) {
+                    Ok(true) => continue,
+                    Ok(false) => "is there already and not ours: it stays as it is".to_owned(),
+                    Err(error) => format!("cannot be written: {error}"),
+                },
+            };
+            // It may have been written in part.
+            now.right.remove(path);
+            now.doubted.insert(path.clone());
+            problems.push((path.clone(), why));
         }
-        self.written = Some(written);
+        self.written = Some(now);
         problems
     }
 
@@ -145,7 +153,8 @@ impl Files {
     /// Removes one of them.
     pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
         if let Some(written) = &mut self.written {
-            written.remove(path);
+            written.right.remove(path);
+            written.doubted.remove(path);
         }
         place::remove(&self.instance, path)
     }

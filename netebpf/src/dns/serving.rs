@@ -27,7 +27,7 @@ use crate::{
 use netebpf_common::abi::ResolverPorts;
 use rustix::process::{Resource, getrlimit};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     mem::take,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -53,7 +53,7 @@ pub(crate) struct Serving {
     /// Endpoints that differ from what was served, or should have a resolver and have none.
     waiting: BTreeSet<String>,
     /// The files that there should be, and whose they are.
-    wanted: Arc<HashMap<PathBuf, String>>,
+    wanted: files::Texts,
     paths: BTreeMap<String, PathBuf>,
     told: BTreeSet<String>,
     forwards: usize,
@@ -108,7 +108,7 @@ impl Serving {
             names: Names::default(),
             served: Served::default(),
             waiting: BTreeSet::new(),
-            wanted: Arc::default(),
+            wanted: files::Texts::new(),
             paths: BTreeMap::new(),
             told: BTreeSet::new(),
             forwards: FORWARDS.min(all / 2),
@@ -141,7 +141,7 @@ impl Serving {
             self.want_file(name, endpoint, view.is_some(), desired, &host);
         }
         self.waiting.append(&mut look);
-        let (files, wanted) = (Arc::clone(&self.files), Arc::clone(&self.wanted));
+        let (files, wanted) = (Arc::clone(&self.files), self.wanted.clone());
         self.writing = Some(spawn_blocking(move || lock(&files).sync(&wanted)));
         host
     }
@@ -239,7 +239,7 @@ impl Serving {
         host: &ResolvConf,
     ) {
         if let Some(path) = self.paths.remove(name) {
-            Arc::make_mut(&mut self.wanted).remove(&path);
+            self.wanted.remove(&path);
         }
         let Some(endpoint) = endpoint else { return };
         let mark = files::mark(&self.instance, endpoint);
@@ -254,7 +254,7 @@ impl Serving {
         };
         if let Some((text, path)) = text.zip(files::path(&self.instance, desired, endpoint)) {
             self.paths.insert(name.to_owned(), path.clone());
-            Arc::make_mut(&mut self.wanted).insert(path, text);
+            self.wanted.insert(path, text);
         }
     }
 

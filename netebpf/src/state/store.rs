@@ -2,11 +2,15 @@
 //! whole.
 
 use super::{Instance, Runtime, State};
-use crate::model::Desired;
+use crate::model::{BigTcp, Desired, Network, UplinkChoice, XdpMode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Value, value::RawValue};
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
 use sha2::{Digest as _, Sha256};
 use std::{
+    collections::BTreeMap,
     fmt, fs,
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
@@ -122,12 +126,48 @@ pub struct Files {
     /// `None` where that is not known: an error may come after a file was replaced.
     desired: Option<Desired>,
     runtime: Option<Runtime>,
+    words: Words,
+}
+
+/// The text of each endpoint: of a thousand, those that did not change are not put into words again.
+#[derive(Debug, Default)]
+struct Words {
+    /// Whose text it is.
+    desired: Desired,
+    endpoints: BTreeMap<String, Box<RawValue>>,
+}
+
+/// [`Desired`] with the text of its endpoints.
+#[derive(Serialize)]
+struct Worded<'a> {
+    uplinks: &'a UplinkChoice,
+    xdp: XdpMode,
+    big_tcp: BigTcp,
+    networks: &'a BTreeMap<String, Network>,
+    endpoints: &'a BTreeMap<String, Box<RawValue>>,
+}
+
+impl Words {
+    fn of<'a>(&'a mut self, desired: &'a Desired) -> Result<Worded<'a>, StateError> {
+        for name in self.desired.differing(desired) {
+            match desired.endpoint(name) {
+                Some(endpoint) => {
+                    self.endpoints.insert(name.clone(), to_raw_value(endpoint)?);
+                }
+                None => drop(self.endpoints.remove(name)),
+            }
+        }
+        self.desired.clone_from(desired);
+        let Desired { uplinks, xdp, big_tcp, networks, endpoints: _ } = desired;
+        let endpoints = &self.endpoints;
+        Ok(Worded { uplinks, xdp: *xdp, big_tcp: *big_tcp, networks, endpoints })
+    }
 }
 
 impl Files {
     /// Nothing was written yet.
     pub fn new(instance: &Instance) -> Self {
-        Self { instance: instance.clone(), desired: None, runtime: None }
+        Self { instance: instance.clone(), desired: None, runtime: None, words: Words::default() }
     }
 
     /// Everything is written with the next change, whatever stands in the files.
@@ -159,8 +199,9 @@ impl Files {
         let path = file(&self.instance);
         let next = next_of(&path);
         make_directory(&path)?;
+        let text = encode(&self.words.of(desired)?)?;
         let file = create_alone(&next).and_then(|mut file| {
-            file.write_all(&encode(desired).map_err(io::Error::other)?)?;
+            file.write_all(&text)?;
             Ok(file)
         });
         let file = file.map_err(io_error("write", &next))?;
@@ -314,7 +355,7 @@ fn save_to(path: &Path, state: &impl Serialize) -> Result<(), StateError> {
 
 fn encode(state: &impl Serialize) -> Result<Vec<u8>, StateError> {
     // A thousand endpoints are most of a megabyte: it is gone through as seldom as can be.
-    let state = serde_json::value::to_raw_value(state)?;
+    let state = to_raw_value(state)?;
     let envelope = Envelope { version: VERSION, checksum: checksum(state.get()), state: &state };
     let mut text = serde_json::to_vec(&envelope)?;
     text.push(b'\n');

@@ -11,20 +11,20 @@ use std::{
     net::IpAddr,
 };
 
-/// Who has which Ethernet address, by network.
-pub(super) type Macs = BTreeMap<String, BTreeMap<MacText, String>>;
+/// Who has which Ethernet address, by network: an endpoint of this name, or the gateway.
+pub(super) type Macs = BTreeMap<String, BTreeMap<MacText, Option<String>>>;
 
 /// The Ethernet addresses of the gateways, and of the endpoints that stay as they are.
 pub(super) fn macs(desired: &Desired) -> Macs {
     let mut macs = Macs::new();
     for network in desired.networks.values() {
-        let gateway = BTreeMap::from([(network.mac, "the gateway".to_owned())]);
+        let gateway = BTreeMap::from([(network.mac, None)]);
         macs.insert(network.name.clone(), gateway);
     }
     for endpoint in desired.endpoints.values() {
         for attachment in &endpoint.attachments {
             let on_network = macs.entry(attachment.network.clone()).or_default();
-            on_network.insert(attachment.mac, format!("endpoint {:?}", endpoint.name));
+            on_network.insert(attachment.mac, Some(endpoint.name.clone()));
         }
     }
     macs
@@ -59,11 +59,13 @@ fn attachment(
     };
     let mac = request.mac.unwrap_or_else(|| MacText::for_address(first));
     let on_network = macs.entry(network.clone()).or_default();
-    if let Some(owner) = on_network.get(&mac).cloned() {
+    if let Some(owner) = on_network.get(&mac) {
+        let endpoint = owner.as_ref().map(|name| format!("endpoint {name:?}"));
+        let owner = endpoint.unwrap_or_else(|| "the gateway".to_owned());
         let problem = EndpointProblem::MacTaken { network, mac, owner };
         return Err(draft.error_at(request, problem));
     }
-    on_network.insert(mac, format!("endpoint {:?}", draft.name));
+    on_network.insert(mac, Some(draft.name.clone()));
     let mut attachment = Attachment {
         network,
         interface,
