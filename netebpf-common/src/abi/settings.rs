@@ -37,14 +37,12 @@ pub const FRAGMENT_CAPACITY: u32 = 16_384;
 pub const MAPPING_CAPACITY: u32 = 16_384;
 
 /// How many entries a table has that has `usual` ones beside [`FLOW_CAPACITY`] flows: fewer with fewer, for a small host
-/// must not pay for a large one.
-pub const fn in_proportion(usual: u32, flows: u32) -> u32 {
-    const LEAST: u32 = 1024;
-    if flows >= FLOW_CAPACITY {
-        return usual;
-    }
-    let part = (usual as u64 * flows as u64 / FLOW_CAPACITY as u64) as u32;
-    if part < LEAST { LEAST } else { part }
+/// must not pay for a large one. Each of the machine's `cpus` may keep 128 free entries for itself (`LOCAL_FREE_TARGET` of
+/// kernel/bpf/bpf_lru_list.c) while another forgets what is in use, so there are as many again beside those.
+pub fn in_proportion(usual: u32, flows: u32, cpus: u32) -> u32 {
+    let part = u64::from(usual) * u64::from(flows) / u64::from(FLOW_CAPACITY);
+    let least = u64::from(cpus) * 256;
+    part.max(least).max(1024).min(usual.into()) as u32
 }
 
 impl Default for Settings {

@@ -395,11 +395,13 @@ fn create_alone(path: &Path) -> io::Result<fs::File> {
 mod tests {
     use super::*;
     use crate::{
-        model::{InterfaceName, UplinkChoice},
+        model::{Endpoint, Id, InterfaceName, UplinkChoice},
         plan::Uplink,
         state::{Exit, Process},
     };
     use netebpf_common::abi::Mac;
+    use serde_json::json;
+    use std::sync::Arc;
 
     fn sample() -> Runtime {
         let mut state = Runtime::default();
@@ -477,6 +479,34 @@ mod tests {
         assert_eq!(load_from(&path).unwrap(), (sample(), None));
         let names: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().collect();
         assert_eq!(names.len(), 1, "no temporary file stays behind");
+    }
+
+    #[test]
+    fn endpoints_that_stay_keep_their_text() {
+        let (_keep, path) = directory();
+        let endpoint = |name: &str| -> Arc<Endpoint> {
+            let id = Id::random();
+            let text = json!({
+                "id": id, "name": name, "origin": "command_line", "namespace": {"own": format!("/run/netns/{name}")},
+                "attachments": [], "created": 1,
+            });
+            serde_json::from_value(text).unwrap()
+        };
+        let (mut desired, mut words) = (Desired::default(), Words::default());
+        let mut keep = |change: &dyn Fn(&mut Desired)| {
+            change(&mut desired);
+            make_directory(&path).unwrap();
+            fs::write(&path, encode(&words.of(&desired).unwrap()).unwrap()).unwrap();
+            assert_eq!(load_from(&path).unwrap(), (desired.clone(), None));
+        };
+        keep(&|_| {});
+        keep(&|desired| {
+            let both = ["a", "b"].map(|name| (name.to_owned(), endpoint(name)));
+            desired.endpoints = both.into_iter().collect();
+        });
+        keep(&|desired| desired.endpoint_mut("a").unwrap().remove_on_exit = true);
+        keep(&|desired| desired.xdp = XdpMode::Native);
+        keep(&|desired| drop(desired.endpoints.remove("a")));
     }
 
     #[test]

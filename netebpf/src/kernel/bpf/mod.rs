@@ -319,12 +319,15 @@ impl Bpf {
             .map_max_entries(map::FREE_FLOWS, settings.flow_capacity)
             .map_max_entries(map::EMBRYONIC, settings.flow_capacity)
             .map_max_entries(map::FLOW_INDEX, abi::index_entries(settings.flow_capacity));
+        let cpus = aya::util::nr_cpus()
+            .map_err(|(file, error)| BpfError::file("read", Path::new(file))(error))?;
+        let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
         for (name, usual) in [
             (map::PEERS, abi::PEER_CAPACITY),
             (map::FRAGMENTS, abi::FRAGMENT_CAPACITY),
             (map::MAPPINGS, abi::MAPPING_CAPACITY),
         ] {
-            loader.map_max_entries(name, abi::in_proportion(usual, settings.flow_capacity));
+            loader.map_max_entries(name, abi::in_proportion(usual, settings.flow_capacity, cpus));
         }
         let Summed { ip_summed, encapsulation } = summed();
         loader.override_global(constant::IP_SUMMED, &ip_summed, true);
