@@ -72,6 +72,9 @@ pub enum StepError {
     /// An earlier value could not be written down, so it was not changed.
     #[error("write down the earlier value: {0}")]
     Journal(#[from] io::Error),
+    /// A driver refused a program that can be done without.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl From<crate::kernel::SysctlError> for StepError {
@@ -128,13 +131,16 @@ pub async fn execute(
     journal: &mut dyn Journal,
 ) -> Result<Report, ApplyError> {
     let Plan { actions, mut notes, asks_for_xdp } = plan;
+    let brings_xdp =
+        |action: &Action| matches!(action, Action::Attach { hook: Hook::UplinkXdp, .. });
+    let last_of_xdp = actions.iter().rposition(brings_xdp).filter(|_| asks_for_xdp);
     let (mut done, mut without_xdp) = (Vec::new(), Vec::new());
-    for action in actions {
+    for (position, action) in actions.into_iter().enumerate() {
         tracing::debug!(%action);
         match perform(kernel, &action, journal).await {
             Ok(Performed::Done) => done.push(action),
             Ok(Performed::Refused(note)) => {
-                if matches!(action, Action::Attach { hook: Hook::UplinkXdp, .. }) {
+                if brings_xdp(&action) {
                     without_xdp.push(note.clone());
                 }
                 // One is enough of programs that hang in one place and were refused for one reason.
@@ -149,11 +155,12 @@ pub async fn execute(
                 return Err(ApplyError::Step { action: Box::new(action), source, left });
             }
         }
-    }
-    if asks_for_xdp && !without_xdp.is_empty() && !kernel.has_xdp() {
-        let left = take_back(kernel, &done, journal).await;
-        kernel.look_again();
-        return Err(ApplyError::NoXdp { why: without_xdp, left });
+        // Now, when nothing is made yet but what uplinks have.
+        if last_of_xdp == Some(position) && !without_xdp.is_empty() && !kernel.has_xdp() {
+            let left = take_back(kernel, &done, journal).await;
+            kernel.look_again();
+            return Err(ApplyError::NoXdp { why: without_xdp, left });
+        }
     }
     kernel.settle();
     Ok(Report { actions: done, notes })
@@ -162,9 +169,12 @@ pub async fn execute(
 async fn take_back(kernel: &mut Kernel, done: &[Action], journal: &mut dyn Journal) -> Left {
     let mut left = Left::default();
     for undo in done.iter().rev().filter_map(Action::undo) {
-        if let Err(error) = perform(kernel, &undo, journal).await {
-            left.0.push((undo, error));
-        }
+        let problem = match perform(kernel, &undo, journal).await {
+            Ok(Performed::Done) => continue,
+            Ok(Performed::Refused(why)) => StepError::Refused(why),
+            Err(error) => error,
+        };
+        left.0.push((undo, problem));
     }
     left
 }

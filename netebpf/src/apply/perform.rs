@@ -2,7 +2,7 @@
 
 use super::{Journal, StepError};
 use crate::{
-    kernel::{BpfError, Hook, Kernel, KernelError, sysctl},
+    kernel::{Kernel, KernelError, sysctl},
     plan::Action,
 };
 
@@ -83,11 +83,13 @@ async fn step(
         Action::SetSource { range, present } => kernel.set_source(range, *present)?,
         Action::Publish(changes) => kernel.publish(changes)?,
         Action::SetHostAddresses { added, removed } => kernel.set_host_addresses(added, removed)?,
-        Action::Attach { index, name, hook, mechanism, .. } => {
-            // A driver with too few queues says that there is no memory.
-            let lasting = |error: &BpfError| *hook == Hook::UplinkXdp || !error.is_passing();
+        Action::Attach { index, name, hook, mechanism, replaces } => {
             match kernel.attach(*index, name, *hook, *mechanism).await {
-                Err(KernelError::Bpf(error)) if hook.is_optional() && lasting(&error) => {
+                Err(KernelError::Bpf(error)) if hook.is_optional() && error.is_refusal(*hook) => {
+                    if *replaces {
+                        // An earlier version's program must not stay before what it does not know.
+                        kernel.detach(*index, name, *hook, *mechanism).await?;
+                    }
                     let why = kernel.remember_refusal(*index, *hook, *mechanism, &error);
                     return Ok(Performed::Refused(format!("{name}: no {mechanism}: {why}")));
                 }

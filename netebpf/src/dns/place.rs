@@ -46,8 +46,17 @@ pub(super) fn write(instance: &Instance, path: &Path, text: &str) -> io::Result<
     Err(ErrorKind::ResourceBusy.into())
 }
 
-/// Removes a file of ours, and its directory where that was made for it and nothing else is in it.
+/// Removes a file of ours, and its directory where that was made for it and nothing else is in it. What is no regular file
+/// in a directory is none of ours.
 pub(super) fn remove(instance: &Instance, path: &Path) -> io::Result<()> {
+    let is = |path: &Path, kind: fn(&fs::Metadata) -> bool| {
+        fs::symlink_metadata(path).is_ok_and(|there| kind(&there))
+    };
+    if !is(path, fs::Metadata::is_file)
+        || !path.parent().is_some_and(|p| is(p, fs::Metadata::is_dir))
+    {
+        return Ok(());
+    }
     let Some((_, there)) = open(path)? else { return Ok(()) };
     if !is_marked(instance, &there) {
         return Ok(());

@@ -95,11 +95,10 @@ pub fn check_address(subnet: &Subnet, taken: &Taken, address: IpAddr) -> Result<
 ///
 /// [`AddressError::Exhausted`].
 pub fn choose_address(subnet: &Subnet, taken: &Taken) -> Result<IpAddr, AddressError> {
-    let reserved = subnet.reserved.values().chain([&subnet.gateway]);
-    let busy: BTreeSet<u128> =
-        taken.keys().chain(reserved).map(|address| number(*address)).collect();
+    let reserved: BTreeSet<_> = subnet.reserved.values().chain([&subnet.gateway]).collect();
     let range = subnet.range.as_ref().unwrap_or(&subnet.net);
-    lowest(&subnet.net, range, &busy).ok_or(AddressError::Exhausted(*range))
+    let is_free = |address: &IpAddr| !taken.contains_key(address) && !reserved.contains(address);
+    lowest(&subnet.net, range, is_free).ok_or(AddressError::Exhausted(*range))
 }
 
 /// The gateway of a subnet: what the user chose, or the lowest address that is not reserved.
@@ -113,8 +112,9 @@ pub fn choose_gateway(
     reserved: &BTreeMap<String, IpAddr>,
 ) -> Result<IpAddr, AddressError> {
     let Some(address) = chosen else {
-        let busy = reserved.values().map(|address| number(*address)).collect();
-        return lowest(net, net, &busy).ok_or(AddressError::Exhausted(*net));
+        let reserved: BTreeSet<_> = reserved.values().collect();
+        let is_free = |address: &IpAddr| !reserved.contains(address);
+        return lowest(net, net, is_free).ok_or(AddressError::Exhausted(*net));
     };
     check_inside(net, address)?;
     match reserved.iter().find(|(_, reserved)| **reserved == address) {
@@ -123,11 +123,11 @@ pub fn choose_gateway(
     }
 }
 
-/// The lowest usable address of `net` that lies in `range` and is not busy.
-fn lowest(net: &IpNet, range: &IpNet, busy: &BTreeSet<u128>) -> Option<IpAddr> {
+/// The lowest usable address of `net` that lies in `range` and is free.
+fn lowest(net: &IpNet, range: &IpNet, is_free: impl Fn(&IpAddr) -> bool) -> Option<IpAddr> {
     let (first, last) = usable(net);
     let first = first.max(number(range.network()));
     let last = last.min(number(range.broadcast()));
     // Each busy address costs one step at most.
-    (first..=last).find(|candidate| !busy.contains(candidate)).and_then(|free| address(free, net))
+    (first..=last).filter_map(|candidate| address(candidate, net)).find(is_free)
 }

@@ -7,7 +7,7 @@ use super::{Kernel, KernelError, NetnsError, namespace_cookie, netns};
 use crate::model::Desired;
 use netebpf_common::abi::Address;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
     path::{Path, PathBuf},
 };
@@ -19,11 +19,13 @@ impl Kernel {
     /// Makes known where the endpoints of `desired` are.
     pub(crate) fn set_homes(&mut self, desired: &Desired) -> Result<(), KernelError> {
         let (mut homes, mut wanted, mut failed) = (Homes::new(), BTreeMap::new(), None);
-        for endpoint in desired.endpoints.values().filter(|e| !e.namespace.is_shared()) {
-            let on_one = endpoint.attachments.iter().filter(|attachment| {
-                let network = desired.networks.get(&attachment.network);
-                network.is_some_and(|network| network.shortcut)
-            });
+        let with_shortcut = desired.networks.values().filter(|network| network.shortcut);
+        let with_shortcut: BTreeSet<&str> = with_shortcut.map(|n| n.name.as_str()).collect();
+        // Most hosts have none, and then nobody is looked at.
+        let endpoints = desired.endpoints.values().filter(|_| !with_shortcut.is_empty());
+        for endpoint in endpoints.filter(|endpoint| !endpoint.namespace.is_shared()) {
+            let attachments = endpoint.attachments.iter();
+            let on_one = attachments.filter(|joined| with_shortcut.contains(&*joined.network));
             let addresses = on_one.flat_map(|attachment| {
                 let v4 = attachment.v4.map(IpAddr::from);
                 v4.into_iter().chain(attachment.v6.map(IpAddr::from))

@@ -139,3 +139,38 @@ impl Desired {
         endpoint.reached_at(&self.networks, v6)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Of very many, which share most of what they are made of, one change is found, whichever it is.
+    #[test]
+    fn what_differs_is_found_among_a_thousand() {
+        let endpoint = |name: &str| -> Arc<Endpoint> {
+            let text = json!({
+                "id": Id::random(), "name": name, "origin": "command_line", "namespace": "host",
+                "attachments": [], "created": 1,
+            });
+            Arc::new(serde_json::from_value(text).unwrap())
+        };
+        let names: Vec<String> = (0..1000).map(|number| format!("e{number:03}")).collect();
+        let endpoints = names.iter().map(|name| (name.clone(), endpoint(name))).collect();
+        let all = Desired { endpoints, ..Desired::default() };
+        let finds = |before: &Desired, after: &Desired, name: &String| {
+            assert_eq!(before.differing(after).collect::<Vec<_>>(), [name]);
+            assert_eq!(after.differing(before).collect::<Vec<_>>(), [name]);
+            assert_ne!(before, after);
+        };
+        for name in &names {
+            let (mut changed, mut without) = (all.clone(), all.clone());
+            changed.endpoint_mut(name).unwrap().created = 2;
+            finds(&all, &changed, name);
+            without.endpoints.remove(name);
+            finds(&all, &without, name);
+            finds(&changed, &without, name);
+        }
+        assert_eq!(all.differing(&all.clone()).count(), 0);
+    }
+}

@@ -149,15 +149,17 @@ struct Worded<'a> {
 
 impl Words {
     fn of<'a>(&'a mut self, desired: &'a Desired) -> Result<Worded<'a>, StateError> {
-        for name in self.desired.differing(desired) {
+        // After an error nothing is known.
+        let Self { desired: before, mut endpoints } = std::mem::take(self);
+        for name in before.differing(desired) {
             match desired.endpoint(name) {
                 Some(endpoint) => {
-                    self.endpoints.insert(name.clone(), to_raw_value(endpoint)?);
+                    endpoints.insert(name.clone(), to_raw_value(endpoint)?);
                 }
-                None => drop(self.endpoints.remove(name)),
+                None => drop(endpoints.remove(name)),
             }
         }
-        self.desired.clone_from(desired);
+        *self = Self { desired: desired.clone(), endpoints };
         let Desired { uplinks, xdp, big_tcp, networks, endpoints: _ } = desired;
         let endpoints = &self.endpoints;
         Ok(Worded { uplinks, xdp: *xdp, big_tcp: *big_tcp, networks, endpoints })

@@ -27,6 +27,7 @@ use crate::{
 impl Engine {
     pub(in crate::daemon) async fn up(&mut self, request: &UpRequest) -> Result<UpReply, Error> {
         self.look_again();
+        self.kernel.forget_refusals();
         let facts = self.facts().await?;
         let mut next =
             resolve::apply_topology(&self.state.desired, &request.topology, self.context(&facts))?;
@@ -47,7 +48,6 @@ impl Engine {
             return Ok(UpReply { changes, endpoints: planned.endpoints_of(&origin) });
         }
         self.forget_failed(&next, &origin);
-        self.kernel.forget_refusals();
         let changes = self.change_asked(next, request.host.xdp.is_some()).await?;
         Ok(UpReply { changes, endpoints: self.snapshot().endpoints_of(&origin) })
     }

@@ -151,6 +151,17 @@ impl BpfError {
         }
     }
 
+    /// Whether a hook refuses a program, and would again. A driver with too few queues for XDP says that there is no memory.
+    pub(crate) fn is_refusal(&self, hook: Hook) -> bool {
+        let no_memory = |error: &io::Error| error.raw_os_error() == Some(libc::ENOMEM);
+        match self {
+            Self::Program { source, .. } if hook == Hook::UplinkXdp => {
+                !self.is_passing() || system_error(source).is_some_and(no_memory)
+            }
+            _ => hook != Hook::UplinkXdp && !self.is_passing(),
+        }
+    }
+
     pub(crate) fn map(operation: &'static str, map: &'static str) -> impl Fn(MapError) -> Self {
         move |source| Self::Map { operation, map, source }
     }
@@ -448,7 +459,8 @@ impl Bpf {
         let current = self.program_dir();
         let children = |directory: &Path| {
             let entries = fs::read_dir(directory).into_iter().flatten();
-            entries.flatten().map(|entry| entry.path()).collect::<Vec<_>>()
+            let directories = entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
+            directories.map(|entry| entry.path()).collect::<Vec<_>>()
         };
         let is_programs = |path: &PathBuf| {
             path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("programs-"))
