@@ -124,16 +124,21 @@ fn native_nowhere() {
     let lab = Lab::bare();
     plug_in(&lab, "mv0", "203.0.113.1/24");
     let before = Snapshot::take(&lab.host);
-    let asked = || {
-        let ran = lab.up_again(&topology(), &["--uplink", "mv0", "--xdp", "native"]);
+    let asked = |name: &str, topology: &str| {
+        let file = lab.file(name, topology);
+        let file = file.to_str().expect("a plain path");
+        let ran = lab.netebpf(&["up", "-f", file, "--uplink", "mv0", "--xdp", "native"]);
         ran.fails_saying(1, &["no uplink: mv0: no XDP native: ", "not supported", "--xdp off"]);
     };
-    asked();
+    asked("usual.yaml", &topology().to_string());
     before.same(&Snapshot::take(&lab.host));
     lab.up_again(&topology(), &[]).ok();
     let during = Snapshot::take(&lab.host);
-    asked();
+    asked("usual.yaml", &topology().to_string());
     during.same(&Snapshot::take(&lab.host));
+    // What had to go first is made again.
+    let other = "name: lab\nnetworks: {other: {}}\nservices: {z1: {networks: [other]}}\n";
+    asked("other.yaml", other);
     let (mechanism, why) = hook(&lab, "up0").expect("still an uplink");
     assert!(mechanism.is_none() && why.contains("a veth"), "{why}");
     let _echo = lab.server.echo(7);

@@ -13,7 +13,7 @@ use crate::{
     model::Desired,
     plan::{Action, Attached, Link, Others, PublishChange, Scope, Tables, Uplink},
 };
-use netebpf_common::abi::{INTERFACE_TABLE_SIZE, Published, PublishedKey, ResolverPorts};
+use netebpf_common::abi::{INTERFACE_TABLE_SIZE, Published, PublishedKey};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     hash::Hash,
@@ -25,8 +25,6 @@ use std::{
 pub(crate) struct Known {
     /// What stands in the maps.
     pub(crate) tables: Option<Tables>,
-    /// Where calls of namespaces are led, by their cookies.
-    pub(crate) resolvers: Option<BTreeMap<u64, ResolverPorts>>,
     /// Programs of ours, by the index of their interface, which may be gone.
     pub(crate) hooks: Option<BTreeMap<(u32, Hook), Attached>>,
     /// Interfaces inside namespaces, and which namespaces these were.

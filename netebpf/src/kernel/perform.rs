@@ -97,17 +97,14 @@ impl Kernel {
     }
 
     /// Says where the resolvers of namespaces are, by their cookies, and that there are no others: whatever else stands in
-    /// the table, of a process before this one or of anybody, is put right where everything is read.
+    /// the table, of a process before this one or of anybody, is put right.
     pub(crate) fn set_resolvers(
         &mut self,
         wanted: &BTreeMap<u64, ResolverPorts>,
     ) -> Result<(), KernelError> {
         // With the programs went their tables.
         let Ok(maps) = self.bpf.maps_mut() else { return Ok(()) };
-        let found = match self.known.resolvers.take() {
-            Some(known) => known,
-            None => maps.read_resolvers().map_err(BpfError::map("read", map::RESOLVERS))?,
-        };
+        let found = maps.read_resolvers().map_err(BpfError::map("read", map::RESOLVERS))?;
         let mut stale = found.keys().filter(|namespace| !wanted.contains_key(namespace));
         let mut new =
             wanted.iter().filter(|&(namespace, ports)| found.get(namespace) != Some(ports));
@@ -116,9 +113,7 @@ impl Kernel {
             stale.try_for_each(|namespace| gone(resolvers.remove(namespace))).and_then(|()| {
                 new.try_for_each(|(key, ports)| resolvers.insert(key, Shared(*ports), 0))
             });
-        written.map_err(BpfError::map("write", map::RESOLVERS))?;
-        self.known.resolvers = Some(wanted.clone());
-        Ok(())
+        Ok(written.map_err(BpfError::map("write", map::RESOLVERS))?)
     }
 
     /// Publishes ports and takes others back. The bitmap says "maybe": a bit is set before the entry that it announces,
